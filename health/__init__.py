@@ -1,0 +1,1 @@
+"""Whether this node is fit to serve, and saying so."""

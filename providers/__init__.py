@@ -1,0 +1,1 @@
+"""What makes an address lead to this node."""
