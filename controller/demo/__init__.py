@@ -1,0 +1,5 @@
+"""`anyvip demo`: two daemons, a client and a load balancer in network namespaces, and what may happen to them."""
+
+from controller.demo.story import run
+
+__all__ = ["run"]

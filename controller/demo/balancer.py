@@ -1,0 +1,54 @@
+"""The load balancer's prober: asks every node for its health, each time over a connection of its own."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import sys
+import threading
+import time
+from collections.abc import Sequence
+
+from controller.demo.samples import LAYOUT, Kind
+
+TIMEOUT_SECONDS = 0.25
+
+
+def ask(node: int, address: str, port: int, period: float) -> None:
+    """Never ends; samples go to standard output, each in one write, which a pipe does not mix with another's."""
+    due = time.monotonic()
+    while True:
+        sent = time.monotonic()
+        status = _status(address, port)
+        received = time.monotonic()
+        os.write(1, LAYOUT.pack(Kind.HEALTH, node, status, sent, 0.0, received))
+        due = max(due + period, received)
+        time.sleep(due - received)
+
+
+def _status(address: str, port: int) -> int:
+    """The HTTP status, 0 when there is no answer."""
+    connection = http.client.HTTPConnection(address, port, timeout=TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", "/health", headers={"Connection": "close"})
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return 0
+    finally:
+        connection.close()
+
+
+def main(port: str, period: str, addresses: Sequence[str]) -> None:
+    """Ask each address every `period` seconds."""
+    asking = [
+        threading.Thread(target=ask, args=(node, address, int(port), float(period)), daemon=True)
+        for node, address in enumerate(addresses)
+    ]
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], sys.argv[3:])

@@ -1,0 +1,217 @@
+"""Nodes, a client and a load balancer on one bridge, each in a network namespace; processes in them; faults.
+
+Only to be used inside `sandbox.enter`: every name is private there, and what is left behind dies with it.
+
+    n1 --+                          +-- e1
+    n2 --+-- lan ======= store -----+-- e2      (etcd members, where asked for)
+    client, monitor --+             +-- e3
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from controller.demo.recording import Recording
+
+VIP = "10.77.0.100"
+HEALTH_PORT = 9010
+ROOT = Path("/run/lab")  # memory, and private: see sandbox.settle
+STOP_SECONDS = 5.0
+
+_UPLINK = "uplink"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One namespace with one interface, eth0. `number` is its last address byte."""
+
+    name: str
+    number: int
+
+    @property
+    def address(self) -> str:
+        """Its IPv4 address."""
+        return f"10.77.0.{self.number}"
+
+    @property
+    def mac(self) -> str:
+        """Its interface's MAC address."""
+        return f"02:00:0a:4d:00:{self.number:02x}"
+
+    @property
+    def port(self) -> str:
+        """The bridge's end of its cable."""
+        return f"{self.name}-port"
+
+
+class Lab:
+    """The network, and every process that was started in it. A context manager: leaving it ends them all."""
+
+    def __init__(self, nodes: int = 2, members: int = 0) -> None:
+        self.nodes = [Host(f"n{i}", 10 + i) for i in range(1, nodes + 1)]
+        self.members = [Host(f"e{i}", 20 + i) for i in range(1, members + 1)]
+        self.client, self.monitor = Host("client", 2), Host("monitor", 3)
+        self.recording = Recording()
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._probers: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Self:
+        ROOT.mkdir(exist_ok=True)
+        lan, store = [*self.nodes, self.client, self.monitor], self.members
+        lines = [f"netns add {host.name}" for host in (*lan, *store)]
+        lines += _bridge("lan") + _bridge("store")
+        lines += [
+            f"link add {_UPLINK} type veth peer name downlink",
+            f"link set {_UPLINK} addrgenmode none master lan up",
+            "link set downlink addrgenmode none master store up",
+        ]
+        lines += [line for host in lan for line in _cable(host, "lan")]
+        lines += [line for host in store for line in _cable(host, "store")]
+        ip(lines)
+        for host in (*lan, *store):
+            ip(["link set lo up", "link set eth0 up", f"addr add {host.address}/24 dev eth0"], where=host.name)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._processes:
+            signal_group(process, signal.SIGKILL)
+        for process in self._processes:
+            process.wait()
+        self.recording.close()
+        ip([f"netns delete {host.name}" for host in (*self.nodes, *self.members, self.client, self.monitor)])
+
+    # --- processes -------------------------------------------------------------------------------------------------
+
+    def spawn(self, host: Host, command: Sequence[str], log: IO[bytes] | int) -> subprocess.Popen[bytes]:
+        """Start it on that host in a process group of its own. `log` takes what it prints."""
+        process = subprocess.Popen(
+            ["ip", "netns", "exec", host.name, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self._processes.append(process)
+        return process
+
+    def stop(self, process: subprocess.Popen[bytes]) -> None:
+        """SIGTERM, and SIGKILL to its whole group if that does not end it."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            signal_group(process, signal.SIGTERM)
+            process.wait(STOP_SECONDS)
+        signal_group(process, signal.SIGKILL)
+        process.wait()
+        self._processes.remove(process)
+
+    # --- probers ---------------------------------------------------------------------------------------------------
+
+    def observe(self, cycle: float = 0.002, health_period: float = 0.1) -> None:
+        """Start the responders, the client, the monitor and the load balancer's prober. Seconds."""
+        for number, node in enumerate(self.nodes):
+            self._probe(f"responder {node.name}", node, "responder", str(number))
+        macs = [node.mac for node in self.nodes]
+        self._probe("client", self.client, "client", VIP, str(cycle), *macs)
+        monitor = (VIP, str(cycle), self.monitor.mac, self.monitor.address, *macs)
+        self._probe("monitor", self.monitor, "monitor", *monitor)
+        addresses = [node.address for node in self.nodes]
+        self._probe("balancer", self.monitor, "balancer", str(HEALTH_PORT), str(health_period), *addresses)
+
+    def dead_probers(self) -> list[str]:
+        """Probers that have ended: what they did not see proves nothing."""
+        return [name for name, process in self._probers.items() if process.poll() is not None]
+
+    def _probe(self, name: str, host: Host, module: str, *arguments: str) -> None:
+        read_end, write_end = os.pipe()
+        command = [sys.executable, "-P", "-m", f"controller.demo.{module}", *arguments]
+        with (ROOT / "probers.log").open("ab") as log, os.fdopen(write_end, "wb") as tape:
+            process = subprocess.Popen(
+                ["ip", "netns", "exec", host.name, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=tape,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._processes.append(process)
+        self._probers[name] = process
+        self.recording.attach(os.fdopen(read_end, "rb", buffering=0))
+
+    # --- faults ----------------------------------------------------------------------------------------------------
+
+    def darken(self, host: Host) -> None:
+        """Every frame from and to the host is lost, and it keeps its carrier."""
+        ip([f"link set {host.port} nomaster"])
+
+    def lighten(self, host: Host) -> None:
+        """End `darken`."""
+        ip([f"link set {host.port} master lan"])
+
+    def unplug(self, host: Host) -> None:
+        """The host loses its carrier."""
+        ip([f"link set {host.port} down"])
+
+    def plug(self, host: Host) -> None:
+        """End `unplug`."""
+        ip([f"link set {host.port} up"])
+
+    def cut_from_store(self, host: Host) -> None:
+        """Frames between the host and the store's bridge are lost; all else reaches it."""
+        _isolate((host.port, _UPLINK), "on")
+
+    def join_to_store(self, host: Host) -> None:
+        """End `cut_from_store`."""
+        _isolate((host.port, _UPLINK), "off")
+
+    def cut_nodes(self) -> None:
+        """Frames between nodes are lost; the client reaches all of them."""
+        _isolate((node.port for node in self.nodes), "on")
+
+    def join_nodes(self) -> None:
+        """End `cut_nodes`."""
+        _isolate((node.port for node in self.nodes), "off")
+
+
+def signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Signal a process and what it started, unless all have ended."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def ip(lines: Iterable[str], where: str | None = None) -> None:
+    """Carry out `ip` commands in one go, in the named namespace or in the lab's own. Raises CalledProcessError."""
+    namespace = [] if where is None else ["-n", where]
+    subprocess.run(
+        ["ip", *namespace, "-batch", "-"],
+        input="\n".join(lines).encode(),
+        check=True,
+    )
+
+
+def _bridge(name: str) -> list[str]:
+    """A switch that learns, forwards at once, and sends multicast to everybody."""
+    return [
+        f"link add {name} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+        f"link set {name} addrgenmode none up",
+    ]
+
+
+def _cable(host: Host, bridge: str) -> list[str]:
+    return [
+        f"link add {host.port} type veth peer name eth0 address {host.mac} netns {host.name}",
+        f"link set {host.port} addrgenmode none master {bridge} up",
+    ]
+
+
+def _isolate(ports: Iterable[str], state: str) -> None:
+    """The bridge forwards nothing from one isolated port to another."""
+    ip(f"link set {port} type bridge_slave isolated {state}" for port in ports)

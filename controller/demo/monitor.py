@@ -1,0 +1,122 @@
+"""The monitor: asks every node by its own MAC, by UDP and by ARP, so that two who answer are seen as two."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import sys
+from dataclasses import dataclass, field
+
+from controller.demo.pace import Tape, paced
+from controller.demo.samples import NOBODY, Kind
+from controller.demo.wire import (
+    PORT,
+    STAMP,
+    End,
+    arp_answer,
+    arp_question,
+    ip_bytes,
+    mac_bytes,
+    udp_answer,
+    udp_question,
+)
+
+_ETH_P_IP, _ETH_P_ARP = 0x0800, 0x0806
+_PACKET_STATISTICS = 6  # <linux/if_packet.h>: packets seen, packets dropped since last asked
+_SOL_PACKET = 263
+_FORGET_SECONDS = 0.1  # an ARP question that old is not answered any more
+_COUNT_EVERY = 256  # cycles between two looks at the kernel's count of drops
+
+
+@dataclass(slots=True)
+class Asked:
+    """One node's questions, ready to be sent, and the oldest ARP question that it has not answered."""
+
+    mac: bytes
+    udp: bytes
+    arp: bytes
+    pending: float | None = None
+
+
+@dataclass(slots=True)
+class Monitor:
+    """Both packet sockets and what was asked of whom."""
+
+    vip: bytes
+    nodes: list[Asked]
+    tape: Tape = field(default_factory=Tape)
+
+    def ask(self, cycle: float) -> None:
+        """Never ends; samples go to standard output."""
+        with _packets(_ETH_P_IP) as ip, _packets(_ETH_P_ARP) as arp, _sink():
+            cycles = 0
+            for ready, now in paced([ip, arp], cycle, self.tape):
+                if ready is ip:
+                    self._heard_udp(ip.recv(256), now)
+                elif ready is arp:
+                    self._heard_arp(arp.recv(256), now)
+                else:
+                    self._ask_all(ip, now)
+                    cycles += 1
+                    if cycles % _COUNT_EVERY == 0:
+                        self._count_drops((ip, arp), now)
+
+    def _ask_all(self, packets: socket.socket, now: float) -> None:
+        stamp = STAMP.pack(now)
+        for node in self.nodes:
+            if node.pending is None or now - node.pending > _FORGET_SECONDS:
+                node.pending = now
+            try:
+                packets.send(node.udp + stamp)
+                packets.send(node.arp)
+            except OSError:
+                self.tape.add(Kind.LOST, NOBODY, 1, now, 0.0, now)
+
+    def _heard_udp(self, frame: bytes, now: float) -> None:
+        answer = udp_answer(frame, self.vip)
+        if answer is not None:
+            asked_at, node, answered_at = answer
+            self.tape.add(Kind.UDP, node, 0, asked_at, answered_at, now)
+
+    def _heard_arp(self, frame: bytes, now: float) -> None:
+        mac = arp_answer(frame, self.vip)
+        for index, node in enumerate(self.nodes):
+            if node.mac == mac and node.pending is not None:
+                self.tape.add(Kind.ARP, index, 0, node.pending, 0.0, now)
+                node.pending = None
+
+    def _count_drops(self, sockets: tuple[socket.socket, ...], now: float) -> None:
+        for packets in sockets:
+            _, dropped = struct.unpack("II", packets.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
+            if dropped:
+                self.tape.add(Kind.LOST, NOBODY, min(dropped, 32767), now, 0.0, now)
+
+
+def _packets(protocol: int) -> socket.socket:
+    packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(protocol))
+    packets.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    packets.bind(("eth0", protocol))
+    packets.setblocking(False)
+    return packets
+
+
+def _sink() -> socket.socket:
+    """Takes the answers' place in the ordinary stack, which would otherwise refuse each by ICMP. Never read."""
+    sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
+    sink.bind(("", PORT))
+    return sink
+
+
+def main(vip: str, cycle: str, own_mac: str, own_ip: str, *macs: str) -> None:
+    """Ask these nodes for this VIP, once per cycle (seconds)."""
+    asker, address = End(mac_bytes(own_mac), ip_bytes(own_ip)), ip_bytes(vip)
+    ends = [End(mac_bytes(mac), b"") for mac in macs]
+    nodes = [Asked(e.mac, udp_question(asker, e, address), arp_question(asker, e, address)) for e in ends]
+    Monitor(address, nodes).ask(float(cycle))
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
+        main(*sys.argv[1:])

@@ -1,0 +1,72 @@
+"""Tells what the client and the load balancer see, one line per change, as it happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from controller.demo.lab import Host
+from controller.demo.recording import Recording
+from controller.demo.samples import Kind, Sample
+
+SILENT_SECONDS = 0.05  # no answer for that long is worth a line
+LOOK_SECONDS = 0.02
+
+
+class Narrator:
+    """Prints lines that begin with the seconds since the demo began."""
+
+    def __init__(self, recording: Recording, nodes: Sequence[Host]) -> None:
+        self._recording = recording
+        self._nodes = nodes
+        self._began = time.monotonic()
+        self._answering: int | None = None
+        self._answered_at: float | None = None
+        self._silent = True
+        self._codes: dict[int, int] = {}
+
+    def say(self, text: str, moment: float | None = None) -> None:
+        """One line, for now or for that moment."""
+        at = (time.monotonic() if moment is None else moment) - self._began
+        print(f"{at:8.3f}  {text}", flush=True)
+
+    def watch(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
+        """Tell what changes until the condition holds (True) or the time is over (False)."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._tell()
+            if until():
+                return True
+            time.sleep(LOOK_SECONDS)
+        self._tell()
+        return until()
+
+    def _tell(self) -> None:
+        for sample in self._recording.fresh():
+            if sample.kind == Kind.CLIENT:
+                self._client(sample)
+            elif sample.kind == Kind.HEALTH:
+                self._health(sample)
+        now = time.monotonic()
+        if not self._silent and self._answered_at is not None and now - self._answered_at > SILENT_SECONDS:
+            self._silent = True
+            self.say("client: no answer any more", self._answered_at)
+
+    def _client(self, sample: Sample) -> None:
+        if self._silent or sample.node != self._answering:
+            silence = sample.received - (self._answered_at or sample.received)
+            after = f", after {silence * 1000:.0f} ms without an answer" if silence else ""
+            self.say(f"client: {self._nodes[sample.node].name} answers{after}", sample.received)
+        self._silent, self._answering, self._answered_at = False, sample.node, sample.received
+
+    def _health(self, sample: Sample) -> None:
+        if self._codes.get(sample.node) == sample.value:
+            return
+        self._codes[sample.node] = sample.value
+        name = self._nodes[sample.node].name
+        self.say(f"balancer: {name} {shown(sample.value)}", sample.received)
+
+
+def shown(code: int | None) -> str:
+    """A health code as the table shows it."""
+    return str(code) if code else "none"

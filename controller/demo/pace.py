@@ -1,0 +1,51 @@
+"""What the probers share: an even pace, and a stream of samples on standard output."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import time
+from collections.abc import Iterator, Sequence
+
+from controller.demo.samples import LAYOUT, NOBODY, Kind
+
+FLUSH_SECONDS = 0.02
+STALL_SECONDS = 0.005  # later than that is worth telling
+
+
+class Tape:
+    """Writes samples to standard output, some at a time."""
+
+    def __init__(self) -> None:
+        self._pending = bytearray()
+        self._flush_at = 0.0
+
+    def add(self, kind: Kind, node: int, value: int, *moments: float) -> None:
+        """One sample; `moments`: sent, answered, received."""
+        self._pending += LAYOUT.pack(kind, node, value, *moments)
+
+    def flush(self, now: float) -> None:
+        """Let the reader have them, if it is time."""
+        if now >= self._flush_at and self._pending:
+            os.write(1, self._pending)
+            self._pending.clear()
+            self._flush_at = now + FLUSH_SECONDS
+
+
+def paced(sockets: Sequence[socket.socket], cycle: float, tape: Tape) -> Iterator[tuple[socket.socket | None, float]]:
+    """(None, now) each time a cycle begins; (socket, now) when that socket has something to read. Never ends."""
+    due = time.monotonic()
+    while True:
+        now = time.monotonic()
+        if now < due:
+            readable, _, _ = select.select(sockets, [], [], due - now)
+            for ready in readable:
+                yield ready, time.monotonic()
+            continue
+        if now - due > STALL_SECONDS:
+            tape.add(Kind.STALL, NOBODY, 0, due, 0.0, now)
+            due = now
+        due += cycle
+        tape.flush(now)
+        yield None, now

@@ -1,0 +1,60 @@
+"""Collects what the probers write, while they write it."""
+
+from __future__ import annotations
+
+import threading
+from typing import IO
+
+from controller.demo.samples import LAYOUT, Sample
+
+_CHUNK = LAYOUT.size * 1024
+
+
+class Recording:
+    """All samples since it began, or since they were last forgotten."""
+
+    def __init__(self) -> None:
+        self._samples: list[Sample] = []
+        self._told = 0
+        self._lock = threading.Lock()
+        self._readers: list[threading.Thread] = []
+
+    def attach(self, stream: IO[bytes]) -> None:
+        """Read this prober's samples until it ends."""
+        reader = threading.Thread(target=self._read, args=(stream,), daemon=True)
+        reader.start()
+        self._readers.append(reader)
+
+    def close(self) -> None:
+        """Wait for the readers; their probers must have ended."""
+        for reader in self._readers:
+            reader.join()
+
+    def fresh(self) -> list[Sample]:
+        """What has come in since this was last called."""
+        with self._lock:
+            found = self._samples[self._told :]
+            self._told = len(self._samples)
+            return found
+
+    def between(self, since: float, until: float) -> list[Sample]:
+        """What was asked from `since` and seen up to `until`."""
+        with self._lock:
+            return [s for s in self._samples if s.sent >= since and max(s.sent, s.received) <= until]
+
+    def forget(self) -> None:
+        """Begin anew."""
+        with self._lock:
+            self._samples.clear()
+            self._told = 0
+
+    def _read(self, stream: IO[bytes]) -> None:
+        rest = b""
+        with stream:
+            while chunk := stream.read(_CHUNK):
+                data = rest + chunk
+                whole = len(data) - len(data) % LAYOUT.size
+                rest = data[whole:]
+                found = list(map(Sample._make, LAYOUT.iter_unpack(data[:whole])))
+                with self._lock:
+                    self._samples += found

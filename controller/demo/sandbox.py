@@ -1,0 +1,95 @@
+"""A private place for the lab: network, mounts and processes of its own.
+
+Everything in it ends with its first process, whatever ends that: the kernel takes care of it, so that nothing is
+left behind even when the lab is killed. It works as root, and as an ordinary user where user namespaces are allowed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Sequence
+from types import FrameType
+
+INSIDE = "ANYVIP_LAB"  # set in the environment of what runs inside
+GRACE_SECONDS = 3.0
+
+_OWN = ("--net", "--mount", "--pid", "--fork", "--kill-child")
+_AS_USER = ("--user", "--map-root-user", *_OWN)
+_TRY = ("sh", "-c", "mount -t tmpfs tmpfs /run && mount -t proc proc /proc && ip link set lo up")
+
+
+class Unavailable(Exception):  # noqa: N818  (a fact about this machine)
+    """This machine cannot hold the lab; the message says what is missing and what to do about it."""
+
+
+def inside() -> bool:
+    """Whether this process runs in the private place already."""
+    return os.environ.get(INSIDE) == "1"
+
+
+def flags() -> tuple[str, ...]:
+    """What `unshare` needs to be told here. Raises Unavailable."""
+    for binary, package in (("unshare", "util-linux"), ("ip", "iproute2")):
+        if shutil.which(binary, path=_path()) is None:
+            raise Unavailable(f"the command `{binary}` is missing: install the package {package}")
+    found = ""
+    for candidate in (_OWN, _AS_USER) if os.geteuid() == 0 else (_AS_USER,):
+        trial = subprocess.run(
+            [_unshare(), *candidate, *_TRY], capture_output=True, text=True, check=False, env=_environment()
+        )
+        if trial.returncode == 0:
+            return candidate
+        found = trial.stderr.strip().splitlines()[-1] if trial.stderr.strip() else f"exit {trial.returncode}"
+    raise Unavailable(
+        f"cannot make network namespaces here ({found}): run it as root, "
+        "or allow user namespaces (sysctl kernel.unprivileged_userns_clone, user.max_user_namespaces)"
+    )
+
+
+def enter(command: Sequence[str]) -> int:
+    """Run the command inside and return its exit code. SIGINT and SIGTERM end it and all it started."""
+    process = subprocess.Popen([_unshare(), *flags(), "--", *command], env={**_environment(), INSIDE: "1"})
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        return _end(process)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def settle() -> None:
+    """The first thing inside: a /run of our own, which is memory, and a /proc of our own processes."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    os.environ["PATH"] = _path()
+    subprocess.run(_TRY, check=True)
+
+
+def _end(process: subprocess.Popen[bytes]) -> int:
+    """A terminal's Ctrl-C has reached the inside as well and is being cleaned up; otherwise the kernel cleans up."""
+    try:
+        process.wait(GRACE_SECONDS)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        process.kill()
+        process.wait()
+    return 128 + signal.SIGINT
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _unshare() -> str:
+    return shutil.which("unshare", path=_path()) or "unshare"
+
+
+def _path() -> str:
+    """An ordinary user's PATH often lacks the directories where `ip` may be."""
+    return os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/bin:/bin"
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PATH": _path()}

@@ -1,0 +1,162 @@
+"""`anyvip demo`: the main job, on real kernels, as a client sees it."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Sequence
+
+from controller.demo import sandbox
+from controller.demo.chapters import HEALTH_PERIOD_SECONDS, Chapter, Outcome, outcome, table
+from controller.demo.cluster import GROUP, Cluster
+from controller.demo.lab import ROOT, VIP, Host, Lab
+from controller.demo.narrator import Narrator
+
+LEASE_SECONDS = 1.0
+START_LIMIT_SECONDS = 10.0
+FAILOVER_LIMIT_SECONDS = 3.0  # generous: a loaded machine is no reason to call a demo broken
+UNDISTURBED_SECONDS = 0.5
+AFTERMATH_SECONDS = 1.5  # longer than the lease: whoever should not serve has had the time to try
+LOG_LINES = 15
+
+_INSIDE = "import sys; from controller.demo.story import tell; sys.exit(tell())"
+
+
+def run(argv: Sequence[str]) -> int:
+    """Show it; 0 when everything went as promised, 1 when not, 2 when this machine cannot or the usage is wrong."""
+    parser = argparse.ArgumentParser(prog="anyvip demo", description=__doc__)
+    try:
+        parser.parse_args(argv)
+        return sandbox.enter([sys.executable, "-P", "-c", _INSIDE])
+    except SystemExit as leaving:  # argparse has said why
+        return int(leaving.code or 0)
+    except sandbox.Unavailable as missing:
+        print(f"anyvip demo: {missing}", file=sys.stderr)
+        return 2
+
+
+def tell() -> int:
+    """What runs inside the sandbox."""
+    try:
+        sandbox.settle()
+        with Lab() as lab:
+            lab.observe(health_period=HEALTH_PERIOD_SECONDS)
+            return Story(lab).tell()
+    except KeyboardInterrupt:
+        return 130
+
+
+class Story:
+    """Two nodes, and what happens to them."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._narrator = Narrator(lab.recording, lab.nodes)
+        self._store = ROOT / "store"
+        self._store.mkdir()
+        self._cluster = Cluster(lab, {"type": "file", "path": str(self._store)}, {"duration_seconds": LEASE_SECONDS})
+        self._outcomes: list[Outcome] = []
+
+    def tell(self) -> int:
+        """All chapters and the table. Ends early when a chapter leaves nobody to go on with."""
+        first = self._begin()
+        if first is None:
+            return self._end("nobody serves")
+        second = self._other(first)
+        self._host_dies(first)
+        self._host_returns(first)
+        self._freeze(second)
+        self._thaw(second)
+        self._switchover(to=second)
+        return self._end()
+
+    # --- chapters --------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> Host | None:
+        names = " and ".join(node.name for node in self._lab.nodes)
+        self._say(f">> {names} start: VIP {VIP}, file store, lease {LEASE_SECONDS:g} s")
+        for node in self._lab.nodes:
+            self._cluster.start(node)
+        self._narrator.watch(START_LIMIT_SECONDS, lambda: self._cluster.active() is not None)
+        self._narrator.watch(UNDISTURBED_SECONDS)
+        return self._cluster.active()
+
+    def _host_dies(self, host: Host) -> None:
+        self._say(f">> the host of {host.name} dies: no frame passes, its daemon is killed")
+        since = time.monotonic()
+        self._lab.darken(host)
+        self._cluster.signal(host, signal.SIGKILL)
+        self._failover(f"host of {host.name} dies", since, host)
+
+    def _host_returns(self, host: Host) -> None:
+        self._say(f">> the host of {host.name} is back, and its daemon starts")
+        since = time.monotonic()
+        self._lab.lighten(host)
+        self._cluster.start(host)
+        self._undisturbed(f"host of {host.name} returns", since, self._other(host))
+
+    def _freeze(self, host: Host) -> None:
+        self._say(f">> {host.name}'s daemon is frozen (SIGSTOP), its host and its network are well")
+        since = time.monotonic()
+        self._cluster.signal(host, signal.SIGSTOP)
+        self._failover(f"{host.name} frozen", since, host)
+
+    def _thaw(self, host: Host) -> None:
+        self._say(f">> {host.name}'s daemon goes on (SIGCONT), and believes that no time has passed")
+        since = time.monotonic()
+        self._cluster.signal(host, signal.SIGCONT)
+        self._undisturbed(f"{host.name} goes on", since, self._other(host))
+
+    def _switchover(self, to: Host) -> None:
+        self._say(f">> anyvip switchover {GROUP} --to {to.name}")
+        since = time.monotonic()
+        command = self._cluster.command(to, "switchover", GROUP, "--to", to.name)
+        self._narrator.watch(START_LIMIT_SECONDS, lambda: command.poll() is not None)
+        self._say(f">> the command is back, exit {command.returncode}")
+        self._failover(f"switchover to {to.name}", since, self._other(to))
+
+    # --- what they share -------------------------------------------------------------------------------------------
+
+    def _failover(self, event: str, since: float, old: Host) -> None:
+        new = self._other(old)
+        self._narrator.watch(2 * FAILOVER_LIMIT_SECONDS, lambda: self._cluster.active() == new)
+        self._narrator.watch(AFTERMATH_SECONDS)
+        self._close(event, since, old, new, FAILOVER_LIMIT_SECONDS)
+
+    def _undisturbed(self, event: str, since: float, owner: Host) -> None:
+        self._narrator.watch(AFTERMATH_SECONDS)
+        self._close(event, since, owner, owner, UNDISTURBED_SECONDS)
+
+    def _close(self, event: str, since: float, before: Host, expected: Host, outage_limit: float) -> None:
+        after, until = self._cluster.active(), time.monotonic()
+        chapter = Chapter(event, before, after, since, until, outage_limit)
+        samples = self._lab.recording.between(since, until)
+        self._outcomes.append(outcome(chapter, expected, samples, self._lab.nodes))
+
+    def _end(self, *broken: str) -> int:
+        problems = [*broken, *(f"{name} has ended" for name in self._lab.dead_probers())]
+        problems += [f"{o.chapter.event}: {problem}" for o in self._outcomes for problem in o.broken]
+        self._cluster.stop()
+        _print("", table(self._outcomes), "")
+        if not problems:
+            _print("As promised: one owner at every moment.")
+            return 0
+        _print(*(f"NOT AS PROMISED: {problem}" for problem in problems))
+        for node in self._lab.nodes:
+            lines = self._cluster.log_file(node).read_text(errors="replace").splitlines()
+            _print("", f"The last of what {node.name} logged:", *lines[-LOG_LINES:])
+        return 1
+
+    def _other(self, host: Host) -> Host:
+        one, two = self._lab.nodes
+        return two if host == one else one
+
+    def _say(self, text: str) -> None:
+        self._narrator.say(text)
+
+
+def _print(*lines: str) -> None:
+    for line in lines:
+        print(line, flush=True)
