@@ -40,13 +40,14 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The daemon holds the lock. `saved` is there only if it is of this boot. `open_groups`: what the guard lets pass."""
+    """The daemon holds the lock. `saved` is of this boot, or None. `open_groups`: what the guard lets pass."""
 
     session: SessionId  # never used before
     writer: str  # random, of this life
     saved: Saved | None = None
     open_groups: frozenset[str] = frozenset()
     open_slot: int | None = None
+    wall_offset: float = 0.0  # Unix time minus this clock: seeds an epoch where none was seen, nothing else
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Minted:
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """Everything is unbound and the guard is shut for all groups, as `Clear` asked; or the error that says it is not."""
+    """All is unbound and the guard is shut for all groups, as `Clear` asked; or the error that says it is not."""
 
     error: str | None = None
 
@@ -196,17 +197,17 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class Clear:
-    """Shut the guard for all groups and unbind whatever is left behind. -> Cleared"""
+    """Shut the guard for all groups and unbind whatever is left behind. -> Cleared."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mint:
-    """Make a session id never used before. -> Minted"""
+    """Make a session id never used before. -> Minted."""
 
 
 @dataclass(frozen=True, slots=True)
 class StartTimer:
-    """Disarm the guard's slot and start its timer. -> TimerStarted"""
+    """Disarm the guard's slot and start its timer. -> TimerStarted."""
 
     slot: int
     seconds: float
@@ -214,7 +215,7 @@ class StartTimer:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """Arm these groups in the guard's slot. -> Armed"""
+    """Arm these groups in the guard's slot. -> Armed."""
 
     slot: int
     groups: frozenset[str]
@@ -222,24 +223,24 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Read everything under the cluster's prefix. -> Listed | Failed"""
+    """Read everything under the cluster's prefix. -> Listed | Failed."""
 
     request: int
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Swap one key. -> Wrote | Refused | Unsure"""
+    """Swap one key. -> Wrote | Refused | Unsure."""
 
     request: int
     key: str
-    value: bytes
-    expected: Version | None
+    value: bytes | None  # None deletes
+    expected: Version | None  # None creates
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Carry out one step of a group. `expires_at` is when the grant ends. -> Ran"""
+    """Carry out one step of a group. `expires_at` is when the grant ends. -> Ran."""
 
     group: str
     epoch: int

@@ -1,0 +1,146 @@
+"""A group's record, from this node's side: take it, give it back, ask for it. Part of `decide`."""
+
+from __future__ import annotations
+
+from controller.election import Judgement, Verdict, judge
+from controller.lease import GROUPS, SESSIONS, Ownership, Session, SessionId, Wanted, next_record
+from controller.membership import best_fit
+from controller.state import Ask, Phase, Purpose, Reason, Role
+from controller.turn import Turn
+
+
+def contest(turn: Turn, name: str) -> None:
+    """The group is at rest here and shut: take it if it is our turn, or give back what still names us."""
+    group = turn.groups[name]
+    if turn.state.phase is not Phase.MEMBER or not group.shut or group.owned is not None or group.leaving is not None:
+        return
+    if turn.busy(GROUPS + name) or not turn.due(turn.state.quarantine_until):
+        return
+    record, _ = turn.ownership(name)
+    mine = record is not None and record.session == turn.state.session
+    if _may_campaign(turn, name, mine):
+        _take(turn, name, judge(name, turn.view(name)))
+    elif mine:
+        release(turn, name)
+
+
+def _may_campaign(turn: Turn, name: str, mine: bool) -> bool:
+    """Fit and not sitting out. Paused, only what is ours already is taken up again."""
+    group, state = turn.groups[name], turn.state
+    if turn.stopping or name not in turn.policy.groups:
+        return False
+    if group.role is Role.PAUSED:
+        return mine and group.healthy is not False
+    if group.role is not Role.STANDBY or turn.policy.rules.sits_out(group.sits_out_until, turn.now):
+        turn.wake(group.sits_out_until if group.sits_out_until > turn.now else None)
+        return False
+    return state.renewed is not None and turn.now < state.renewed.at + turn.policy.timing.renew_deadline
+
+
+def _take(turn: Turn, name: str, judgement: Judgement) -> None:
+    turn.put_group(name, waits_for=judgement.why if judgement.verdict is Verdict.WAIT else "")
+    turn.wake(judgement.at)
+    if judgement.verdict is Verdict.FENCE:
+        _fence(turn, judgement.key)
+    elif judgement.verdict is Verdict.TAKE:
+        record, version = turn.ownership(name)
+        state, policy, epoch = turn.state, turn.policy, turn.groups[name].epoch
+        if record is None:
+            first = policy.rules.first_epoch(epoch, turn.now + state.wall_offset)
+            record = Ownership(epoch=first - 1, seq=first)
+        taken = next_record(
+            record, state.writer, session=state.session, node=policy.node, epoch=max(record.epoch, epoch) + 1,
+            offered_to=None, wanted=None, from_session=None, go=None,
+        )  # fmt: skip
+        turn.put_group(name, taken_as=Reason(judgement.why))
+        turn.write(GROUPS + name, Purpose.TAKE, taken, version)
+
+
+def _fence(turn: Turn, key: str) -> None:
+    """Its last word was this version; a missing or unreadable record is replaced by a fenced one."""
+    seen = turn.state.sightings[key]
+    if turn.busy(key):
+        return
+    record = seen.record if isinstance(seen.record, Session) else Session(node="")
+    expected = None if seen.version is None else turn.policy.rules.fence_version(seen.version)
+    turn.write(key, Purpose.FENCE, next_record(record, turn.state.writer, fenced=True), expected)
+
+
+def release(turn: Turn, name: str) -> None:
+    """Give the group back, offered to whom it is meant for, or to the next in rank."""
+    record, version = turn.ownership(name)
+    group = turn.groups[name]
+    if record is None or record.session != turn.state.session or turn.busy(GROUPS + name):
+        return
+    if not turn.policy.rules.may_release(group.shut):
+        return
+    offered = group.hand_to or best_fit(turn, name, None)
+    free = next_record(
+        record, turn.state.writer, session=None, node=None, wanted=None,
+        offered_to=None if offered is None else SessionId(offered),
+    )  # fmt: skip
+    turn.put_group(name, hand_to=None)
+    turn.write(GROUPS + name, Purpose.RELEASE, free, version)
+
+
+# --- planned switchover ------------------------------------------------------------------------------------------
+
+
+def ask_owner(turn: Turn, name: str) -> None:
+    """Somebody asked this node for a switchover of a group that another owns: write it into the record."""
+    group = turn.groups[name]
+    record, version = turn.ownership(name)
+    if group.ask is None or (GROUPS + name not in turn.state.sightings and not turn.due(group.ask.until)):
+        return
+    owner = None if record is None else record.session
+    if record is None or owner is None or owner == turn.state.session or turn.due(group.ask.until):
+        turn.put_group(name, ask=None)
+    elif not turn.busy(GROUPS + name) and turn.state.phase is Phase.MEMBER and not turn.paused:
+        wanted = Wanted(group.ask.to, record.epoch)
+        turn.write(GROUPS + name, Purpose.WANT, next_record(record, turn.state.writer, wanted=wanted), version)
+
+
+def wanted_by(turn: Turn, name: str) -> SessionId | None:
+    """The session that the group we own is wanted by, if it is fit. A wish that can't be met is dropped, not kept."""
+    group = turn.groups[name]
+    record, version = turn.ownership(name)
+    wish = group.ask.to if group.ask is not None else None
+    written = record is not None and record.wanted is not None and record.wanted.epoch == group.epoch
+    if group.ask is None and not written:
+        return None
+    if group.ask is None and record is not None and record.wanted is not None:
+        wish = record.wanted.to
+    target = best_fit(turn, name, wish)
+    if target is not None:
+        turn.put_group(name, ask=None)
+        return SessionId(target)
+    turn.put_group(name, ask=None)
+    if written and record is not None and not turn.busy(GROUPS + name):
+        turn.write(GROUPS + name, Purpose.WANT, next_record(record, turn.state.writer, wanted=None), version)
+    return None
+
+
+def preempt(turn: Turn, name: str) -> None:
+    """A better node that has been fit for the delay asks for the group, as an operator would."""
+    group, policy = turn.groups[name], turn.policy.groups[name]
+    if not policy.preempt or not _outranks_owner(turn, name):
+        if group.preempt_since is not None:
+            turn.put_group(name, preempt_since=None)
+        return
+    since = turn.now if group.preempt_since is None else group.preempt_since
+    if turn.due(since + policy.preempt_delay) and group.ask is None:
+        again_at = turn.now + turn.policy.timing.lease_duration - policy.preempt_delay
+        lease = turn.policy.timing.lease_duration
+        turn.put_group(name, ask=Ask(turn.policy.node, turn.now + lease), preempt_since=again_at)
+    elif group.preempt_since is None:
+        turn.put_group(name, preempt_since=since)
+
+
+def _outranks_owner(turn: Turn, name: str) -> bool:
+    record, _ = turn.ownership(name)
+    if record is None or record.session is None or turn.groups[name].role is not Role.STANDBY:
+        return False
+    seen = turn.state.sightings.get(SESSIONS + record.session)
+    owner = seen.record if seen is not None and isinstance(seen.record, Session) else None
+    member = owner.groups.get(name) if owner is not None and not owner.fenced else None
+    return member is not None and member.serving > 0 and member.priority < turn.policy.groups[name].priority

@@ -1,0 +1,267 @@
+"""Who may take a group, and when: the rules of the two-record protocol, as pure functions.
+
+A standby judges a session by how long *it* has watched version and bytes stay the same. What is over must first be
+fenced by compare-and-swap; only then may the group be swapped. What is not guaranteed: that a group has an owner.
+
+Each method of `Rules` is one rule that exclusion rests on, with what happens without it. The simulator removes them one
+at a time, by overriding the one method, and must find the harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from controller.lease import (
+    GROUPS,
+    SESSIONS,
+    BadRecord,
+    Cluster,
+    Entry,
+    Membership,
+    Ownership,
+    Record,
+    Session,
+    SessionId,
+    Timing,
+    Version,
+    decode,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A record, and since when this node has seen this version of it. `version` None: the key is not there."""
+
+    since: float
+    seen_at: float
+    version: Version | None = None
+    value: bytes = b""
+    record: Record | None = None
+    problem: str = ""  # why it cannot be read
+
+
+def sight(old: Sighting | None, key: str, entry: Entry | None, now: float, forget_after: float) -> Sighting:
+    """What is known of a key after an answer that arrived now. Not refreshed for `forget_after`: it begins anew."""
+    version, value = (entry.version, entry.value) if entry else (None, b"")
+    if old is not None and (old.version, old.value) == (version, value):
+        since = old.since if now - old.seen_at <= forget_after else now
+        return Sighting(since, now, version, value, old.record, old.problem)
+    if entry is None:
+        return Sighting(now, now)
+    try:
+        return Sighting(now, now, version, value, _decode(key, value))
+    except BadRecord as problem:
+        return Sighting(now, now, version, value, None, str(problem))
+
+
+def _decode(key: str, value: bytes) -> Record:
+    if key.startswith(SESSIONS):
+        return decode(value, Session)
+    return decode(value, Ownership) if key.startswith(GROUPS) else decode(value, Cluster)
+
+
+class Rules:
+    """What exclusion rests on, one method per rule. Steps: the length of the shortest trace to harm without it."""
+
+    def grant_ends(self, renewed_at: float, confirmed_at: float, renew_deadline: float) -> float:
+        """Only the session makes time, and the group must have been seen as ours since, too.
+
+        Without the first (14 steps): a session at its end, the group read, served on that; fenced meanwhile.
+        Without the second (15): the group's record is deleted, the session renewed for ever; another creates it.
+        """
+        return renew_deadline + min(renewed_at, confirmed_at)
+
+    def renewed_at(self, started_at: float, replied_at: float) -> float:  # noqa: ARG002
+        """Time counts from before the request left (18): a slow reply proves nothing about now."""
+        return started_at
+
+    def confirmed_at(self, sent_at: float, replied_at: float) -> float:  # noqa: ARG002
+        """A listing proves what was so after it was sent (17), not when it arrived."""
+        return sent_at
+
+    def answer_counts(self, sent_at: float, completed_at: float) -> bool:
+        """An answer to a request sent before our last write of the key ended is dropped (15)."""
+        return sent_at > completed_at
+
+    def watched(self, since: float, now: float, lease_duration: float) -> bool:
+        """A session is fenced only after it stayed the same for the whole lease (10)."""
+        return now - since >= lease_duration
+
+    def missing_watched(self, since: float, now: float, lease_duration: float) -> bool:
+        """A session's record that is gone is watched as long (10): its owner may still serve on its last renewal."""
+        return now - since >= lease_duration
+
+    def missing_group_watched(self, since: float, now: float, lease_duration: float) -> bool:
+        """A group's record that is gone is watched as long (9), likewise."""
+        return now - since >= lease_duration
+
+    def fence_version(self, watched: Version) -> Version:
+        """A fence replaces just the version that was watched (17), or it overwrites a renewal."""
+        return watched
+
+    def needs_fence(self) -> bool:
+        """An expired session that nobody has fenced gives no right (16): its late renewal may still land."""
+        return True
+
+    def needs_tombstone(self) -> bool:
+        """A missing session is created as fenced first (17), or a duplicate of its creation revives it."""
+        return True
+
+    def session_over(self, record: Session | None, known_beat: int) -> bool:
+        """Our session is over when it is missing, fenced (17), or older than we know it to be (18)."""
+        return record is None or record.fenced or record.beat < known_beat
+
+    def still_ours(self, record: Ownership | None, me: SessionId) -> bool:
+        """Only a record that names us keeps us (15)."""
+        return record is not None and record.session == me
+
+    def reading_is_enough(self, adoptable: bool) -> bool:
+        """A shut guard is opened only after the group was written anew, epoch + 1 (17); "ours" read is not enough.
+
+        Without: our release timed out, a read says "ours", we open, and the release lands.
+        """
+        return adoptable
+
+    def may_adopt(self, guard_was_open: bool) -> bool:
+        """An open guard says that the earlier life gave nothing up; a shut one says nothing (15): rewrite first."""
+        return guard_was_open
+
+    def may_release(self, shut: bool) -> bool:
+        """The release leaves after the kernel said that the guard is shut (10)."""
+        return shut
+
+    def clears_at_start(self) -> bool:
+        """A life that does not adopt unbinds what it finds (12), before it fences the session it had."""
+        return True
+
+    def first_epoch(self, seen: int, unix_time: float) -> int:
+        """A group created anew goes on above every epoch it may have had (7)."""
+        return max(seen + 1, int(unix_time))
+
+    def went_back(self, old: Record | None, new: Record | None) -> bool:
+        """A record whose `seq` fell comes from a backup: nothing that we know is so (16)."""
+        return old is not None and new is not None and new.seq < old.seq
+
+    def sits_out(self, until: float, now: float) -> bool:
+        """Who gave a group up stays out of the next race, or wins its own release back."""
+        return now < until
+
+
+class Verdict(StrEnum):
+    """What a standby should do about a group."""
+
+    WAIT = "wait"
+    FENCE = "fence"
+    TAKE = "take"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The verdict; for FENCE the session's key; `at`: when time alone could change it."""
+
+    verdict: Verdict
+    why: str
+    key: str = ""
+    at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a judgement rests on."""
+
+    me: SessionId
+    writer: str
+    past: frozenset[SessionId]
+    sightings: Mapping[str, Sighting]
+    now: float
+    timing: Timing
+    rules: Rules
+    priority: int
+    node: str
+
+
+def judge(group: str, view: View) -> Judgement:
+    """Whether this node may take the group now, must fence first, or has to wait, and for how long."""
+    seen = view.sightings.get(GROUPS + group)
+    if seen is None:
+        return Judgement(Verdict.WAIT, "not-seen")
+    if seen.problem:
+        return Judgement(Verdict.WAIT, "bad-record")
+    turn = view.timing.retry_period * rank(group, seen, view)
+    if not isinstance(seen.record, Ownership):
+        ripe = view.rules.missing_group_watched(seen.since, view.now - turn, view.timing.lease_duration)
+        return _when(ripe, Verdict.TAKE, "group-was-free", seen.since + view.timing.lease_duration + turn)
+    owner = seen.record
+    for holder in (owner.session, owner.from_session):
+        if holder is not None and holder != view.me:
+            blocked = _holder(holder, turn, view)
+            if blocked is not None:
+                return blocked
+    if owner.session == view.me:
+        return Judgement(Verdict.TAKE, "regained")
+    if owner.session is not None:
+        return Judgement(Verdict.TAKE, "owner-fenced")
+    if owner.offered_to == view.me:
+        return Judgement(Verdict.TAKE, "offered")
+    return _when(view.now >= seen.since + turn, Verdict.TAKE, "group-was-free", seen.since + turn)
+
+
+def _holder(holder: SessionId, turn: float, view: View) -> Judgement | None:
+    """None when this session is known to be fenced; else what to do about it first."""
+    key = SESSIONS + holder
+    seen = view.sightings.get(key)
+    if seen is None:
+        return Judgement(Verdict.WAIT, "owner-not-seen")
+    lease = view.timing.lease_duration
+    ripe_at = seen.since + lease + turn
+    if isinstance(seen.record, Session) and seen.record.fenced:
+        own_fence = seen.record.writer == view.writer
+        mine_now = own_fence or view.now >= seen.since + turn
+        return None if mine_now else Judgement(Verdict.WAIT, "owner-fenced", at=seen.since + turn)
+    if holder in view.past:
+        return Judgement(Verdict.FENCE, "own-earlier-session", key)
+    if seen.version is None:
+        ripe = view.rules.missing_watched(seen.since, view.now - turn, lease)
+        if ripe and not view.rules.needs_tombstone():
+            return None
+        return _when(ripe, Verdict.FENCE, "owner-missing", ripe_at, key)
+    ripe = view.rules.watched(seen.since, view.now - turn, lease)
+    if ripe and not view.rules.needs_fence():
+        return None
+    return _when(ripe, Verdict.FENCE, "owner-silent", ripe_at, key)
+
+
+def _when(ripe: bool, verdict: Verdict, why: str, at: float, key: str = "") -> Judgement:
+    return Judgement(verdict, why, key) if ripe else Judgement(Verdict.WAIT, why, key, at)
+
+
+def rank(group: str, seen: Sighting, view: View) -> int:
+    """How many candidates go first: the one it is offered to, then by priority, then by name."""
+    offered = seen.record.offered_to if isinstance(seen.record, Ownership) else None
+    me = (view.me != offered, -view.priority, view.node, view.me)
+    others = fit_sessions(group, view.sightings, view.now, view.timing.lease_duration)
+    return sum(
+        (sid != offered, -member.priority, record.node, sid) < me for sid, record, member in others if sid != view.me
+    )
+
+
+def fit_sessions(
+    group: str, sightings: Mapping[str, Sighting], now: float, lease_duration: float
+) -> Iterable[tuple[SessionId, Session, Membership]]:
+    """The live sessions that say they could serve the group."""
+    for sid, record in live_sessions(sightings, now, lease_duration):
+        member = record.groups.get(group)
+        if record.campaigning and member is not None and member.healthy and member.priority > 0:
+            yield sid, record, member
+
+
+def live_sessions(
+    sightings: Mapping[str, Sighting], now: float, lease_duration: float
+) -> Iterable[tuple[SessionId, Session]]:
+    """Sessions not fenced whose record changed within the lease."""
+    for key, seen in sightings.items():
+        record = seen.record
+        if isinstance(record, Session) and not record.fenced and now - seen.since < lease_duration:
+            yield SessionId(key.removeprefix(SESSIONS)), record

@@ -1,0 +1,208 @@
+"""The life of our session: clear, create or adopt, a round per retry_period, and the clean end. Part of `decide`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controller import events as ev
+from controller.election import fit_sessions, live_sessions
+from controller.lease import CLUSTER, GROUPS, SESSIONS, Cluster, Membership, Ownership, Session, next_record
+from controller.state import Phase, Purpose, Role, Round
+from controller.turn import Turn
+
+COLLECT_AFTER = 24 * 3600.0  # seconds a fenced session is kept, so that no late write of its life meets a gap
+_AT_REST = frozenset({Role.INIT, Role.STANDBY, Role.FAULT, Role.PAUSED})
+
+
+def begin(turn: Turn) -> None:
+    """What comes before the groups decide: a session that is over takes them all down."""
+    state = turn.state
+    if state.over is not None and state.phase in (Phase.MEMBER, Phase.ADOPTING, Phase.CREATING):
+        turn.put(phase=Phase.ENDING, round=None, renewed=None)
+    _establish(turn)
+
+
+def go_on(turn: Turn) -> None:
+    """What comes after the groups have decided."""
+    match turn.state.phase:
+        case Phase.CLEARING:
+            _clear(turn)
+        case Phase.ENDING:
+            _end(turn)
+        case Phase.CREATING:
+            _create(turn)
+        case Phase.MEMBER | Phase.ADOPTING:
+            _round(turn)
+            _pause(turn)
+        case _:
+            pass
+    if turn.stopping:
+        _leave(turn)
+    _look(turn)
+
+
+def _clear(turn: Turn) -> None:
+    if not turn.state.clearing and turn.due(turn.state.next_round_at):
+        turn.put(clearing=True)
+        turn.act(ev.Clear())
+
+
+def _end(turn: Turn) -> None:
+    """A new life begins once every guard of the old one is shut."""
+    state = turn.state
+    assert state.session is not None
+    shut = all(group.shut and group.owned is None for group in turn.groups.values())
+    if shut or not turn.policy.rules.clears_at_start():
+        turn.put(phase=Phase.MINTING, past=state.past | {state.session})
+        turn.act(ev.Mint())
+
+
+def _create(turn: Turn) -> None:
+    """Once: whether a creation of unknown outcome landed, a read tells. The id is never created a second time."""
+    state = turn.state
+    if state.seq == 0 and not turn.stopping and turn.due(state.next_round_at):
+        record = _session(turn, beat=0)
+        turn.put(seq=record.seq)
+        turn.write(turn.own_key, Purpose.CREATE, record, None)
+
+
+def _session(turn: Turn, beat: int) -> Session:
+    groups = {
+        name: Membership(
+            turn.policy.groups[name].priority, bool(group.healthy), group.epoch if group.role is Role.ACTIVE else 0
+        )
+        for name, group in turn.groups.items()
+        if name in turn.policy.groups
+    }
+    state = turn.state
+    return Session(turn.policy.node, beat, False, state.established, groups, state.seq + 1, state.writer)
+
+
+# --- rounds ------------------------------------------------------------------------------------------------------
+
+
+def _round(turn: Turn) -> None:
+    """The timer starts before the renewal leaves; renewal and listing go out together."""
+    state = turn.state
+    current = state.round
+    if state.doubt:
+        turn.put(look=True, round=current if current is not None and current.sent else None)
+    elif current is None:
+        _begin_round(turn)
+    elif current.timer_at is not None and not current.sent:
+        turn.put(round=replace(current, sent=True))
+        turn.write(turn.own_key, Purpose.BEAT, _session(turn, state.beat + 1), state.version)
+        turn.read()
+    elif current.sent and current.listing:
+        turn.read()
+
+
+def _begin_round(turn: Turn) -> None:
+    state = turn.state
+    arming = any(group.arming for group in turn.groups.values())
+    if arming or turn.busy(turn.own_key) or not turn.due(state.next_round_at):
+        return
+    _collect(turn)
+    turn.put(round=Round(state.spare_slot, turn.now), next_round_at=turn.now)
+    turn.act(ev.StartTimer(state.spare_slot, turn.policy.timing.renew_deadline))
+
+
+def _collect(turn: Turn) -> None:
+    """Delete one session that was fenced long ago and that no group names."""
+    sightings = turn.state.sightings
+    owners = [seen.record for seen in sightings.values() if isinstance(seen.record, Ownership)]
+    named = {sid for record in owners for sid in (record.session, record.from_session)}
+    for key, seen in sightings.items():
+        fenced = isinstance(seen.record, Session) and seen.record.fenced
+        old = fenced and turn.now - seen.since >= COLLECT_AFTER
+        if old and key.removeprefix(SESSIONS) not in named and not turn.busy(key):
+            turn.write(key, Purpose.COLLECT, None, seen.version)
+            return
+
+
+def _look(turn: Turn) -> None:
+    state = turn.state
+    known = state.phase in (Phase.CREATING, Phase.MEMBER, Phase.ADOPTING)
+    if known and state.look and state.reading is None and turn.due(state.look_at):
+        turn.read()
+
+
+def _establish(turn: Turn) -> None:
+    """Two live sessions with one node name: the second does not campaign while the first lives."""
+    state = turn.state
+    if state.established or state.renewed is None or state.round is not None:
+        return
+    if not has_twin(turn):
+        turn.put(established=True, next_round_at=turn.now)
+
+
+def has_twin(turn: Turn) -> bool:
+    """Whether another live session has our node's name, and came first."""
+    state = turn.state
+    return any(
+        record.node == turn.policy.node
+        and sid != state.session
+        and sid not in state.past
+        and (record.campaigning or sid < str(state.session))
+        for sid, record in live_sessions(state.sightings, turn.now, turn.policy.timing.lease_duration)
+    )
+
+
+def _pause(turn: Turn) -> None:
+    wanted, seen = turn.state.want_paused, turn.state.sightings.get(CLUSTER)
+    if wanted is None or seen is None or turn.busy(CLUSTER):
+        return
+    record = seen.record if isinstance(seen.record, Cluster) else Cluster()
+    if seen.problem or record.paused == wanted:
+        turn.put(want_paused=None)
+    else:
+        turn.write(CLUSTER, Purpose.PAUSE, next_record(record, turn.state.writer, paused=wanted), seen.version)
+
+
+# --- leaving -----------------------------------------------------------------------------------------------------
+
+
+def _leave(turn: Turn) -> None:
+    """Paused: go and leave all as it is, for the next life to adopt. Else release, then fence our own session."""
+    state = turn.state
+    if state.phase is Phase.LEFT:
+        turn.act(ev.Exit())
+        turn.put(phase=Phase.GONE)
+    elif turn.paused and state.phase in (Phase.MEMBER, Phase.ADOPTING):
+        turn.act(ev.Exit(keep=True))
+        turn.put(phase=Phase.GONE)
+    elif state.phase is Phase.LEAVING or not _released(turn):
+        return
+    elif state.phase is Phase.MEMBER and not state.doubt:
+        if state.round is None and not turn.busy(turn.own_key):
+            record = replace(_session(turn, state.beat), fenced=True)
+            turn.write(turn.own_key, Purpose.LEAVE, record, state.version)
+            turn.put(phase=Phase.LEAVING)
+    else:
+        turn.act(ev.Exit())
+        turn.put(phase=Phase.GONE)
+
+
+def _released(turn: Turn) -> bool:
+    """Every group is shut, and its record says so, as far as time allows."""
+    if any(group.role not in _AT_REST or not group.shut for group in turn.groups.values()):
+        return False
+    named = any(
+        isinstance(seen.record, Ownership) and seen.record.session == turn.state.session and key.startswith(GROUPS)
+        for key, seen in turn.state.sightings.items()
+    )
+    pending = any(write.purpose is Purpose.RELEASE for write in turn.state.pending.values())
+    assert turn.state.stop_by is not None
+    return not (named or pending) or turn.due(turn.state.stop_by)
+
+
+def best_fit(turn: Turn, group: str, to: str | None) -> str | None:
+    """The session that a switchover to this node (None: to the next in rank) would hand the group to."""
+    fit = [
+        (-member.priority, record.node, sid)
+        for sid, record, member in fit_sessions(
+            group, turn.state.sightings, turn.now, turn.policy.timing.lease_duration
+        )
+        if sid != turn.state.session and to in (None, record.node)
+    ]
+    return min(fit)[2] if fit else None

@@ -1,0 +1,392 @@
+"""What an event changes in what the core knows. Records facts only; `controller.machine` draws the conclusions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from math import inf
+from typing import Any
+
+from controller import events as ev
+from controller.election import Sighting, sight
+from controller.events import Step
+from controller.lease import CLUSTER, GROUPS, SESSIONS, Ownership, Session
+from controller.state import (
+    Ask,
+    GroupState,
+    Leaving,
+    Owned,
+    Pending,
+    Phase,
+    Policy,
+    Purpose,
+    Reason,
+    Renewal,
+    Role,
+    State,
+)
+
+
+def observe(state: State, event: ev.Event, now: float, policy: Policy) -> State:
+    """The state after this event, which arrived now."""
+    return _OBSERVERS[type(event)](state, event, now, policy)
+
+
+def own_key(state: State) -> str:
+    """The key of our session's record."""
+    return f"{SESSIONS}{state.session}"
+
+
+def _group(state: State, name: str, **changes: Any) -> State:
+    known = state.groups.get(name)
+    if known is None:
+        return state
+    return replace(state, groups={**state.groups, name: replace(known, **changes)})
+
+
+# --- starting ----------------------------------------------------------------------------------------------------
+
+
+def _started(state: State, event: ev.Started, now: float, policy: Policy) -> State:
+    begun = replace(state, writer=event.writer, wall_offset=event.wall_offset, next_round_at=now)
+    saved = event.saved
+    if saved is None or saved.node != policy.node or saved.boot_id != policy.boot_id:
+        past = frozenset() if saved is None else frozenset({saved.session})
+        clears = policy.rules.clears_at_start()
+        return replace(begun, phase=Phase.CLEARING if clears else Phase.CREATING, session=event.session, past=past)
+    groups = {name: _found(name in event.open_groups, now, policy) for name in policy.groups}
+    spare = 0 if event.open_slot is None else 1 - event.open_slot
+    return replace(begun, phase=Phase.ADOPTING, session=saved.session, beat=saved.beat, spare_slot=spare, groups=groups)
+
+
+def _found(open_: bool, now: float, policy: Policy) -> GroupState:
+    adoptable = policy.rules.may_adopt(open_)
+    return GroupState(since=now, opened=True, adoptable=adoptable, hooked=adoptable)
+
+
+def _cleared(state: State, event: ev.Cleared, now: float, policy: Policy) -> State:
+    if event.error is not None:
+        return replace(state, clearing=False, next_round_at=now + policy.timing.retry_period)
+    return replace(state, clearing=False, phase=Phase.CREATING, next_round_at=now)
+
+
+def _minted(state: State, event: ev.Minted, now: float, policy: Policy) -> State:  # noqa: ARG001
+    return replace(
+        state, phase=Phase.CREATING, session=event.session, minting=False, version=None, doubt=True, beat=-1, seq=0,
+        fresh=True, established=False, over=None, renewed=None, round=None, next_round_at=now, look=True,
+    )  # fmt: skip
+
+
+# --- the guard ---------------------------------------------------------------------------------------------------
+
+
+def _timer_started(state: State, event: ev.TimerStarted, now: float, policy: Policy) -> State:
+    if state.round is None or state.round.sent or state.round.slot != event.slot:
+        return state
+    if event.error is not None:
+        return replace(state, round=None, next_round_at=now + policy.timing.retry_period / 4)
+    return replace(state, round=replace(state.round, timer_at=event.at))
+
+
+def _armed(state: State, event: ev.Armed, now: float, policy: Policy) -> State:  # noqa: ARG001
+    for name in event.groups:
+        group = state.groups.get(name)
+        if group is None:
+            continue
+        if event.error is None:
+            state = _group(state, name, arming=False, armed=True)
+        else:
+            leaving = group.leaving or Leaving(Reason.STEP_FAILED, detail=event.error)
+            state = _group(state, name, arming=False, leaving=leaving, error=event.error)
+    return state
+
+
+def _guard_lost(state: State, event: ev.GuardLost, now: float, policy: Policy) -> State:  # noqa: ARG001
+    return replace(state, next_round_at=now)
+
+
+def _ran(state: State, event: ev.Ran, now: float, policy: Policy) -> State:
+    group = state.groups.get(event.group)
+    if group is None or group.step is not event.step:
+        return state  # superseded by a later step
+    if event.step is Step.SHUT:
+        return _shut(state, event, now, policy)
+    changes: dict[str, Any] = {"step": None, "done": group.done | {event.step}, "error": event.error or ""}
+    if event.error and event.step in (Step.BIND, Step.PROMOTE) and group.leaving is None:
+        changes["leaving"] = Leaving(Reason.STEP_FAILED, detail=event.error)
+    if event.step is Step.DEMOTE:
+        changes["hooked"] = False
+    if event.error and event.step is Step.REFRESH:
+        changes |= {"refresh": True, "retry_at": now + policy.timing.retry_period}
+    return _group(state, event.group, **changes)
+
+
+def _shut(state: State, event: ev.Ran, now: float, policy: Policy) -> State:
+    if event.error is not None:  # not shut as far as we know: only its own end in the kernel is sure
+        retry_at = now + policy.timing.retry_period / 4
+        return _group(state, event.group, step=None, error=event.error, retry_at=retry_at)
+    return _group(
+        state, event.group, step=None, error="", opened=False, armed=False, armed_for=None, owned=None,
+        expires_at=None, adoptable=False, done=state.groups[event.group].done | {Step.SHUT},
+    )  # fmt: skip
+
+
+# --- the store ---------------------------------------------------------------------------------------------------
+
+
+def _wrote(state: State, event: ev.Wrote, now: float, policy: Policy) -> State:
+    write = state.pending[event.request]
+    seen = Sighting(now, now, event.version, write.value or b"", write.record)
+    if write.value is None:
+        seen = Sighting(now, now)
+    state = replace(_ended(state, event.request, now), sightings={**state.sightings, write.key: seen})
+    if write.key.startswith(GROUPS):
+        return _wrote_group(state, write, event, now, policy)
+    match write.purpose:
+        case Purpose.CREATE if write.key == own_key(state):
+            record = write.record
+            assert isinstance(record, Session)
+            return replace(
+                state, phase=Phase.MEMBER, version=event.version, doubt=False, beat=record.beat, seq=record.seq,
+                fresh=False, next_round_at=now,
+            )  # fmt: skip
+        case Purpose.BEAT if write.key == own_key(state) and state.round is not None:
+            return _beaten(state, write, event, now, policy)
+        case Purpose.PAUSE:
+            return replace(state, want_paused=None)
+        case Purpose.LEAVE:
+            return replace(state, phase=Phase.LEFT)
+        case _:
+            return state
+
+
+def _wrote_group(state: State, write: Pending, event: ev.Wrote, now: float, policy: Policy) -> State:
+    record, name = write.record, write.key.removeprefix(GROUPS)
+    group = state.groups.get(name)
+    if group is None or not isinstance(record, Ownership):
+        return state
+    confirmed_at = policy.rules.confirmed_at(event.sent_at, now)
+    if write.purpose is Purpose.WANT:
+        state = _group(state, name, ask=None)
+    ours = record.session is not None and record.session == state.session
+    if ours and (write.purpose is Purpose.TAKE or group.owned is not None):
+        owned = Owned(event.version, record.epoch, confirmed_at)
+        return _group(state, name, owned=owned, epoch=max(group.epoch, record.epoch), adoptable=False)
+    return state
+
+
+def _beaten(state: State, write: Pending, event: ev.Wrote, now: float, policy: Policy) -> State:
+    record, turn = write.record, state.round
+    assert isinstance(record, Session)
+    assert turn is not None
+    assert turn.timer_at is not None
+    renewal = Renewal(policy.rules.renewed_at(turn.timer_at, now), turn.timer_at, turn.slot)
+    phase = Phase.MEMBER if state.phase is Phase.ADOPTING else state.phase
+    state = replace(
+        state, phase=phase, version=event.version, beat=record.beat, seq=record.seq, fresh=False, renewed=renewal,
+        spare_slot=1 - turn.slot, round=replace(turn, beating=False),
+    )  # fmt: skip
+    return _round_over(state, now, policy)
+
+
+def _refused(state: State, event: ev.Refused, now: float, policy: Policy) -> State:
+    return _not_written(state, event.request, now, policy)
+
+
+def _unsure(state: State, event: ev.Unsure, now: float, policy: Policy) -> State:
+    return replace(_not_written(state, event.request, now, policy), out_of_contact=True)
+
+
+def _not_written(state: State, request: int, now: float, policy: Policy) -> State:
+    """Refused, or nobody knows: forget what we thought of the key and read."""
+    write = state.pending[request]
+    sightings = {key: seen for key, seen in state.sightings.items() if key != write.key}
+    state = replace(_ended(state, request, now), sightings=sightings, look=True)
+    if write.purpose is Purpose.LEAVE:
+        return replace(state, phase=Phase.LEFT)
+    if write.key == own_key(state):
+        state = replace(state, doubt=True)
+        if state.round is not None:
+            state = replace(state, round=replace(state.round, beating=False, failed=True))
+            return _round_over(state, now, policy)
+    return state
+
+
+def _ended(state: State, request: int, now: float) -> State:
+    key = state.pending[request].key
+    pending = {number: write for number, write in state.pending.items() if number != request}
+    return replace(state, pending=pending, completed={**state.completed, key: now})
+
+
+def _failed(state: State, event: ev.Failed, now: float, policy: Policy) -> State:
+    if event.request != state.reading:
+        return state
+    pause = now + policy.timing.retry_period / 4
+    state = replace(state, reading=None, look=True, look_at=pause, out_of_contact=True)
+    if state.round is not None and state.round.sent:
+        state = replace(state, round=replace(state.round, listing=False, failed=True))
+    return _round_over(state, now, policy)
+
+
+def _round_over(state: State, now: float, policy: Policy) -> State:
+    turn = state.round
+    if turn is None or turn.beating or turn.listing:
+        return state
+    if turn.failed:
+        return replace(state, round=None, next_round_at=now + policy.timing.retry_period / 4)
+    groups = state.groups
+    if state.out_of_contact:  # clients may have learnt another MAC meanwhile
+        groups = {name: replace(g, announce=g.role is Role.ACTIVE) for name, g in groups.items()}
+    next_at = max(turn.began_at + policy.timing.retry_period, state.next_round_at)
+    return replace(state, round=None, next_round_at=next_at, out_of_contact=False, groups=groups)
+
+
+def _listed(state: State, event: ev.Listed, now: float, policy: Policy) -> State:
+    if event.request != state.reading:
+        return state
+    before, state = state, replace(state, reading=None)
+    state = replace(state, sightings=_sightings(state, event, now, policy))
+    if any(policy.rules.went_back(_record(before, key), seen.record) for key, seen in state.sightings.items()):
+        quarantine = now + policy.timing.lease_duration
+        state = replace(state, over=state.over or Reason.RESTORED, quarantine_until=quarantine)
+    state = _own_session(state, event, policy)
+    for name in state.groups:
+        if _counts(state, GROUPS + name, event.sent_at, policy):
+            state = _own_group(state, name, event, now, policy)
+    turn = state.round
+    if turn is not None and turn.timer_at is not None and event.sent_at >= turn.timer_at and turn.sent:
+        state = _round_over(replace(state, round=replace(turn, listing=False)), now, policy)
+    return state
+
+
+def _record(state: State, key: str) -> Any:
+    seen = state.sightings.get(key)
+    return None if seen is None else seen.record
+
+
+def _counts(state: State, key: str, sent_at: float, policy: Policy) -> bool:
+    """One operation per record at a time: an answer from before our last write of the key ended says nothing."""
+    if any(write.key == key for write in state.pending.values()):
+        return policy.rules.answer_counts(sent_at, inf)
+    return policy.rules.answer_counts(sent_at, state.completed.get(key, -inf))
+
+
+def _sightings(state: State, event: ev.Listed, now: float, policy: Policy) -> Mapping[str, Sighting]:
+    lease = policy.timing.lease_duration
+    fresh = dict(state.sightings)
+    for key, entry in event.entries.items():
+        if _counts(state, key, event.sent_at, policy):
+            fresh[key] = sight(fresh.get(key), key, entry, now, lease)
+    absent = [key for key in fresh if key not in event.entries]
+    named = {GROUPS + name for name in state.groups} | {own_key(state), CLUSTER} | _named_sessions(fresh)
+    for key in {*absent, *(key for key in named if key not in event.entries)}:
+        if not _counts(state, key, event.sent_at, policy):
+            continue
+        if key in named:
+            fresh[key] = sight(fresh.get(key), key, None, now, lease)
+        else:
+            del fresh[key]
+    return fresh
+
+
+def _named_sessions(sightings: Mapping[str, Sighting]) -> set[str]:
+    """The keys of the sessions that some group names: one that is missing must be watched."""
+    records = [seen.record for seen in sightings.values() if isinstance(seen.record, Ownership)]
+    return {SESSIONS + sid for r in records for sid in (r.session, r.from_session) if sid is not None}
+
+
+def _own_session(state: State, event: ev.Listed, policy: Policy) -> State:
+    """Is our session what we know it to be? An unexpected version is our own late write, or the end."""
+    key = own_key(state)
+    joined = state.phase in (Phase.MEMBER, Phase.ADOPTING) or (state.phase is Phase.CREATING and state.seq > 0)
+    if not joined or not _counts(state, key, event.sent_at, policy):
+        return state
+    seen = state.sightings[key]
+    if not state.doubt and seen.version == state.version:
+        return state
+    record = seen.record if isinstance(seen.record, Session) else None
+    foreign = record is not None and not state.fresh and record.writer != state.writer
+    if foreign or policy.rules.session_over(record, state.beat):
+        return replace(state, over=state.over or Reason.SESSION_OVER)
+    phase = Phase.MEMBER if state.phase is Phase.CREATING else state.phase
+    beat, seq = (record.beat, record.seq) if record is not None else (state.beat, state.seq)
+    return replace(state, phase=phase, version=seen.version, doubt=False, beat=beat, seq=seq)
+
+
+def _own_group(state: State, name: str, event: ev.Listed, now: float, policy: Policy) -> State:
+    group, seen = state.groups[name], state.sightings[GROUPS + name]
+    record = seen.record if isinstance(seen.record, Ownership) else None
+    if record is not None and record.epoch > group.epoch:
+        state = _group(state, name, epoch=record.epoch)
+    if state.session is None:
+        return state
+    confirmed_at = policy.rules.confirmed_at(event.sent_at, now)
+    if not policy.rules.still_ours(record, state.session):
+        if group.owned is None and not group.adoptable:
+            return state
+        leaving = Leaving(Reason.TAKEN if record is not None else Reason.DELETED, lost=True)
+        return _group(state, name, owned=None, adoptable=False, leaving=leaving)
+    if group.owned is not None:
+        version = seen.version or group.owned.version
+        return _group(state, name, owned=replace(group.owned, version=version, confirmed_at=confirmed_at))
+    enough = policy.rules.reading_is_enough(group.adoptable)
+    if enough and state.phase is Phase.MEMBER and record is not None and seen.version is not None:
+        owned = Owned(seen.version, record.epoch, confirmed_at)
+        return _group(state, name, owned=owned, adoptable=False, taken_as=Reason.ADOPTED)
+    return state
+
+
+# --- what people and checks say ----------------------------------------------------------------------------------
+
+
+def _judged(state: State, event: ev.Judged, now: float, policy: Policy) -> State:  # noqa: ARG001
+    changed = event.group in state.groups and state.groups[event.group].healthy != event.healthy
+    state = _group(state, event.group, healthy=event.healthy, why=event.why)
+    return replace(state, next_round_at=now) if changed else state  # others learn of it from our beat
+
+
+def _hint(state: State, event: ev.Hint, now: float, policy: Policy) -> State:  # noqa: ARG001
+    return replace(state, look=True)
+
+
+def _asked(state: State, event: ev.Asked, now: float, policy: Policy) -> State:
+    return _group(state, event.group, ask=Ask(event.to, now + 2 * policy.timing.lease_duration))
+
+
+def _pause_asked(state: State, event: ev.PauseAsked, now: float, policy: Policy) -> State:  # noqa: ARG001
+    return replace(state, want_paused=event.paused)
+
+
+def _drifted(state: State, event: ev.Drifted, now: float, policy: Policy) -> State:  # noqa: ARG001
+    return _group(state, event.group, refresh=True, announce=True)
+
+
+def _stop(state: State, event: ev.Stop, now: float, policy: Policy) -> State:  # noqa: ARG001
+    return replace(state, stop_by=now + 2 * policy.timing.lease_duration) if state.stop_by is None else state
+
+
+def _tick(state: State, event: ev.Tick, now: float, policy: Policy) -> State:  # noqa: ARG001
+    return state
+
+
+_OBSERVERS: Mapping[type, Callable[[State, Any, float, Policy], State]] = {
+    ev.Started: _started,
+    ev.Minted: _minted,
+    ev.Cleared: _cleared,
+    ev.TimerStarted: _timer_started,
+    ev.Armed: _armed,
+    ev.GuardLost: _guard_lost,
+    ev.Ran: _ran,
+    ev.Wrote: _wrote,
+    ev.Refused: _refused,
+    ev.Unsure: _unsure,
+    ev.Failed: _failed,
+    ev.Listed: _listed,
+    ev.Judged: _judged,
+    ev.Hint: _hint,
+    ev.Asked: _asked,
+    ev.PauseAsked: _pause_asked,
+    ev.Drifted: _drifted,
+    ev.Stop: _stop,
+    ev.Tick: _tick,
+}
