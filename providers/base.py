@@ -24,7 +24,7 @@ class ProviderError(Exception):
     """The platform refused or failed; the message says what, where, and what to do. Somebody may retry."""
 
 
-class StaleGrant(ProviderError):
+class StaleGrant(ProviderError):  # noqa: N818  (an answer that the caller acts on)
     """The grant ended before the call could be made; nothing was changed by it."""
 
 
