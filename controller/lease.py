@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, NewType, Protocol, TypeVar
 
 SESSIONS = "sessions/"
@@ -162,7 +162,8 @@ def decode(value: bytes, kind: type[R]) -> R:
         raise BadRecord(f"format {body.get('format')!r}, this version reads format {FORMAT}")
     if body.get("kind") != _KIND[kind]:
         raise BadRecord(f"a {body.get('kind')!r} record where a {_KIND[kind]!r} record belongs")
-    return _typed(body, kind, "")
+    record: R = _typed(body, kind, "")
+    return record
 
 
 _KIND: Mapping[type, str] = {Session: "session", Ownership: "group", Cluster: "cluster"}
@@ -178,9 +179,9 @@ _CHECKS: Mapping[str, tuple[type, bool]] = {  # annotation -> (type, may be null
 def _plain(record: object) -> Any:
     if isinstance(record, Mapping):
         return {name: _plain(value) for name, value in record.items()}
-    if not hasattr(record, "__dataclass_fields__"):
-        return record
-    return {f.name: _plain(getattr(record, f.name)) for f in fields(record)}
+    if is_dataclass(record) and not isinstance(record, type):
+        return {f.name: _plain(getattr(record, f.name)) for f in fields(record)}
+    return record
 
 
 def _typed(body: Any, kind: type[Any], path: str) -> Any:
