@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 import yaml
 
 from controller.demo.lab import HEALTH_PORT, ROOT, VIP, Host, Lab, signal_group
-from controller.demo.samples import Kind
 
 GROUP = "web"
 COMMAND_SECONDS = 15.0
@@ -69,12 +67,6 @@ class Cluster:
         with self.log_file(host).open("ab") as log:
             verb, *rest = arguments
             return self._lab.spawn(host, [*ANYVIP, verb, *rest, "--config", str(self.config_file(host))], log)
-
-    def active(self, within: float = 0.1) -> Host | None:
-        """The only node that has answered VIP traffic sent to its own MAC just now."""
-        now = time.monotonic()
-        answering = {s.node for s in self._lab.recording.between(now - within, now) if s.kind == Kind.UDP}
-        return self._lab.nodes[answering.pop()] if len(answering) == 1 else None
 
 
 def group(*vips: str) -> dict[str, Any]:

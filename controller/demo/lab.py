@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from controller.demo.recording import Recording
+from controller.demo.samples import Kind
 
 VIP = "10.77.0.100"
 HEALTH_PORT = 9010
@@ -89,7 +92,10 @@ class Lab:
         for process in self._processes:
             process.wait()
         self.recording.close()
-        ip([f"netns delete {host.name}" for host in (*self.nodes, *self.members, self.client, self.monitor)])
+        hosts = (*self.nodes, *self.members, self.client, self.monitor)
+        ip([f"link delete {host.port}" for host in hosts] + [f"netns delete {host.name}" for host in hosts])
+        ip([f"link delete {link}" for link in (_UPLINK, "lan", "store")])
+        shutil.rmtree(ROOT)
 
     # --- processes -------------------------------------------------------------------------------------------------
 
@@ -130,6 +136,12 @@ class Lab:
     def dead_probers(self) -> list[str]:
         """Probers that have ended: what they did not see proves nothing."""
         return [name for name, process in self._probers.items() if process.poll() is not None]
+
+    def answering(self, within: float = 0.1) -> list[Host]:
+        """The nodes that have answered VIP traffic sent to their own MAC in the last so many seconds."""
+        now = time.monotonic()
+        seen = {s.node for s in self.recording.between(now - within, now) if s.kind == Kind.UDP}
+        return [self.nodes[number] for number in sorted(seen)]
 
     def _probe(self, name: str, host: Host, module: str, *arguments: str) -> None:
         read_end, write_end = os.pipe()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from bisect import bisect_left
 from typing import IO
 
 from controller.demo.samples import LAYOUT, Sample
@@ -15,6 +17,7 @@ class Recording:
 
     def __init__(self) -> None:
         self._samples: list[Sample] = []
+        self._arrivals: list[tuple[float, int]] = []  # (moment, how many samples there were before)
         self._told = 0
         self._lock = threading.Lock()
         self._readers: list[threading.Thread] = []
@@ -40,12 +43,15 @@ class Recording:
     def between(self, since: float, until: float) -> list[Sample]:
         """What was asked from `since` and seen up to `until`."""
         with self._lock:
-            return [s for s in self._samples if s.sent >= since and max(s.sent, s.received) <= until]
+            chunk = bisect_left(self._arrivals, (since, 0))  # what was asked later has not arrived earlier
+            begin = self._arrivals[chunk][1] if chunk < len(self._arrivals) else len(self._samples)
+            return [s for s in self._samples[begin:] if s.sent >= since and max(s.sent, s.received) <= until]
 
     def forget(self) -> None:
         """Begin anew."""
         with self._lock:
             self._samples.clear()
+            self._arrivals.clear()
             self._told = 0
 
     def _read(self, stream: IO[bytes]) -> None:
@@ -57,4 +63,5 @@ class Recording:
                 rest = data[whole:]
                 found = list(map(Sample._make, LAYOUT.iter_unpack(data[:whole])))
                 with self._lock:
+                    self._arrivals.append((time.monotonic(), len(self._samples)))
                     self._samples += found

@@ -12,7 +12,7 @@ from itertools import combinations, pairwise
 from typing import NamedTuple
 
 NOBODY = 255
-JOIN_SECONDS = 0.010  # answers no further apart belong together
+JOIN_SECONDS = 0.020  # answers no further apart belong together
 CYCLE_SECONDS = 0.001  # what one answer beside another's counts for
 
 

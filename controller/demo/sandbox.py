@@ -62,10 +62,28 @@ def enter(command: Sequence[str]) -> int:
 
 
 def settle() -> None:
-    """The first thing inside: a /run of our own, which is memory, and a /proc of our own processes."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    """To be called first inside: a /run of our own, which is memory, a /proc of our own processes, and a reaper.
+
+    Returns in a second process. The first one stays behind to take in orphans, as whatever looks for a process by
+    its number would find the zombies of those that were killed.
+    """
     os.environ["PATH"] = _path()
     subprocess.run(_TRY, check=True)
+    main = os.fork()
+    if main:
+        os._exit(_reap(main))
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _reap(main: int) -> int:
+    """The exit code of `main`, once it has ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C has reached `main` as well
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(main, signal.SIGTERM))
+    while True:
+        pid, status = os.wait()
+        if pid == main:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code
 
 
 def _end(process: subprocess.Popen[bytes]) -> int:

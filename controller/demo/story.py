@@ -54,9 +54,7 @@ class Story:
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
         self._narrator = Narrator(lab.recording, lab.nodes)
-        self._store = ROOT / "store"
-        self._store.mkdir()
-        self._cluster = Cluster(lab, {"type": "file", "path": str(self._store)}, {"duration_seconds": LEASE_SECONDS})
+        self._cluster = Cluster(lab, {"type": "file", "path": str(ROOT / "store")}, {"duration_seconds": LEASE_SECONDS})
         self._outcomes: list[Outcome] = []
 
     def tell(self) -> int:
@@ -79,9 +77,9 @@ class Story:
         self._say(f">> {names} start: VIP {VIP}, file store, lease {LEASE_SECONDS:g} s")
         for node in self._lab.nodes:
             self._cluster.start(node)
-        self._narrator.watch(START_LIMIT_SECONDS, lambda: self._cluster.active() is not None)
+        self._narrator.watch(START_LIMIT_SECONDS, lambda: self._owner() is not None)
         self._narrator.watch(UNDISTURBED_SECONDS)
-        return self._cluster.active()
+        return self._owner()
 
     def _host_dies(self, host: Host) -> None:
         self._say(f">> the host of {host.name} dies: no frame passes, its daemon is killed")
@@ -121,7 +119,7 @@ class Story:
 
     def _failover(self, event: str, since: float, old: Host) -> None:
         new = self._other(old)
-        self._narrator.watch(2 * FAILOVER_LIMIT_SECONDS, lambda: self._cluster.active() == new)
+        self._narrator.watch(2 * FAILOVER_LIMIT_SECONDS, lambda: self._owner() == new)
         self._narrator.watch(AFTERMATH_SECONDS)
         self._close(event, since, old, new, FAILOVER_LIMIT_SECONDS)
 
@@ -130,7 +128,7 @@ class Story:
         self._close(event, since, owner, owner, UNDISTURBED_SECONDS)
 
     def _close(self, event: str, since: float, before: Host, expected: Host, outage_limit: float) -> None:
-        after, until = self._cluster.active(), time.monotonic()
+        after, until = self._owner(), time.monotonic()
         chapter = Chapter(event, before, after, since, until, outage_limit)
         samples = self._lab.recording.between(since, until)
         self._outcomes.append(outcome(chapter, expected, samples, self._lab.nodes))
@@ -148,6 +146,10 @@ class Story:
             lines = self._cluster.log_file(node).read_text(errors="replace").splitlines()
             _print("", f"The last of what {node.name} logged:", *lines[-LOG_LINES:])
         return 1
+
+    def _owner(self) -> Host | None:
+        answering = self._lab.answering()
+        return answering[0] if len(answering) == 1 else None
 
     def _other(self, host: Host) -> Host:
         one, two = self._lab.nodes

@@ -1,0 +1,190 @@
+"""Failover, measured: `python -m bench.failover --help`.
+
+Two nodes, a client and a load balancer on one bridge; each node is asked by its own MAC, so that two who answer are
+seen as two. Every fault hits the active node. keepalived runs in the same lab, under the same probers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+
+from bench.faults import FAULTS, Fault, Scene
+from bench.measure import CYCLE_SECONDS, HEALTH_PERIOD_SECONDS, Run, Void, measure
+from bench.peers import Anyvip, Keepalived, Peer
+from bench.report import highest, machine, markdown, milliseconds, package, write_section
+from controller.demo import sandbox
+from controller.demo.lab import ROOT, Lab
+from tests.lab.etcd import EtcdCluster, start_etcd
+
+VOID_LIMIT = 3  # so often is a run that proves nothing made again
+HEADINGS = (
+    "peer",
+    "fault",
+    "runs",
+    "takeover",
+    "client outage",
+    "no owner",
+    "outage after heal",
+    "wrong MAC",
+    "two answering",
+    "two 200s",
+)
+LEGEND = """\
+Milliseconds, median / max over the runs; the last two columns are the sum over one run, maximum over the runs.
+*takeover*: fault to first answer of the other node. *client outage*, *no owner*: longest silence until the fault was
+undone, seen by the client and by asking each node by its own MAC. *wrong MAC*: longest time for which the client kept
+sending to a node that no longer answered while the other did, after the heal (after the fault, where nothing heals).
+*two answering*: both nodes answered VIP traffic or ARP. A planned switchover's takeover includes the start of the
+command's process. Probers' cycle: 1 ms; balancer: 25 ms."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Enter the sandbox, measure, print."""
+    options = _options().parse_args(argv)
+    if not sandbox.inside():
+        return sandbox.enter([sys.executable, "-m", "bench.failover", *argv])
+    sandbox.settle()
+    runs = list(_all(options))
+    if options.json:
+        options.json.write_text(json.dumps([asdict(run) for run in runs], indent=1))
+    text = "\n\n".join([_environment(), _table(runs), LEGEND])
+    print(f"\n{text}")
+    if options.out:
+        write_section(options.out, options.section, text)
+    return 1 if any(run.two or run.healthy for run in runs if run.peer.startswith("anyvip")) else 0
+
+
+def _options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.failover", description=__doc__)
+    parser.add_argument("--runs", type=int, default=10, help="of each fault (default 10)")
+    parser.add_argument("--lease", type=float, action="append", help="lease.duration_seconds; may be repeated")
+    parser.add_argument("--store", choices=["etcd", "file"], action="append", help="may be repeated (default both)")
+    parser.add_argument("--fault", action="append", help="only faults whose name contains this; may be repeated")
+    parser.add_argument(
+        "--peer",
+        choices=["anyvip", "keepalived-1", "keepalived-0.1"],
+        action="append",
+        help="may be repeated (default all)",
+    )
+    parser.add_argument("--quick", action="store_true", help="one run of each, lease 1 s")
+    parser.add_argument("--out", type=Path, help="a Markdown file whose section takes the result")
+    parser.add_argument("--section", default="failover", help="that section's name")
+    parser.add_argument("--json", type=Path, help="a file that takes every run")
+    return parser
+
+
+def _all(options: argparse.Namespace) -> Iterator[Run]:
+    peers = options.peer or ["anyvip", "keepalived-1", "keepalived-0.1"]
+    leases = [1.0] if options.quick else options.lease or [1.0]
+    for store in options.store or ["etcd", "file"]:
+        for lease in leases if "anyvip" in peers else ():
+            with _scene_anyvip(store, lease) as scene:
+                yield from _every_fault(scene, store, options)
+    for name in peers:
+        if name.startswith("keepalived"):
+            with _lab(members=0) as lab, _running(Keepalived(lab, float(name.partition("-")[2]))) as peer:
+                yield from _every_fault(Scene(lab, peer, None), "keepalived", options)
+
+
+def _every_fault(scene: Scene, where: str, options: argparse.Namespace) -> Iterator[Run]:
+    for fault in FAULTS:
+        wanted = not options.fault or any(part in fault.name for part in options.fault)
+        if wanted and where in fault.where:
+            for number in range(1 if options.quick else options.runs):
+                run = _valid(scene, fault)
+                print(_line(run, number + 1), flush=True)
+                yield run
+
+
+def _valid(scene: Scene, fault: Fault) -> Run:
+    for _ in range(VOID_LIMIT):
+        try:
+            return measure(scene, fault)
+        except Void as reason:
+            print(f"void: {scene.peer.name}, {fault.name}: {reason}", file=sys.stderr, flush=True)
+    raise SystemExit(f"{scene.peer.name}, {fault.name}: no valid run in {VOID_LIMIT}")
+
+
+@contextmanager
+def _scene_anyvip(store: str, lease: float) -> Iterator[Scene]:
+    with _lab(members=3 if store == "etcd" else 0) as lab:
+        if store == "file":
+            with _running(Anyvip(lab, {"type": "file", "path": str(ROOT / "store")}, lease)) as peer:
+                yield Scene(lab, peer, None)
+        else:
+            with (
+                _etcd(lab) as etcd,
+                _running(Anyvip(lab, {"type": "etcd", "endpoints": etcd.endpoints}, lease)) as peer,
+            ):
+                yield Scene(lab, peer, etcd)
+
+
+def _etcd(lab: Lab) -> EtcdCluster:
+    """With etcd's default timing, data in memory, and no member on a node that is hurt."""
+    hosts, spaces = [member.address for member in lab.members], [member.name for member in lab.members]
+    return start_etcd(len(hosts), ROOT, hosts, spaces)
+
+
+@contextmanager
+def _lab(members: int) -> Iterator[Lab]:
+    with Lab(members=members) as lab:
+        lab.observe(CYCLE_SECONDS, HEALTH_PERIOD_SECONDS)
+        yield lab
+
+
+@contextmanager
+def _running(peer: Peer) -> Iterator[Peer]:
+    try:
+        yield peer
+    finally:
+        peer.stop()
+
+
+def _line(run: Run, number: int) -> str:
+    figures = {
+        "takeover": run.takeover,
+        "outage": run.outage,
+        "no owner": run.nobody,
+        "after heal": run.heal_outage,
+        "wrong MAC": run.astray,
+        "two": run.two,
+        "two 200s": run.healthy,
+    }
+    shown = ", ".join(f"{name} {value * 1000:.1f}" for name, value in figures.items() if value is not None)
+    return f"{run.peer}: {run.fault} #{number}: {shown}"
+
+
+def _table(runs: Sequence[Run]) -> str:
+    rows = []
+    for (peer, fault), of_one in groupby(runs, key=lambda run: (run.peer, run.fault)):
+        found = list(of_one)
+        rows.append(
+            (
+                peer,
+                fault,
+                str(len(found)),
+                milliseconds(run.takeover for run in found),
+                milliseconds(run.outage for run in found),
+                milliseconds(run.nobody for run in found),
+                milliseconds(run.heal_outage for run in found),
+                milliseconds(run.astray for run in found),
+                highest(run.two for run in found),
+                "" if peer.startswith("keepalived") else highest(run.healthy for run in found),
+            )
+        )
+    return markdown(HEADINGS, rows)
+
+
+def _environment() -> str:
+    return f"{machine()}, {package('keepalived')}, {package('etcd-server')} (three members)."
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,92 @@
+"""What is done to the active node, and how it is undone."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.peers import Peer
+from controller.demo.lab import Host, Lab
+from tests.lab.etcd import EtcdCluster
+
+EVERY = frozenset({"etcd", "file", "keepalived"})
+NETWORK = frozenset({"etcd", "keepalived"})  # the file store is not reached over the lab's network
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a fault may take hold of."""
+
+    lab: Lab
+    peer: Peer
+    etcd: EtcdCluster | None
+
+
+Act = Callable[[Scene, Host], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """`strike` hits the active node; `heal`, where there is one, undoes it; `moves`: another node should take over.
+
+    `where`: which stores and peers it makes sense for.
+    """
+
+    name: str
+    strike: Act
+    heal: Act | None = None
+    moves: bool = True
+    where: frozenset[str] = EVERY
+
+
+def _signal(number: signal.Signals) -> Act:
+    return lambda scene, host: scene.peer.signal(host, number)
+
+
+def _restart(scene: Scene, host: Host) -> None:
+    """SIGKILL, and a new process as fast as it can be started: well within half of any lease of a second."""
+    scene.peer.signal(host, signal.SIGKILL)
+    scene.peer.start(host)
+
+
+def _kill_store(scene: Scene, _host: Host) -> None:
+    assert scene.etcd is not None
+    scene.etcd.stop()
+
+
+def _start_store(scene: Scene, _host: Host) -> None:
+    assert scene.etcd is not None
+    for member in scene.etcd.members:
+        member.start()
+
+
+def _ask(scene: Scene, host: Host) -> None:
+    scene.peer.switchover(host)
+
+
+FAULTS = (
+    Fault("SIGKILL, not restarted", _signal(signal.SIGKILL)),
+    Fault("SIGSTOP, then SIGCONT", _signal(signal.SIGSTOP), _signal(signal.SIGCONT)),
+    Fault(
+        "partition, healed",
+        lambda scene, host: scene.peer.cut(host),
+        lambda scene, host: scene.peer.join(host),
+        where=NETWORK,
+    ),
+    Fault(
+        "host dark, healed",
+        lambda scene, host: scene.lab.darken(host),
+        lambda scene, host: scene.lab.lighten(host),
+        where=NETWORK,
+    ),
+    Fault(
+        "link down, up",
+        lambda scene, host: scene.lab.unplug(host),
+        lambda scene, host: scene.lab.plug(host),
+    ),
+    Fault("store down, back", _kill_store, _start_store, moves=False, where=frozenset({"etcd"})),
+    Fault("planned switchover", _ask, where=frozenset({"etcd", "file"})),
+    Fault("SIGTERM", _signal(signal.SIGTERM)),
+    Fault("SIGKILL, restarted at once", _restart, moves=False),
+)

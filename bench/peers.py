@@ -1,0 +1,191 @@
+"""Who is measured: anyvip and keepalived, started, hurt and stopped in the same way on the same nodes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from controller.demo.cluster import GROUP, Cluster
+from controller.demo.lab import ROOT, VIP, Host, Lab, ip, signal_group
+from controller.demo.samples import Kind, longest_silence
+
+START_LIMIT_SECONDS = 60.0
+SETTLED_SECONDS = 0.5
+
+_KEEPALIVED = """\
+vrrp_instance web {{
+  interface eth0
+  state BACKUP
+  version 3
+  virtual_router_id 51
+  priority {priority}
+  advert_int {advert}
+  virtual_ipaddress {{
+    {vip}/24 dev eth0
+  }}
+}}
+"""
+
+
+class Peer(Protocol):
+    """One way to keep an address on exactly one of two nodes."""
+
+    name: str
+    patience: float  # seconds: how long it may take, by its own timing, to notice a dead owner
+
+    def reset(self) -> None:
+        """Whatever was done to it: both nodes run, one serves, and that has settled."""
+
+    def start(self, host: Host) -> None:
+        """Start it on that node."""
+
+    def signal(self, host: Host, number: signal.Signals) -> None:
+        """Signal all of its processes on that node."""
+
+    def cut(self, host: Host) -> None:
+        """Partition: the node no longer reaches whatever tells it that it may serve."""
+
+    def join(self, host: Host) -> None:
+        """End `cut`."""
+
+    def switchover(self, host: Host) -> subprocess.Popen[bytes] | None:
+        """Ask for the planned move away from that node. None: it has no such thing."""
+
+    def stop(self) -> None:
+        """Stop it everywhere, leaving nothing."""
+
+
+class Anyvip:
+    """Two daemons and a store; `reset` starts only what is not running, so that sessions live as they would."""
+
+    def __init__(self, lab: Lab, store: Mapping[str, Any], lease: float) -> None:
+        self.name = f"anyvip, {store['type']}, lease {lease:g} s"
+        self.patience = lease * 1.1 + 0.5
+        self._lab = lab
+        self._cluster = Cluster(lab, store, {"duration_seconds": lease})
+        self._started: set[Host] = set()
+
+    def reset(self) -> None:
+        """Start what does not run, and wait."""
+        for host in self._lab.nodes:
+            if host not in self._started or not self._cluster.running(host):
+                self.start(host)
+        one_serves(self._lab, START_LIMIT_SECONDS)
+
+    def start(self, host: Host) -> None:
+        """Start it on that node."""
+        self._cluster.start(host)
+        self._started.add(host)
+
+    def signal(self, host: Host, number: signal.Signals) -> None:
+        """Signal the daemon."""
+        self._cluster.signal(host, number)
+
+    def cut(self, host: Host) -> None:
+        """Lose all frames between the node and the store."""
+        self._lab.cut_from_store(host)
+
+    def join(self, host: Host) -> None:
+        """End `cut`."""
+        self._lab.join_to_store(host)
+
+    def switchover(self, host: Host) -> subprocess.Popen[bytes] | None:
+        """Run `anyvip switchover` on that node."""
+        return self._cluster.command(host, "switchover", GROUP)
+
+    def stop(self) -> None:
+        """Stop both daemons."""
+        self._cluster.stop()
+        self._started.clear()
+
+
+class Keepalived:
+    """VRRPv3, two priorities, preempting, as its manual's first example. `advert` in seconds."""
+
+    def __init__(self, lab: Lab, advert: float) -> None:
+        self.name = f"keepalived, advert {advert:g} s"
+        self.patience = 4 * advert
+        self._lab = lab
+        self._advert = advert
+        self._running: dict[Host, subprocess.Popen[bytes]] = {}
+
+    def reset(self) -> None:
+        """Stop and start everything, and wait."""
+        self.stop()
+        for host in self._lab.nodes:
+            self.start(host)
+        one_serves(self._lab, START_LIMIT_SECONDS)
+
+    def start(self, host: Host) -> None:
+        """Start it on that node."""
+        config, pid = ROOT / f"{host.name}.conf", ROOT / f"{host.name}.keepalived"
+        priority = 150 - 50 * self._lab.nodes.index(host)
+        config.write_text(_KEEPALIVED.format(priority=priority, advert=self._advert, vip=VIP))
+        command = ["keepalived", "-n", "-l", "-P", "-f", str(config), "-p", f"{pid}.pid", "-r", f"{pid}.vrrp.pid"]
+        with (ROOT / f"{host.name}.keepalived.log").open("ab") as log:
+            self._running[host] = self._lab.spawn(host, command, log)
+
+    def signal(self, host: Host, number: signal.Signals) -> None:
+        """Signal the parent and its VRRP process."""
+        parent = self._running[host].pid
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        for pid in (parent, *map(int, children)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def cut(self, _host: Host) -> None:
+        """Lose all frames between the nodes."""
+        self._lab.cut_nodes()
+
+    def join(self, _host: Host) -> None:
+        """End `cut`."""
+        self._lab.join_nodes()
+
+    def switchover(self, _host: Host) -> subprocess.Popen[bytes] | None:
+        """It has none: SIGTERM is its planned move."""
+        return None
+
+    def stop(self) -> None:
+        """Stop both, and remove the address that a killed one leaves behind."""
+        for process in self._running.values():
+            signal_group(process, signal.SIGCONT)
+            self._lab.stop(process)
+        self._running.clear()
+        for host in self._lab.nodes:
+            ip([f"addr flush dev eth0 to {VIP}/32"], where=host.name)
+
+
+def one_serves(lab: Lab, limit: float) -> None:
+    """Wait until only one node has answered for a while, and the client, too, was answered. Raises TimeoutError."""
+    since = time.monotonic()
+
+    def settled() -> bool:
+        now = time.monotonic()
+        recent = lab.recording.between(now - SETTLED_SECONDS, now)
+        served = longest_silence(recent, (Kind.CLIENT,), now - SETTLED_SECONDS, now) < SETTLED_SECONDS / 2
+        return served and len(lab.answering(SETTLED_SECONDS)) == 1 and now - since > SETTLED_SECONDS
+
+    ip(["neigh flush dev eth0"], where=lab.client.name)  # what an earlier fault left in its cache is not this run's
+    if not wait_for(settled, limit):
+        raise TimeoutError(f"after {limit:g} s these nodes answer: {[host.name for host in lab.answering()]}")
+
+
+def wait_for(condition: Callable[[], bool], limit: float) -> bool:
+    """Look every few milliseconds; whether it came true within `limit` seconds."""
+    end = time.monotonic() + limit
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def others(lab: Lab, host: Host) -> Sequence[Host]:
+    """Every node but this one."""
+    return [node for node in lab.nodes if node != host]
