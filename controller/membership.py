@@ -32,6 +32,7 @@ def go_on(turn: Turn) -> None:
         case Phase.CREATING:
             _create(turn)
         case Phase.MEMBER | Phase.ADOPTING:
+            _save(turn)
             _round(turn)
             _pause(turn)
         case _:
@@ -64,6 +65,13 @@ def _create(turn: Turn) -> None:
         record = _session(turn, beat=0)
         turn.put(seq=record.seq)
         turn.write(turn.own_key, Purpose.CREATE, record, None)
+    elif state.seq > 0:
+        turn.put(look=_may_tell(turn))
+
+
+def _may_tell(turn: Turn) -> bool:
+    """A read sent now would tell what our session's record is; one sent before our write ended does not."""
+    return not turn.busy(turn.own_key)
 
 
 def _session(turn: Turn, beat: int) -> Session:
@@ -78,6 +86,14 @@ def _session(turn: Turn, beat: int) -> Session:
     return Session(turn.policy.node, beat, False, state.established, groups, state.seq + 1, state.writer)
 
 
+def _save(turn: Turn) -> None:
+    """A confirmed beat is what a later life may adopt."""
+    state, policy = turn.state, turn.policy
+    if state.renewed is not None and state.beat > state.saved_beat and state.session is not None:
+        turn.put(saved_beat=state.beat)
+        turn.act(ev.Save(ev.Saved(state.session, state.beat, policy.boot_id, policy.node)))
+
+
 # --- rounds ------------------------------------------------------------------------------------------------------
 
 
@@ -86,7 +102,7 @@ def _round(turn: Turn) -> None:
     state = turn.state
     current = state.round
     if state.doubt:
-        turn.put(look=True, round=current if current is not None and current.sent else None)
+        turn.put(look=_may_tell(turn), round=current if current is not None and current.sent else None)
     elif current is None:
         _begin_round(turn)
     elif current.timer_at is not None and not current.sent:

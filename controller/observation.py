@@ -72,8 +72,8 @@ def _cleared(state: State, event: ev.Cleared, now: float, policy: Policy) -> Sta
 
 def _minted(state: State, event: ev.Minted, now: float, policy: Policy) -> State:  # noqa: ARG001
     return replace(
-        state, phase=Phase.CREATING, session=event.session, minting=False, version=None, doubt=True, beat=-1, seq=0,
-        fresh=True, established=False, over=None, renewed=None, round=None, next_round_at=now, look=True,
+        state, phase=Phase.CREATING, session=event.session, minting=False, version=None, doubt=True, beat=-1,
+        saved_beat=-1, seq=0, fresh=True, established=False, over=None, renewed=None, round=None, next_round_at=now, look=True,
     )  # fmt: skip
 
 

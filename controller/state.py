@@ -229,6 +229,7 @@ class State:
     minting: bool = False
     want_paused: bool | None = None
     stop_by: float | None = None  # leaving, and when to go whatever the store says
+    saved_beat: int = -1  # what the state file says
     over: Reason | None = None  # why the session is over
     groups: Mapping[str, GroupState] = field(default_factory=dict)
 
