@@ -17,6 +17,7 @@ from controller.demo.samples import Kind, longest_silence
 
 START_LIMIT_SECONDS = 60.0
 SETTLED_SECONDS = 0.5
+SECOND_ANNOUNCEMENT_SECONDS = 6.0  # keepalived announces again 5 s after it became master: not in a fault's aftermath
 
 _KEEPALIVED = """\
 vrrp_instance web {{
@@ -121,6 +122,7 @@ class Keepalived:
         for host in self._lab.nodes:
             self.start(host)
         one_serves(self._lab, START_LIMIT_SECONDS)
+        time.sleep(SECOND_ANNOUNCEMENT_SECONDS)
 
     def start(self, host: Host) -> None:
         """Start it on that node."""
