@@ -1,0 +1,90 @@
+"""The unix socket of the local API: nobody else's is taken away, and nobody may use it who is not meant to."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import socket
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+_BACKLOG = 64
+
+
+class AdminError(Exception):
+    """The socket cannot be had, or not as configured; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Mode, owner and group of the socket; None: the daemon's own."""
+
+    mode: int = 0o660
+    owner: str | None = None
+    group: str | None = None
+
+
+def claim(path: Path, access: Access) -> socket.socket:
+    """A listening socket at path. One that a daemon left behind is replaced. Raises AdminError."""
+    _clear(path)
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    made.setblocking(False)
+    try:
+        _bind(made, path)
+        _grant(path, access)
+        made.listen(_BACKLOG)
+    except (OSError, AdminError) as error:
+        made.close()
+        if isinstance(error, AdminError):
+            raise
+        raise AdminError(f"{path}: {error.strerror or error}") from error
+    return made
+
+
+def _clear(path: Path) -> None:
+    """Make room for the socket. Raises AdminError if what is there is in use, or no socket."""
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise AdminError(f"{path} is there already and is no socket")
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if _somebody_listens(path):
+        raise AdminError(f"another daemon listens on {path}")
+    path.unlink(missing_ok=True)
+
+
+def _somebody_listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return False
+        except BlockingIOError:  # its queue is full
+            return True
+        except OSError as error:
+            raise AdminError(f"{path}: {error.strerror}") from error
+    return True
+
+
+def _bind(made: socket.socket, path: Path) -> None:
+    """Bind so that at no moment anybody but ourselves may connect."""
+    before = os.umask(0o177)
+    try:
+        made.bind(str(path))
+    finally:
+        os.umask(before)
+
+
+def _grant(path: Path, access: Access) -> None:
+    try:
+        owner = pwd.getpwnam(access.owner).pw_uid if access.owner else -1
+        group = grp.getgrnam(access.group).gr_gid if access.group else -1
+        os.chown(path, owner, group)
+    except (KeyError, PermissionError) as error:
+        path.unlink()
+        who = f"{access.owner or ''}:{access.group or ''}"
+        raise AdminError(f"{path} cannot be given to {who} ({error}); see admin.owner and admin.group") from error
+    path.chmod(access.mode)

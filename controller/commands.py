@@ -1,0 +1,163 @@
+"""What each subcommand does. Returns the exit code; raises ConfigError, NotThere and Declined, which cli.py prints."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from controller import paths
+from controller.client import Client, NotThere
+from controller.output import history_text, say, status_text
+from controller.problem import ConfigError, found
+from controller.yaml_lines import read
+
+if TYPE_CHECKING:
+    import argparse
+
+    from controller.config import Config
+    from controller.status import GroupView
+
+DONE, FAILED, USAGE = 0, 1, 2
+
+_WATCH_SECONDS = 1.0
+_CLEAR = "\x1b[2J\x1b[H"
+_SPARE_SECONDS = 5.0  # for the daemon to say itself that the time is over
+
+
+def run(options: argparse.Namespace) -> int:
+    """The daemon, until it is told to stop."""
+    from controller import daemon, logs  # noqa: PLC0415  (other commands start without it)
+
+    logs.configure(options.log_format, options.log_level)
+    return daemon.run(_config(options.config, on_this_node=True))
+
+
+def check_config(options: argparse.Namespace) -> int:
+    """Read the configuration and say that it is fine, or print its schema."""
+    if options.schema:
+        say(json.dumps(_schema(), indent=2))
+        return DONE
+    config = _config(options.config, on_this_node=not options.no_host_checks)
+    timing = config.timing()
+    vips = sum(len(group.vips) for group in config.groups.values())
+    say(
+        f"{config.file}: ok: node {config.node} of cluster {config.cluster}, groups: {len(config.groups)}, VIPs: {vips}, "
+        f"lease {timing.lease_duration:g} s (serves {timing.renew_deadline:g} s after it has sent a renewal, "
+        f"sends one every {timing.retry_period:g} s)",
+    )
+    return DONE
+
+
+def status(options: argparse.Namespace) -> int:
+    """This node and what it knows of the others, once or each second."""
+    client = _client(options)
+    if not options.watch:
+        say(_status(client, as_json=options.json))
+        return DONE
+    while True:
+        try:
+            text = _status(client, as_json=options.json)
+        except NotThere as error:  # a restart is what somebody may be watching
+            text = json.dumps({"error": str(error)}) if options.json else str(error)
+        say((_CLEAR if sys.stdout.isatty() else "") + text)
+        time.sleep(_WATCH_SECONDS)
+
+
+def history(options: argparse.Namespace) -> int:
+    """The transitions that this node remembers."""
+    query = f"?{urlencode({'group': options.group})}" if options.group else ""
+    entries = _client(options).get(f"/v1/history{query}")
+    if options.json:
+        for entry in entries:
+            say(json.dumps(entry))
+        return DONE
+    say(history_text(entries))
+    return DONE
+
+
+def pause(options: argparse.Namespace) -> int:
+    """Pause the cluster."""
+    _client(options).post("/v1/pause", {}, 10.0 + _SPARE_SECONDS)
+    say("paused: every group stays where it is until `anyvip resume`")
+    return DONE
+
+
+def resume(options: argparse.Namespace) -> int:
+    """End the pause."""
+    _client(options).post("/v1/resume", {}, 10.0 + _SPARE_SECONDS)
+    say("resumed")
+    return DONE
+
+
+def switchover(options: argparse.Namespace) -> int:
+    """Hand a group over, tell what happens meanwhile, and return when the new node serves."""
+    client = _client(options)
+    progress = _Progress(client, options.group)
+    progress.tell()
+    body = {"group": options.group, "to": options.to, "timeout_seconds": options.timeout}
+    moved = client.post("/v1/switchover", body, options.timeout + _SPARE_SECONDS, progress.tell)
+    say(f"{moved['group']}: {moved['to']} serves, epoch {moved['epoch']}, after {moved['seconds']:.3f} s")
+    return DONE
+
+
+class _Progress:
+    """Prints a line whenever the group looks different from this node."""
+
+    def __init__(self, client: Client, group: str) -> None:
+        self._client = client
+        self._group = group
+        self._last = ""
+
+    def tell(self) -> None:
+        """Look, and say what has changed. A status that cannot be had is no reason to stop waiting."""
+        try:
+            view = self._client.get("/v1/status")["groups"].get(self._group)
+        except NotThere:
+            return
+        line = "" if view is None else _summary(self._group, view)
+        if line != self._last:
+            self._last = line
+            say(line)
+
+
+def _summary(group: str, view: GroupView) -> str:
+    return f"{group}: active: {view['active'] or 'nobody'}, epoch {view['epoch']}, here {view['role']}"
+
+
+def _status(client: Client, *, as_json: bool) -> str:
+    answer = client.get("/v1/status")
+    if as_json:
+        return json.dumps(answer)
+    return status_text(answer)
+
+
+def _client(options: argparse.Namespace) -> Client:
+    """The daemon of the configuration's state_dir. Nothing else in it is looked at, so it may be wrong by now."""
+    document = read(options.config)
+    data = document.data if isinstance(document.data, dict) else {}
+    state_dir = data.get("state_dir", paths.STATE_DIR)
+    if not isinstance(state_dir, str):
+        text = found(state_dir, "the absolute path of a directory, such as /run/anyvip")
+        raise ConfigError([document.problem(("state_dir",), text)])
+    return Client(Path(state_dir) / paths.SOCKET)
+
+
+def _config(file: str, *, on_this_node: bool) -> Config:
+    from controller.config import load  # noqa: PLC0415
+    from controller.host_checks import host_problems  # noqa: PLC0415
+
+    config = load(file)
+    problems = host_problems(config) if on_this_node else []
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _schema() -> dict[str, Any]:
+    from controller.config import Config  # noqa: PLC0415
+
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}

@@ -1,0 +1,89 @@
+"""What Prometheus reads. Names and units follow its conventions: base units, `_total` for what only grows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from functools import partial
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Summary,
+    disable_created_metrics,
+    generate_latest,
+)
+
+ROLES: Final = ("init", "standby", "promoting", "active", "demoting", "fault", "paused")
+_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class Metrics:
+    """One daemon's metrics, in a registry of their own."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter
+        self.registry: Final = CollectorRegistry()
+        self._groups: frozenset[str] = frozenset()
+        gauge, counter = partial(Gauge, registry=self.registry), partial(Counter, registry=self.registry)
+        group, step = ("group",), ("group", "step")
+        self.active = gauge("anyvip_active", "1 while this node serves the group.", group)
+        self.role = gauge("anyvip_role", "1 for the role that this node has in the group.", ("group", "role"))
+        self.epoch = gauge("anyvip_epoch", "Epoch (fencing token) of the group's last transition.", group)
+        self.healthy = gauge("anyvip_healthy", "1 while this node is fit to serve the group.", group)
+        self.grant = gauge("anyvip_grant_seconds_left", "Seconds that this node may serve on its last renewal.", group)
+        labels = ("group", "to", "reason")
+        self.transitions = counter("anyvip_transitions", "Changes of this node's role in the group.", labels)
+        self.drift = counter("anyvip_drift", "Times the kernel or the cloud had to be put right.", group)
+        self.steps = Summary("anyvip_step_seconds", "How long steps took.", step, registry=self.registry)
+        self.step_failures = counter("anyvip_step_failures", "Steps that failed.", step)
+        self.requests = counter("anyvip_store_requests", "Requests to the store.", ("op", "outcome"))
+        self.writes = counter("anyvip_store_writes", "Writes sent to the store, whatever came of them.")
+        self.request_seconds = Histogram(
+            "anyvip_store_seconds",
+            "How long requests to the store took.",
+            ("op",),
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.reachable = gauge("anyvip_store_reachable", "1 while the store answers.")
+        self.paused = gauge("anyvip_paused", "1 while the cluster is paused.")
+
+    def watch(self, groups: Collection[str]) -> None:
+        """Begin the series of new groups at zero, and end those of groups that are gone."""
+        for group in self._groups.difference(groups):
+            self._forget(group)
+        for group in frozenset(groups) - self._groups:
+            for gauge in (self.active, self.epoch, self.healthy, self.grant):
+                gauge.labels(group).set(0)
+            self.drift.labels(group)
+            self.in_role(group, "init")
+        self._groups = frozenset(groups)
+
+    def in_role(self, group: str, role: str) -> None:
+        """The group's role is this one, and no other."""
+        for one in ROLES:
+            self.role.labels(group, one).set(one == role)
+        self.active.labels(group).set(role == "active")
+
+    def render(self, seconds_left: Mapping[str, float]) -> bytes:
+        """The text format 0.0.4. `seconds_left`: of each group's grant; 0 for those not named."""
+        for group in self._groups:
+            self.grant.labels(group).set(max(seconds_left.get(group, 0.0), 0.0))
+        return generate_latest(self.registry)
+
+    def _forget(self, group: str) -> None:
+        for metric in (
+            self.active,
+            self.role,
+            self.epoch,
+            self.healthy,
+            self.grant,
+            self.transitions,
+            self.drift,
+            self.steps,
+            self.step_failures,
+        ):
+            metric.remove_by_labels({"group": group})

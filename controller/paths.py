@@ -1,0 +1,10 @@
+"""Where things are unless the configuration says otherwise. Imports nothing: commands that only ask start at once."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CONFIG_FILE: Final = "/etc/anyvip/anyvip.yml"
+STATE_DIR: Final = "/run/anyvip"
+SOCKET: Final = "anyvip.sock"  # in the state directory
+HISTORY: Final = "history.jsonl"  # in the state directory

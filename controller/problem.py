@@ -1,0 +1,61 @@
+"""One thing that is wrong in the configuration: where it stands, what was found, what is allowed."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+Path = tuple[str | int, ...]  # ("groups", "web", "vips", 0)
+
+_LONGEST = 60  # characters of a value that a message repeats
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """`text` says what was found and what is allowed. `line` counts from 1; None: the file has no such line."""
+
+    file: str
+    line: int | None
+    path: Path
+    text: str
+
+    def __str__(self) -> str:
+        """``anyvip.yml:12: groups.web.vips[0]: found "10.77.0.300/24"; allowed: ...``, on one line."""
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return ": ".join(part for part in (place, dotted(self.path), self.text) if part)
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. Every problem that was found, in the order of the file."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = tuple(sorted(problems, key=lambda problem: problem.line or 0))
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def dotted(path: Path) -> str:
+    """The path as people write it: ``groups.web.vips[0]``."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{_key(part)}" for part in path).removeprefix(".")
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[\w-]+", name) else json.dumps(name)
+
+
+def found(value: Any, allowed: str) -> str:
+    """The text of a problem with a value."""
+    return f"found {shown(value)}; allowed: {allowed}"
+
+
+def shown(value: Any) -> str:
+    """The value as JSON writes it, short and on one line; of a list or a mapping only that it is one."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return "a mapping" if value else "an empty mapping"
+    if isinstance(value, list | tuple):
+        return "a list" if value else "an empty list"
+    text = json.dumps(value, ensure_ascii=not str(value).isprintable())
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
