@@ -1,0 +1,92 @@
+"""Promote and demote hooks: what the operator wants run when a group comes or goes."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from health import command
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_log = logging.getLogger("anyvip.hooks")
+
+GRACE_SECONDS = 1.0  # between SIGTERM and SIGKILL, so the longest that a hook outlasts its time limit
+_LINES = 200  # of output that go to the log
+
+
+class HookError(Exception):
+    """The hook failed; one line says which and how."""
+
+
+@dataclass(frozen=True, slots=True)
+class HookContext:
+    """What a hook is told, in its environment as ANYVIP_GROUP, ANYVIP_NODE and so on."""
+
+    group: str
+    node: str
+    epoch: int
+    role: str
+    reason: str
+
+    def environment(self) -> dict[str, str]:
+        """Return the daemon's environment and the five variables. A NUL cannot be in an environment."""
+        told = {
+            "ANYVIP_GROUP": self.group,
+            "ANYVIP_NODE": self.node,
+            "ANYVIP_EPOCH": str(self.epoch),
+            "ANYVIP_ROLE": self.role,
+            "ANYVIP_REASON": self.reason.replace("\0", " "),
+        }
+        return {**os.environ, **told}
+
+
+async def run_hook(argv: Sequence[str], *, context: HookContext, timeout: float) -> None:  # noqa: ASYNC109
+    """Run the hook to its end, without a shell and without any of the daemon's descriptors. Output goes to the log.
+
+    After `timeout` seconds its process group gets SIGTERM, and SIGKILL `GRACE_SECONDS` later; SIGKILL at once if the
+    caller is cancelled. Raises HookError for a hook that cannot be started, fails, or takes too long.
+    """
+    output = _Logged(context.group, argv[0])
+    try:
+        ended = await command.run(
+            argv,
+            env=context.environment(),
+            timeout=timeout,
+            grace=GRACE_SECONDS,
+            on_line=output.line,
+        )
+    except command.CommandError as error:
+        raise HookError(f"{argv[0]}: {error}") from error
+    except TimeoutError as error:
+        raise HookError(f"{argv[0]}: killed, not done within {timeout:g} s") from error
+    if ended.held:
+        _log.warning(
+            "%s: %s left a process running that writes to the hook's output, which nobody reads any more: "
+            "give it an output of its own",
+            context.group,
+            argv[0],
+        )
+    if ended.status:
+        raise HookError(f"{argv[0]}: {ended}{output.last}")
+
+
+class _Logged:
+    """Writes lines to the log, as many as are worth it."""
+
+    def __init__(self, group: str, program: str) -> None:
+        self.last = ""
+        self._group = group
+        self._program = program
+        self._lines = 0
+
+    def line(self, text: str) -> None:
+        self.last = f": {text}"
+        self._lines += 1
+        if self._lines <= _LINES:
+            _log.info("%s: %s: %s", self._group, self._program, text)
+        elif self._lines == _LINES + 1:
+            _log.warning("%s: %s: more than %d lines, the rest is not logged", self._group, self._program, _LINES)

@@ -1,0 +1,132 @@
+"""One command in its own process group, under a time limit that holds. No shell."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from health.lines import Lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+_REAP_SECONDS = 1.0  # a killed process that is still there after this is stuck in the kernel
+
+
+class CommandError(Exception):
+    """The command could not be started; one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How the command ended: `status` is negative for a signal. `held`: what it left running holds its output yet."""
+
+    status: int
+    held: bool
+
+    def __str__(self) -> str:
+        return f"exit status {self.status}" if self.status >= 0 else f"ended by signal {-self.status}"
+
+
+async def run(
+    argv: Sequence[str],
+    *,
+    timeout: float,  # noqa: ASYNC109  (how the command ends then is what this function is about)
+    grace: float = 0.0,
+    on_line: Callable[[str], None],
+    env: Mapping[str, str] | None = None,
+) -> Ended:
+    """Run the command. Each line that it writes, to either stream, goes to `on_line` as it comes.
+
+    After `timeout` seconds its process group gets SIGTERM, `grace` seconds later SIGKILL, and TimeoutError is raised;
+    SIGKILL at once if `grace` is 0, or if the caller is cancelled. Raises CommandError if it cannot be started.
+    What a command that ended in time leaves running is left alone, but its output is read no longer.
+    """
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    try:
+        child = _start(argv, env, writing)
+    except CommandError:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+    with Lines(reading, on_line) as lines:
+        await _wait(child, timeout, grace)
+        lines.drain()
+        return Ended(child.wait(), not lines.ended)
+
+
+def _start(argv: Sequence[str], env: Mapping[str, str] | None, output: int) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(  # noqa: S603  (the operator's command, no shell)
+            argv,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise CommandError(f"cannot be started: {(error.strerror or str(error)).lower()}") from error
+    except ValueError as error:  # a NUL in an argument
+        raise CommandError(f"cannot be started: {error}") from error
+
+
+async def _wait(child: subprocess.Popen[bytes], limit: float, grace: float) -> None:
+    """Return when the child has ended. If that is not by itself and in time, its whole group is killed."""
+    with _exit_of(child) as ended:
+        by_itself = False
+        try:
+            async with asyncio.timeout(limit):
+                await ended.wait()
+            by_itself = True
+        except TimeoutError:
+            if grace:
+                _signal(child, signal.SIGTERM)
+                await _within(grace, ended)
+            raise
+        finally:
+            if not by_itself:
+                _signal(child, signal.SIGKILL)  # also what outlived its leader
+                await _within(_REAP_SECONDS, ended)
+                child.poll()
+
+
+@contextlib.contextmanager
+def _exit_of(child: subprocess.Popen[bytes]) -> Iterator[asyncio.Event]:
+    """Tell when the child has ended, and leave it unreaped: so long its group's number is nobody else's."""
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    try:
+        pidfd = os.pidfd_open(child.pid)
+    except OSError as error:  # no descriptor left, or a sandbox that forbids the call
+        _signal(child, signal.SIGKILL)
+        child.wait()
+        raise CommandError(f"cannot be watched: {error}") from error
+
+    def take_note() -> None:
+        loop.remove_reader(pidfd)
+        ended.set()
+
+    loop.add_reader(pidfd, take_note)
+    try:
+        yield ended
+    finally:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+
+
+async def _within(seconds: float, ended: asyncio.Event) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await ended.wait()
+
+
+def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # it may have changed its user
+        os.killpg(child.pid, number)

@@ -1,0 +1,175 @@
+"""What load balancers probe: 200 only while this node may serve, at the moment of the answer.
+
+Renders a `Status` it is handed, from memory; never waits for anything, never asks a store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from typing import TYPE_CHECKING, Final
+
+from health.answers import Answers, GroupStatus, Status
+from health.connection import Connection, Connections, Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+__all__ = ["Address", "Endpoint", "EndpointError", "GroupStatus", "Limits", "Status"]
+
+Address = tuple[str, int]
+
+_BACKLOG: Final = 1024  # connections that the kernel holds until the loop accepts them
+_ACCEPTED_AT_ONCE: Final = 16
+_REMEDY: Final = {
+    errno.EADDRINUSE: "another program listens there: stop it, or choose another port",
+    errno.EADDRNOTAVAIL: "no interface of this node has the address: listen on 0.0.0.0 or [::], or add it",
+    errno.EACCES: "ports below 1024 need CAP_NET_BIND_SERVICE: choose a port above 1023",
+    errno.EAFNOSUPPORT: "this kernel has no such address family: leave the address out",
+}
+
+
+class EndpointError(Exception):
+    """The endpoint cannot listen; the message says where, why, and what to do."""
+
+
+class Endpoint:
+    """Serves ``/health``, ``/health/<group>``, ``/livez``, ``/readyz`` and ``/metrics`` to whoever asks.
+
+    - `listen`: numeric addresses and ports; ``0.0.0.0`` and ``::`` go together.
+    - `paths`: further paths, each of one group, so that existing probes keep their URL.
+    - `clock`: what `GroupStatus.serving_until` is measured by.
+    """
+
+    def __init__(  # noqa: PLR0913  (five callables and facts of the daemon, each given by name)
+        self,
+        *,
+        listen: Sequence[Address],
+        paths: Mapping[str, str],
+        status: Callable[[], Status],
+        clock: Callable[[], float],
+        metrics: Callable[[], bytes],
+        limits: Limits | None = None,
+    ) -> None:
+        self._wanted = tuple(dict.fromkeys(listen))
+        self._answers = Answers(paths, status, metrics)
+        self._connections = Connections(self._answers, clock, limits or Limits())
+        self._listeners: dict[Address, _Listener] = {}
+
+    @property
+    def addresses(self) -> list[Address]:
+        """Where it listens, with the port that the kernel chose for port 0."""
+        return [listener.address for listener in self._listeners.values()]
+
+    async def start(self) -> None:
+        """Listen on all addresses, or on none. Raises EndpointError."""
+        await self._listen(self._wanted)
+
+    async def reconfigure(self, *, listen: Sequence[Address], paths: Mapping[str, str]) -> None:
+        """Apply the difference; whoever came through an address that stays notices nothing.
+
+        Raises EndpointError, and then everything is as it was.
+        """
+        before = self._wanted
+        wanted = tuple(dict.fromkeys(listen))
+        # First the old ones: 127.0.0.1:80 cannot be had while 0.0.0.0:80 is ours.
+        removed = [address for address in before if address not in wanted]
+        for address in removed:
+            await self._unlisten(address)
+        try:
+            await self._listen(wanted)
+        except EndpointError:
+            await self._listen(before)
+            raise
+        self._wanted = wanted
+        self._answers.paths = paths
+
+    async def close(self) -> None:
+        """Stop listening and end all connections."""
+        for address in list(self._listeners):
+            await self._unlisten(address)
+
+    async def _listen(self, addresses: Sequence[Address]) -> None:
+        opened: list[Address] = []
+        try:
+            for address in addresses:
+                if address not in self._listeners:
+                    self._listeners[address] = await _Listener.open(address, self._connections)
+                    opened.append(address)
+        except EndpointError:
+            for address in opened:
+                await self._unlisten(address)
+            raise
+
+    async def _unlisten(self, address: Address) -> None:
+        await self._listeners.pop(address).close()
+
+
+class _Listener:
+    """One listening socket, and who came through it."""
+
+    def __init__(self, listening: socket.socket, connections: Connections) -> None:
+        self._socket = listening
+        self._connections = connections
+        self._server: asyncio.Server | None = None
+
+    @classmethod
+    async def open(cls, address: Address, connections: Connections) -> _Listener:
+        listener = cls(_bound(address), connections)
+        await listener._accept()
+        return listener
+
+    @property
+    def address(self) -> Address:
+        host, port = self._socket.getsockname()[:2]
+        return host, port
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._connections.drop_all(self)
+            await self._server.wait_closed()
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        # The loop accepts as many at once as it believes the backlog to be, and others wait meanwhile.
+        self._server = await loop.create_server(
+            lambda: Connection(self._connections, self),
+            sock=self._socket,
+            backlog=_ACCEPTED_AT_ONCE,
+        )
+        self._socket.listen(_BACKLOG)
+
+
+def _bound(address: Address) -> socket.socket:
+    host, port = address
+    flags = socket.AI_NUMERICHOST | socket.AI_PASSIVE
+    try:
+        family, kind, proto, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)[0]
+    except OSError as error:
+        raise EndpointError(f"health.listen {_shown(address)}: not a numeric address such as 0.0.0.0 or ::") from error
+    listening = None
+    try:
+        listening = socket.socket(family, kind, proto)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:  # so that 0.0.0.0 and :: can have the same port
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.bind(where)
+        listening.listen(_BACKLOG)
+    except OSError as error:
+        if listening is not None:
+            listening.close()
+        raise EndpointError(f"health.listen {_shown(address)}: {_reason(error)}") from error
+    return listening
+
+
+def _reason(error: OSError) -> str:
+    text = (error.strerror or str(error)).lower()
+    remedy = _REMEDY.get(error.errno or 0)
+    return f"{text}: {remedy}" if remedy else text
+
+
+def _shown(address: Address) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
