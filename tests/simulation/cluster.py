@@ -1,0 +1,113 @@
+"""A whole cluster in one world: hosts, network, store, and what must hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from controller.events import Hint
+from controller.lease import CLUSTER, GROUPS, SESSIONS
+from tests.simulation.host import Host
+from tests.simulation.invariants import Invariants
+from tests.simulation.mutants import Mutant
+from tests.simulation.network import Network
+from tests.simulation.store import Register
+from tests.simulation.story import Story
+from tests.simulation.world import Clock, Weather, World
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from controller.lease import Timing
+    from controller.machine import GroupPolicy
+    from tests.simulation.store import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class HostPlan:
+    """One machine to be built."""
+
+    name: str
+    node: str
+    clock: Clock
+    groups: Mapping[str, GroupPolicy]
+
+
+class Cluster:
+    """Everything that a seed or a script acts on."""
+
+    def __init__(
+        self,
+        world: World,
+        plans: list[HostPlan],
+        timing: Timing,
+        weather: Weather,
+        mutant: Mutant,
+        *,
+        listening: bool = False,
+    ) -> None:
+        self.world, self.weather = world, weather
+        self.mutant = mutant
+        self.timing = mutant.stretched(timing)
+        self.fair = False  # nothing but what was planned happens
+        self.story = Story(world, listening=listening)
+        self.store = Register(self._changed)
+        self.network = Network(world, self.store, weather, self.story)
+        self.invariants = Invariants(self)
+        self.network.landed = self.invariants.landed
+        self.hosts = {plan.name: Host(self, plan.name, plan.node, plan.clock, plan.groups) for plan in plans}
+        self.groups = sorted({group for plan in plans for group in plan.groups})
+
+    def unix_time(self) -> float:
+        """What a wall clock shows. It began low, for epochs that are easy to read."""
+        return 1000 + self.world.now
+
+    def overshoot(self) -> float:
+        """How late the kernel ends the timer that is being started."""
+        return self.weather.overshoot(self.timing.overshoot)
+
+    def _changed(self, key: str) -> None:
+        """Watches report it, or do not."""
+        if key.startswith(SESSIONS):
+            return
+        for host in self.hosts.values():
+            if not host.cut and self.weather.hinted():
+                self.world.after(self.weather.trip(), host.post, Hint())
+
+    # --- what operators do to the store
+
+    def delete(self, key: str) -> None:
+        """Delete one record by hand."""
+        self.story.chapter("store", lambda: f"operator deletes {key}")
+        if self.store.entries.get(key) is not None:
+            self.store.put(key, None)
+        if key.startswith(GROUPS):
+            self.invariants.deleted(key.removeprefix(GROUPS))
+
+    def wipe(self) -> None:
+        """Delete every record by hand."""
+        for key in [key for key in self.store.entries if key != CLUSTER]:
+            self.delete(key)
+
+    def scribble(self, key: str) -> None:
+        """Write something by hand that is no record."""
+        self.story.chapter("store", lambda: f"operator scribbles over {key}")
+        self.store.put(key, b"oops")
+
+    def stop_store(self) -> None:
+        """The store answers nobody."""
+        self.story.chapter("store", lambda: "operator: the store is down")
+        self.store.down = True
+
+    def start_store(self) -> None:
+        """The store answers again."""
+        self.story.chapter("store", lambda: "operator: the store is up")
+        self.store.down = False
+
+    def restore(self, backup: Snapshot, *, rewind: bool) -> None:
+        """Restore a backup; with `rewind`, versions are used again, and nothing sent before arrives any more."""
+        self.story.chapter("store", lambda: "operator restores a backup" + ", versions rewound" * rewind)
+        if rewind:
+            self.network.forget()
+        self.store.restore(backup, rewind=rewind)
+        self.invariants.restored()

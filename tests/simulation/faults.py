@@ -1,0 +1,253 @@
+"""What goes wrong, and when, by a seed. Each method of `Faults` without an underscore is one kind of fault."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from controller.events import Asked, Drifted, PauseAsked, Stop
+from controller.lease import CLUSTER, GROUPS, SESSIONS
+from tests.simulation.invariants import ownership_in
+from tests.simulation.network import Hold
+from tests.simulation.process import Trap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from controller.events import Event
+    from tests.simulation.cluster import Cluster
+    from tests.simulation.host import Host
+    from tests.simulation.profiles import Setting
+    from tests.simulation.world import Storm
+
+STEPS = (  # the micro-steps before which it hurts most
+    ("clock", ""), ("timer", ""), ("said", "TimerStarted"), ("send", "sessions/"), ("reply", "sessions/"),
+    ("observe", "Wrote"), ("send", "read"), ("reply", "read"), ("observe", "Listed"), ("arm", ""), ("call", ""),
+    ("said", "Armed"), ("observe", "Armed"), ("shut", ""), ("said", "Ran"), ("send", "groups/"), ("reply", "groups/"),
+    ("observe", "Unsure"), ("observe", "Refused"), ("observe", "Started"), ("clear", ""), ("step", "demote"),
+    ("step", "bind"), ("observe", "Judged"), ("observe", "Tick"),
+)  # fmt: skip
+
+
+class Faults:
+    """Draws one fault after the other until it is told to stop."""
+
+    def __init__(self, cluster: Cluster, setting: Setting, storm: Storm, rng: Random) -> None:
+        self._cluster, self._setting, self._storm, self._rng = cluster, setting, storm, rng
+        self._world = cluster.world
+        self._lease = cluster.timing.lease_duration
+        self._stopped = False
+        self._kinds = list(setting.profile.faults)
+        self._weights = list(setting.profile.faults.values())
+
+    def begin(self) -> None:
+        """The machines come up one after the other, and trouble begins."""
+        for host in self._cluster.hosts.values():
+            self._later(self._rng.choice((0.0, self._span(0, 2))), host.start)
+        self._setting.profile.set_weather(self._storm, self._rng, self._lease)
+        self._world.after(self._span(1, 2.5), self._next)
+
+    def _next(self) -> None:
+        if self._stopped:
+            return
+        kind = self._rng.choices(self._kinds, self._weights)[0]
+        getattr(self, kind)(self._some_host())
+        self._world.after(self._rng.expovariate(1 / (self._setting.profile.pause * self._lease)), self._next)
+
+    def heal(self) -> None:
+        """From here on nothing goes wrong any more, and what went wrong is undone."""
+        self._stopped = True
+        cluster = self._cluster
+        cluster.story.chapter("", lambda: "all faults are healed")
+        self._storm.settle()
+        cluster.network.holds.clear()
+        cluster.network.forget()
+        cluster.start_store()
+        for key in [key for key, entry in cluster.store.entries.items() if entry.value == b"oops"]:
+            cluster.delete(key)
+        for host in cluster.hosts.values():
+            self._heal_host(host)
+
+    def _heal_host(self, host: Host) -> None:
+        host.traps.clear()
+        host.cut = False
+        while host.process is not None and not host.process.awake:
+            host.thaw()
+        host.start()
+        for group in host.groups:
+            host.judge(group, True)
+        host.post(PauseAsked(paused=False))
+
+    # --- daemons
+
+    def freeze(self, host: Host) -> None:
+        host.freeze(self._span(0, 2.5))
+
+    def freeze_at(self, host: Host) -> None:
+        self._trap(host, lambda: host.freeze(self._span(0.1, 2.5)))
+
+    def kill(self, host: Host) -> None:
+        host.kill()
+        self._revive(host)
+
+    def kill_at(self, host: Host) -> None:
+        self._trap(host, lambda: self.kill(host))
+
+    def stop(self, host: Host) -> None:
+        host.post(Stop())
+        self._later(self._span(0.3, 2), host.start)
+
+    def fail(self, _: Host) -> None:
+        """Steps and calls into the kernel fail for a while."""
+        before = self._storm.fail, self._storm.kernel_fail
+        self._storm.fail, self._storm.kernel_fail = 0.5, self._rng.choice((0.0, 0.2))
+        self._later(self._span(0.2, 1), self._end_failing, *before)
+
+    def _end_failing(self, fail: float, kernel_fail: float) -> None:
+        self._storm.fail, self._storm.kernel_fail = fail, kernel_fail
+
+    def flush(self, host: Host) -> None:
+        host.flush()
+
+    def drift(self, host: Host) -> None:
+        host.post(Drifted(self._some_group(), "address gone"))
+
+    def _revive(self, host: Host) -> None:
+        """Soon enough to adopt, or later; with its state, without, or after a reboot."""
+        how = self._rng.choice(("adopt", "adopt", "fresh", "reboot"))
+        delay = self._rng.choice((self._span(0, 0.3), self._span(0, 2)))
+        if how == "fresh":
+            host.saved = None
+        elif how == "reboot":
+            host.reboot()
+        self._later(delay, host.start)
+
+    # --- what people ask for, and checks
+
+    def ask(self, host: Host) -> None:
+        to = self._rng.choice((None, self._some_host().node))
+        host.post(Asked(self._some_group(), to))
+
+    def unfit(self, host: Host) -> None:
+        group = self._some_group()
+        host.judge(group, healthy=False)
+        self._later(self._span(0.3, 2), host.judge, group, True)
+
+    def pause(self, host: Host) -> None:
+        host.post(PauseAsked(paused=True))
+        self._later(self._span(0.5, 2), self._ask_all, PauseAsked(paused=False))
+
+    def _ask_all(self, event: Event) -> None:
+        for host in self._cluster.hosts.values():
+            host.post(event)
+
+    # --- the network
+
+    def cut(self, host: Host) -> None:
+        self._set_cut(host, cut=True)
+        self._later(self._span(0, 2.5), self._set_cut, host, False)
+
+    def _set_cut(self, host: Host, cut: bool) -> None:
+        host.tell(f"({'cut off from' if cut else 'reaches'} the store)")
+        host.cut = cut
+
+    def late_beat(self, host: Host) -> None:
+        """A renewal lands late, and its node may be frozen meanwhile."""
+        self._hold(host, SESSIONS)
+        if self._rng.random() < 0.5:
+            self._later(0.01, host.freeze, self._span(0.5, 2))
+
+    def late_answer(self, host: Host) -> None:
+        self._hold(host, self._rng.choice((SESSIONS, GROUPS, "read", "read")), reply=True)
+
+    def late_take(self, host: Host) -> None:
+        """Whatever it writes next about a group lands late; it may be about to lose what it has."""
+        self._hold(host, GROUPS)
+        other = self._some_host()
+        if self._rng.random() < 0.7:
+            self._rng.choice((self.kill, self.unfit, self.stop))(other)
+
+    def late_give_up(self, _: Host) -> None:
+        """The owner gives a group up; that lands late, and the owner may be killed and adopt meanwhile."""
+        group = self._some_group()
+        owner = self._owner(group)
+        if owner is None:
+            return
+        self._hold(owner, GROUPS + group, what="lost" if self._rng.random() < 0.1 else "held")
+        if self._rng.random() < 0.5:
+            owner.traps.append(Trap("send", GROUPS, lambda: self._later(0.01, self.kill, owner)))
+        self._rng.choice((self._ask_away, self.unfit, self.stop))(owner)
+
+    def _ask_away(self, owner: Host) -> None:
+        for group in owner.groups:
+            owner.post(Asked(group, None))
+
+    # --- the store
+
+    def outage(self, _: Host) -> None:
+        self._cluster.stop_store()
+        self._later(self._span(0, 2), self._cluster.start_store)
+
+    def restore(self, _: Host) -> None:
+        """A backup is restored after nobody could reach the store for a lease."""
+        backup = self._cluster.store.snapshot()
+        self._later(self._span(0.2, 2), self._restore_safely, backup)
+
+    def _restore_safely(self, backup: object) -> None:
+        self._cluster.stop_store()
+        self._later(self._lease * 1.1 + self._span(0, 0.5), self._end_restore, backup)
+
+    def _end_restore(self, backup: object) -> None:
+        self._cluster.restore(backup, rewind=self._rng.random() < 0.5)  # type: ignore[arg-type]
+        self._cluster.start_store()
+
+    def delete_group(self, _: Host) -> None:
+        self._cluster.delete(GROUPS + self._some_group())
+
+    def delete_session(self, _: Host) -> None:
+        keys = [key for key in self._cluster.store.entries if key.startswith(SESSIONS)]
+        if keys:
+            self._cluster.delete(self._rng.choice(keys))
+
+    def wipe(self, _: Host) -> None:
+        self._cluster.wipe()
+
+    def scribble(self, _: Host) -> None:
+        key = self._rng.choice([*self._cluster.store.entries, CLUSTER])
+        self._cluster.scribble(key)
+        self._later(self._span(0.2, 2), self._clean, key)
+
+    def _clean(self, key: str) -> None:
+        entry = self._cluster.store.entries.get(key)
+        if entry is not None and entry.value == b"oops":
+            self._cluster.delete(key)
+
+    # --- drawing
+
+    def _some_host(self) -> Host:
+        return self._rng.choice(list(self._cluster.hosts.values()))
+
+    def _some_group(self) -> str:
+        return self._rng.choice(self._cluster.groups)
+
+    def _owner(self, group: str) -> Host | None:
+        entry = self._cluster.store.entries.get(GROUPS + group)
+        owner = ownership_in(entry.value) if entry else None
+        return None if owner is None or owner.session is None else self._cluster.invariants.sessions[owner.session]
+
+    def _span(self, least: float, most: float) -> float:
+        return self._rng.uniform(least, most) * self._lease
+
+    def _hold(self, host: Host, prefix: str, *, reply: bool = False, what: str = "held") -> None:
+        self._cluster.network.holds.append(Hold(host.name, prefix, self._span(0, 3), reply, what))
+
+    def _trap(self, host: Host, spring: Callable[[], None]) -> None:
+        kind, detail = self._rng.choice(STEPS)
+        host.traps.append(Trap(kind, detail, spring))
+
+    def _later(self, delay: float, call: Callable[..., None], *args: object) -> None:
+        self._world.after(delay, self._unless_stopped, call, args)
+
+    def _unless_stopped(self, call: Callable[..., None], args: tuple[object, ...]) -> None:
+        if not self._stopped:
+            call(*args)

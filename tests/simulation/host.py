@@ -1,0 +1,158 @@
+"""A machine: its clock, its kernel, its state directory, and one daemon at a time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import count
+from typing import TYPE_CHECKING
+
+from controller.events import GuardLost, Judged
+from controller.lease import SessionId
+from controller.machine import GroupPolicy, Policy
+from tests.simulation.world import Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from controller.events import Event, Saved
+    from tests.simulation.cluster import Cluster
+    from tests.simulation.process import Process, Trap
+
+
+class Host:
+    """`name` tells machines apart, `node` is what it calls itself; two may call themselves the same."""
+
+    def __init__(self, cluster: Cluster, name: str, node: str, clock: Clock, groups: Mapping[str, GroupPolicy]) -> None:
+        self.cluster, self.name, self.node = cluster, name, node
+        self.groups = groups
+        self.healthy = dict.fromkeys(groups, True)
+        self.settled_at = 0.0
+        self.saved: Saved | None = None
+        self.cut = False
+        self.traps: list[Trap] = []
+        self.process: Process | None = None
+        self._boots, self._lives, self._sessions = count(1), count(1), count(1)
+        self.boot(clock)
+
+    def boot(self, clock: Clock) -> None:
+        """The machine starts: a new clock, nothing bound, no state of this boot."""
+        self.clock = clock
+        self.boot_id = f"{self.name}-boot-{next(self._boots)}"
+        self.kernel = self.cluster.mutant.kernel(self.cluster.world, clock, self.cluster.overshoot)
+
+    def policy(self) -> Policy:
+        """What its daemon is configured with."""
+        return Policy(self.node, self.boot_id, self.cluster.timing, self.groups, self.cluster.mutant.rules())
+
+    def mint(self) -> SessionId:
+        """A session id never used before."""
+        session = SessionId(f"{self.name}{next(self._sessions)}")
+        self.cluster.invariants.sessions[session] = self
+        return session
+
+    def writer(self) -> str:
+        """A nonce for one life of the daemon."""
+        return f"{self.name}-life-{next(self._lives)}"
+
+    # --- what may happen to it
+
+    def start(self) -> None:
+        """Start the daemon, if none runs."""
+        if self.process is not None:
+            return
+        self.process = self.cluster.mutant.process(self)
+        self.tell("daemon starts")
+        self.settled_at = self.cluster.world.now
+        self.process.begin()
+        for group, healthy in self.healthy.items():
+            self.process.post(Judged(group, healthy, "as before"))
+
+    def kill(self) -> None:
+        """SIGKILL: no goodbye. The kernel keeps what it was told."""
+        if self.process is not None:
+            self.tell("daemon killed")
+            self.process.dead = True
+            self.process = None
+
+    def restart(self, *, keep: bool) -> None:
+        """Kill what runs and start again. `keep`: with the state file."""
+        self.kill()
+        if not keep:
+            self.saved = None
+        self.start()
+
+    def reboot(self) -> None:
+        """The machine goes down hard and comes up; its daemon is not started yet."""
+        self.kill()
+        self.tell("machine reboots")
+        self.boot(replace(self.clock, offset=-self.clock.rate * self.cluster.world.now))
+
+    def left(self, *, keep: bool) -> None:
+        """The daemon ended by itself."""
+        if self.process is not None:
+            self.tell("daemon has left")
+            self.process.dead = True
+            self.process = None
+        if not keep:
+            self.saved = None
+
+    def freeze(self, seconds: float | None = None) -> None:
+        """Stop the daemon for so long, or until `thaw`."""
+        if self.process is None:
+            return
+        self.tell("daemon frozen" + (f" for {seconds:.3f} s" if seconds is not None else ""))
+        self.process.freeze()
+        if seconds is not None:
+            self.cluster.world.after(seconds, self._thaw, self.process)
+
+    def thaw(self) -> None:
+        """Let the daemon go on."""
+        if self.process is not None:
+            self._thaw(self.process)
+
+    def _thaw(self, process: Process) -> None:
+        if process is self.process and not process.awake:
+            self.tell("daemon thawed")
+            process.thaw()
+
+    def judge(self, group: str, healthy: bool) -> None:
+        """Its checks find the group fit or unfit."""
+        self.tell(f"checks: {group} {'fit' if healthy else 'unfit'}")
+        self.healthy[group] = healthy
+        self.settled_at = self.cluster.world.now
+        self.post(Judged(group, healthy, "checks"))
+
+    def flush(self) -> None:
+        """Somebody flushes the guard; it is installed again, shut, and the daemon told."""
+        self.tell("guard flushed")
+        self.kernel.clear()
+        self.post(GuardLost())
+
+    def post(self, event: Event) -> None:
+        """Tell the daemon, if one runs."""
+        if self.process is not None:
+            self.process.post(event)
+
+    def spring(self, kind: str, detail: str) -> None:
+        """Spring the first trap that waits for this micro-step."""
+        for trap in self.traps:
+            if trap.kind == kind and detail.startswith(trap.detail):
+                self.traps.remove(trap)
+                self.tell(f"(before the step: {kind} {detail})")
+                trap.spring()
+                return
+
+    def tell(self, what: str) -> None:
+        """A line of the story."""
+        self.cluster.story.chapter(self.name, lambda: what)
+
+    # --- what can be seen of it
+
+    def answers(self, group: str) -> bool:
+        """Whether its health endpoint answers 200 at this moment. A frozen one answers nothing."""
+        process = self.process
+        return process is not None and process.awake and process.until.get(group, 0.0) > self.cluster.world.now
+
+    def fit(self, group: str) -> bool:
+        """Whether it could serve the group now."""
+        return self.process is not None and self.process.awake and not self.cut and self.healthy[group]

@@ -1,0 +1,181 @@
+"""What must hold at every instant. Each is asked when something begins: nothing can begin to overlap between two beginnings."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from controller.lease import GROUPS, SESSIONS, BadRecord, Entry, Ownership, Session, SessionId, decode
+from tests.simulation.world import Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from tests.simulation.cluster import Cluster
+    from tests.simulation.host import Host
+    from tests.simulation.network import Message
+    from tests.simulation.process import Process
+
+
+class Invariants:
+    """Raises Violation as soon as a promise is broken."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self.sessions: dict[SessionId, Host] = {}
+        self._deleted_at: dict[str, float] = {}
+        self._owners: dict[tuple[str, int], SessionId] = {}
+        self._highest: dict[str, int] = {}
+        self._released: dict[tuple[str, SessionId], float] = {}
+
+    # --- one owner
+
+    def armed(self, host: Host, groups: Collection[str]) -> None:
+        """A guard was armed: whatever it opened must be open nowhere else, and ours by the record."""
+        for group in groups:
+            if not host.kernel.passes(group):
+                continue
+            for other in self._cluster.hosts.values():
+                if other is not host and other.kernel.passes(group):
+                    raise Violation(f"two guards open: {group} on {other.name} and now on {host.name}")
+            self._check_record(host, group)
+
+    def _check_record(self, host: Host, group: str) -> None:
+        """The store names who serves: nobody opens on a record that says otherwise, or under an older epoch."""
+        owner = self._ownership(group)
+        if owner is None:
+            return  # an operator deleted it: the grant ends by itself, before anybody creates it anew
+        named = owner.session
+        if named is None or self.sessions.get(named) is not host:
+            raise Violation(f"{group} opened on {host.name}, but the record names {named or 'nobody'}")
+        entry = self._cluster.store.entries.get(SESSIONS + named)
+        session = session_in(entry.value) if entry else None
+        if session is not None and session.fenced:
+            raise Violation(f"{group} opened on {host.name}, but its session {named} is fenced")
+
+    def answers(self, process: Process) -> None:
+        """A health endpoint began to answer 200: no other may."""
+        now = self._cluster.world.now
+        for group, until in process.until.items():
+            if until <= now:
+                continue
+            for other in self._cluster.hosts.values():
+                if other is not process.host and other.answers(group):
+                    raise Violation(f"two answer 200: {group} on {other.name} and now on {process.host.name}")
+
+    # --- what is written
+
+    def landed(self, message: Message, before: Entry | None) -> None:
+        """A write by a node has landed."""
+        key = message.key
+        if not key.startswith(GROUPS):
+            return
+        group, owner = key.removeprefix(GROUPS), self._ownership(key.removeprefix(GROUPS))
+        if owner is None:
+            return
+        if before is None and message.sent_at < self._deleted_at.get(group, -1.0):
+            self._forget_epochs(group)  # documented: a create sent before a deletion has no version to stop it
+        self._check_epoch(group, owner)
+        old = ownership_in(before.value) if before else None
+        if old is not None and old.session is not None and old.session != owner.session:
+            self._check_given_up(group, old, message)
+            if owner.session is None:
+                self._remember_release(group, old)
+        if owner.session is not None and (old is None or old.session != owner.session):
+            self._check_not_won_back(group, owner.session)
+
+    def _check_epoch(self, group: str, owner: Ownership) -> None:
+        highest = self._highest.get(group, 0)
+        if owner.epoch < highest:
+            raise Violation(f"{group} written with epoch {owner.epoch} after epoch {highest}")
+        self._highest[group] = owner.epoch
+        if owner.session is not None and self._owners.setdefault((group, owner.epoch), owner.session) != owner.session:
+            taker = f"{self._owners[group, owner.epoch]} and {owner.session}"
+            raise Violation(f"{group}: epoch {owner.epoch} belongs to {taker}")
+
+    def _check_given_up(self, group: str, old: Ownership, message: Message) -> None:
+        """Who writes its own ownership away must have stopped serving by then, however late that lands."""
+        host = message.process.host
+        if old.session is None or self.sessions.get(old.session) is not host:
+            return
+        if host.kernel.passes(group):
+            raise Violation(f"{group} given up by {host.name} while its guard is open")
+        if host.answers(group):
+            raise Violation(f"{group} given up by {host.name} while it answers 200")
+
+    def _remember_release(self, group: str, old: Ownership) -> None:
+        self._released.clear()
+        if old.session is not None and self._cluster.fair:
+            self._released[group, old.session] = self._cluster.world.now
+
+    def _check_not_won_back(self, group: str, taker: SessionId) -> None:
+        released_at = self._released.pop((group, taker), None)
+        if released_at is None:
+            return
+        fit = [host.name for host in self._cluster.hosts.values() if self._was_fit(host, group, taker, released_at)]
+        if fit:
+            raise Violation(f"{group}: {taker} won its own release back from {', '.join(fit)}")
+
+    def _was_fit(self, host: Host, group: str, taker: SessionId, released_at: float) -> bool:
+        """Whether the host could have taken it, known to all for long enough."""
+        rival = self.sessions[taker]
+        settled = host.settled_at + 2 * self._cluster.timing.lease_duration < released_at
+        return host.node != rival.node and host.groups[group].priority > 0 and host.fit(group) and settled
+
+    # --- what an operator did
+
+    def deleted(self, group: str) -> None:
+        """An operator deleted the group's record."""
+        self._deleted_at[group] = self._cluster.world.now
+
+    def restored(self) -> None:
+        """A backup was restored: epochs given out since are forgotten; exclusion is not."""
+        self._released.clear()
+        for group in self._cluster.groups:
+            self._forget_epochs(group)
+
+    def _forget_epochs(self, group: str) -> None:
+        self._highest.pop(group, None)
+        self._owners = {key: owner for key, owner in self._owners.items() if key[0] != group}
+
+    # --- in the end
+
+    def check_settled(self) -> None:
+        """Faults have stopped long ago: each group is served by exactly one."""
+        for group in self._cluster.groups:
+            answering = [host.name for host in self._cluster.hosts.values() if host.answers(group)]
+            passing = [host.name for host in self._cluster.hosts.values() if host.kernel.passes(group)]
+            if len(answering) != 1 or passing != answering:
+                record = self._ownership(group)
+                raise Violation(
+                    f"{group} should be served by one: 200 from {answering or 'nobody'}, "
+                    f"open on {passing or 'nobody'}, record {record}",
+                )
+
+    def serving(self) -> dict[str, str]:
+        """Who answers 200 for each group."""
+        return {
+            group: host.name for host in self._cluster.hosts.values() for group in host.groups if host.answers(group)
+        }
+
+    def _ownership(self, group: str) -> Ownership | None:
+        entry = self._cluster.store.entries.get(GROUPS + group)
+        return ownership_in(entry.value) if entry else None
+
+
+@lru_cache(maxsize=4096)
+def ownership_in(value: bytes) -> Ownership | None:
+    """The group record in these bytes, None if it cannot be read."""
+    try:
+        return decode(value, Ownership)
+    except BadRecord:
+        return None
+
+
+@lru_cache(maxsize=4096)
+def session_in(value: bytes) -> Session | None:
+    """The session record in these bytes, None if it cannot be read."""
+    try:
+        return decode(value, Session)
+    except BadRecord:
+        return None

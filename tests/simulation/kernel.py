@@ -1,0 +1,55 @@
+"""The kernel's guard: two slots with one timer each. It knows nothing of daemons, and outlives them."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from tests.simulation.world import Clock, World
+
+
+class Kernel:
+    """A group's traffic passes while, in one slot, the timer runs and the group is armed."""
+
+    def __init__(self, world: World, clock: Clock, overshoot: Callable[[], float]) -> None:
+        self._world, self._clock, self._overshoot = world, clock, overshoot
+        self.ends = [0.0, 0.0]
+        self.armed: list[frozenset[str]] = [frozenset(), frozenset()]
+
+    def start(self, slot: int, seconds: float) -> None:
+        """One transaction: the slot is disarmed and its timer runs anew, at the rate of this node's clock."""
+        self.armed[slot] = frozenset()
+        self.ends[slot] = self._world.now + self.lasts(seconds)
+
+    def lasts(self, seconds: float) -> float:
+        """How long a timer really takes, in true seconds."""
+        return seconds / self._clock.rate + self._overshoot()
+
+    def arm(self, slot: int, groups: Collection[str]) -> None:
+        """Let these groups pass while the slot's timer runs."""
+        self.armed[slot] |= frozenset(groups)
+
+    def shut(self, groups: Collection[str]) -> None:
+        """Disarm these groups in both slots."""
+        self.armed = [armed - frozenset(groups) for armed in self.armed]
+
+    def clear(self) -> None:
+        """Disarm everything."""
+        self.armed = [frozenset(), frozenset()]
+
+    def passes(self, group: str) -> bool:
+        """Whether the group's traffic passes at this moment."""
+        return self.until(group) > self._world.now
+
+    def until(self, group: str) -> float:
+        """When the group's traffic ends to pass if nobody does anything, in true seconds."""
+        return max((end for end, armed in zip(self.ends, self.armed, strict=True) if group in armed), default=-inf)
+
+    def inspect(self) -> tuple[frozenset[str], int | None]:
+        """The groups that pass, and the slot that lets them longest."""
+        slots = [slot for slot in (0, 1) if self.ends[slot] > self._world.now and self.armed[slot]]
+        passing = frozenset(group for slot in slots for group in self.armed[slot])
+        return passing, max(slots, key=lambda slot: self.ends[slot], default=None)

@@ -1,0 +1,121 @@
+"""The network between the nodes and the store: everything that is sent may be slow, lost, doubled or held."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from controller.events import Read, Write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from controller.lease import Entry, Version
+    from tests.simulation.process import Process
+    from tests.simulation.store import Register
+    from tests.simulation.story import Story
+    from tests.simulation.world import Weather, World
+
+    Answer = Mapping[str, Entry] | Version | None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One request on its way. Nobody waits for the answer to a copy."""
+
+    process: Process
+    action: Read | Write
+    sent_at: float  # true time
+    copy: bool = False
+
+    @property
+    def key(self) -> str:
+        """What it is about: a key, or `read`."""
+        return self.action.key if isinstance(self.action, Write) else "read"
+
+
+@dataclass(slots=True)
+class Hold:
+    """Catches the next message of a host about a key with this prefix, for some seconds or until released."""
+
+    host: str
+    prefix: str
+    seconds: float | None = None
+    reply: bool = False
+    what: str = "held"  # or "lost", or "copied": the message goes on its way and a copy of it is held
+
+    def catches(self, message: Message, *, reply: bool) -> bool:
+        """Whether this is the message it waits for."""
+        return self.host == message.process.host.name and self.reply == reply and message.key.startswith(self.prefix)
+
+
+class Network:
+    """Carries requests to the store and answers back."""
+
+    def __init__(self, world: World, store: Register, weather: Weather, story: Story) -> None:
+        self._world, self._store, self._weather, self._story = world, store, weather, story
+        self.landed: Callable[[Message, Entry | None], None] = lambda _message, _before: None
+        self.holds: list[Hold] = []
+        self._held: list[tuple[Callable[..., None], tuple[object, ...]]] = []
+        self._era = 0
+
+    def send(self, message: Message) -> None:
+        """The request leaves the node."""
+        if message.process.host.cut or self._caught(message, self._land, message, reply=False):
+            return
+        for delay in self._weather.copies():
+            self._world.after(delay, self._land, replace(message, copy=True), self._era)
+        if not self._weather.lost():
+            self._world.after(self._weather.trip(), self._land, message, self._era)
+
+    def release(self) -> None:
+        """Everything that is held goes on its way now."""
+        held, self._held = self._held, []
+        for call, args in held:
+            self._world.after(0.0, call, *args, self._era)
+
+    def forget(self) -> None:
+        """Nothing that is under way arrives: all connections to the store are new."""
+        self._era += 1
+        self._held.clear()
+
+    def _caught(self, message: Message, call: Callable[..., None], *args: object, reply: bool) -> bool:
+        hold = next((hold for hold in self.holds if hold.catches(message, reply=reply)), None)
+        if hold is None:
+            return False
+        self.holds.remove(hold)
+        self._story.chapter(message.process.host.name, lambda: f"({'answer to ' * reply}{message.key} {hold.what})")
+        if hold.what == "copied":
+            self._keep(hold, call, (replace(message, copy=True),))
+        elif hold.what == "held":
+            self._keep(hold, call, args)
+        return hold.what != "copied"
+
+    def _keep(self, hold: Hold, call: Callable[..., None], args: tuple[object, ...]) -> None:
+        if hold.seconds is None:
+            self._held.append((call, args))
+        else:
+            self._world.after(hold.seconds, call, *args, self._era)
+
+    def _land(self, message: Message, era: int) -> None:
+        if self._store.down or era != self._era:
+            return
+        answer = self._apply(message)
+        if message.copy or self._weather.lost() or self._caught(message, self._back, message, answer, reply=True):
+            return
+        self._world.after(self._weather.trip(), self._back, message, answer, self._era)
+
+    def _apply(self, message: Message) -> Answer:
+        action = message.action
+        if isinstance(action, Read):
+            return self._store.read()
+        before = self._store.entries.get(action.key)
+        version = self._store.swap(action.key, action.value, action.expected)
+        self._story.landing(message, before, version)
+        if version is not None:
+            self.landed(message, before)
+        return version
+
+    def _back(self, message: Message, answer: Answer, era: int) -> None:
+        if era == self._era and not message.process.host.cut:
+            message.process.answered(message.action, answer)

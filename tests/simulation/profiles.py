@@ -1,0 +1,122 @@
+"""What kind of trouble a seed is about, and the cluster it befalls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from controller.lease import Timing, longest_renew_deadline
+from controller.machine import GroupPolicy
+from tests.simulation.cluster import HostPlan
+from tests.simulation.world import Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from random import Random
+
+    from tests.simulation.world import Storm
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """`faults`: weights. `pause`: leases between two faults, on average. The rest: the most that weather may do."""
+
+    name: str
+    faults: Mapping[str, int]
+    pause: float = 0.7
+    slow: float = 0.0
+    lose: float = 0.0
+    copy: float = 0.0
+    fail: float = 0.0
+    kernel_fail: float = 0.0
+    deaf: float = 0.3
+    fair: bool = False
+
+    def set_weather(self, storm: Storm, rng: Random, lease: float) -> None:
+        """Draw this seed's weather."""
+        storm.slow, storm.lose, storm.copy = (rng.random() * most for most in (self.slow, self.lose, self.copy))
+        storm.fail, storm.kernel_fail = (rng.random() * most for most in (self.fail, self.kernel_fail))
+        storm.deaf = rng.choice((0.0, self.deaf, 1.0)) if self.deaf else 0.0
+        storm.slowest = rng.uniform(0.2, 3.0) * lease
+
+
+_PLANNED = {"ask": 6, "unfit": 3, "stop": 2, "pause": 1}
+_BAD = {"freeze": 3, "freeze_at": 6, "kill": 4, "kill_at": 3, "cut": 4, "flush": 1, "drift": 1, "fail": 2}
+
+PROFILES = (
+    Profile("calm", _PLANNED, pause=2.0, deaf=0.0, fair=True),
+    Profile("frozen", {"freeze": 2, "freeze_at": 10, "ask": 2, "unfit": 1, "late_beat": 2, "late_answer": 3}, slow=0.1),
+    Profile("late", {"late_give_up": 8, "late_take": 3, "late_beat": 3, "late_answer": 4, "kill_at": 3, "cut": 2}, slow=0.1),
+    Profile("lives", {**_BAD, **_PLANNED, "kill": 12, "kill_at": 8, "late_give_up": 4}, copy=0.1, kernel_fail=0.05),
+    Profile("network", {**_PLANNED, "cut": 6, "kill": 2, "outage": 2}, slow=0.3, lose=0.3, copy=0.4, fail=0.2),
+    Profile(
+        "operator",
+        {**_PLANNED, "delete_group": 5, "delete_session": 6, "wipe": 1, "scribble": 1, "outage": 1, "restore": 3, "kill": 3,
+         "freeze_at": 3, "late_answer": 2, "late_beat": 2, "cut": 2},
+        slow=0.1,
+        copy=0.3,
+    ),
+    Profile(
+        "mixed",
+        {**_PLANNED, **_BAD, "late_give_up": 4, "late_take": 2, "late_beat": 2, "late_answer": 3, "delete_group": 1,
+         "delete_session": 2, "outage": 1, "restore": 1, "scribble": 1},
+        slow=0.2, lose=0.1, copy=0.1, fail=0.1, kernel_fail=0.05,
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """The cluster of one seed."""
+
+    profile: Profile
+    timing: Timing
+    hosts: list[HostPlan]
+    trip: float
+    faults_last: float = field(default=0.0)
+
+
+def draw_setting(rng: Random) -> Setting:
+    """A cluster by the seed."""
+    profile = rng.choice(PROFILES)
+    timing = _timing(rng)
+    names = ["a", "b", "c", "d"][: rng.choice((2, 2, 2, 3, 3, 4))]
+    groups = ["web", "db", "log"][: rng.choice((1, 1, 2, 3))]
+    policies = [_policies(rng, groups, timing) for _ in names]
+    for policy in policies[:2]:  # two different nodes can always serve
+        policy.update(
+            {group: GroupPolicy(max(p.priority, 1), p.preempt, p.preempt_delay) for group, p in policy.items()}
+        )
+    twin = len(names) > 2 and rng.random() < 0.15
+    hosts = [
+        HostPlan(name, "b" if twin and name == names[-1] else name, _clock(rng, timing), policy)
+        for name, policy in zip(names, policies, strict=True)
+    ]
+    trip = min(0.005, timing.retry_period / 20) if profile.fair else rng.choice((0.002, 0.02)) * timing.retry_period
+    return Setting(profile, timing, hosts, trip, rng.uniform(4, 14) * timing.lease_duration)
+
+
+def _timing(rng: Random) -> Timing:
+    lease = rng.choice((5.0, 10.0, 20.0))
+    drift = rng.choice((0.0005, 0.01, 0.05))
+    overshoot = rng.choice((0.0, 0.05, 1.0))
+    if rng.random() < 0.3:
+        return Timing.derive(lease, drift=drift, overshoot=overshoot)
+    deadline = longest_renew_deadline(lease, drift, overshoot)
+    return Timing(lease, deadline, deadline * rng.uniform(0.2, 0.45), drift, overshoot)
+
+
+def _policies(rng: Random, groups: list[str], timing: Timing) -> dict[str, GroupPolicy]:
+    return {
+        group: GroupPolicy(
+            rng.choice((100, 100, 100, 150, 50, 0)),
+            rng.random() < 0.2,
+            rng.choice((0.0, rng.random() * 2 * timing.lease_duration)),
+        )
+        for group in groups
+    }
+
+
+def _clock(rng: Random, timing: Timing) -> Clock:
+    rate = rng.choice((1 - timing.drift, 1.0, 1 + timing.drift, rng.uniform(1 - timing.drift, 1 + timing.drift)))
+    return Clock(rng.uniform(0, 1e6), rate)
