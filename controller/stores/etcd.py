@@ -1,0 +1,188 @@
+"""etcd v3 as the store, through its JSON gateway (etcd 3.4 and later).
+
+A version is the key's mod_revision. A swap is one transaction that compares it, a read is one linearizable range, so
+both need a quorum. A watch is etcd's own; it reconnects by itself and hints each time it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from base64 import b64decode, b64encode
+from typing import TYPE_CHECKING, Annotated, Any, Self
+from urllib.parse import quote, urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FilePath, SecretStr, model_validator
+
+from controller.lease import Conflict, Entry, StoreError, Version
+from controller.stores.etcd_gateway import Access, Gateway
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+_FIRST_PAUSE_SECONDS = 0.05  # before a watch is opened again; doubled each time it does not last
+_LONGEST_PAUSE_SECONDS = 2.0
+
+
+def _endpoint(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise ValueError(f"{url!r} is not http://host:port or https://host:port")
+    return url
+
+
+def _folder(prefix: str) -> str:
+    if not prefix.endswith("/"):
+        raise ValueError(f"{prefix!r} must end in '/', or it would take in its neighbours' keys")
+    return prefix
+
+
+class EtcdStore:
+    """One cluster's records, under a prefix of their own."""
+
+    class Options(BaseModel):
+        """Configuration keys of ``store: {type: etcd}``."""
+
+        model_config = ConfigDict(extra="forbid", frozen=True)
+
+        endpoints: list[Annotated[str, AfterValidator(_endpoint)]] = Field(
+            min_length=1,
+            description="Client URLs of the members, asked in this order; all of one cluster.",
+        )
+        prefix: Annotated[str, AfterValidator(_folder)] = Field(
+            default="/anyvip/",
+            description="Begin of every key; the cluster's name and '/' follow.",
+        )
+        user: str | None = Field(default=None, description="User name, where etcd's authentication is enabled.")
+        password: SecretStr | None = Field(default=None, description="The user's password.")
+        password_file: FilePath | None = Field(
+            default=None,
+            description="File with the password in its first line: keeps it out of the configuration.",
+        )
+        ca_file: FilePath | None = Field(
+            default=None,
+            description="PEM file of the authority that signed the members' certificates; default: the system's.",
+        )
+        cert_file: FilePath | None = Field(default=None, description="PEM file with our client certificate.")
+        key_file: FilePath | None = Field(default=None, description="PEM file with the key of cert_file.")
+        server_name: str | None = Field(
+            default=None,
+            description="Name to look for in the members' certificates, where it is not the endpoint's host.",
+        )
+
+        @model_validator(mode="after")
+        def _fit_together(self) -> Self:
+            if (self.cert_file is None) != (self.key_file is None):
+                raise ValueError("cert_file and key_file belong together")
+            if self.password is not None and self.password_file is not None:
+                raise ValueError("give password or password_file, not both")
+            if (self.user is None) != (self.password is None and self.password_file is None):
+                raise ValueError("user and password (or password_file) belong together")
+            schemes = {urlsplit(url).scheme for url in self.endpoints}
+            if schemes != {"https"} and (self.ca_file or self.cert_file or self.server_name):
+                raise ValueError("ca_file, cert_file and server_name need endpoints that begin with https://")
+            return self
+
+    def __init__(self, gateway: Gateway, root: str) -> None:
+        self._gateway = gateway
+        self._root = root
+        self._known: dict[str, tuple[str, str, Entry]] = {}  # by encoded key: encoded value, key, entry
+
+    @classmethod
+    def open(cls, options: Options, *, cluster: str, call_timeout: float) -> Self:
+        """The cluster's store; connects when first used. `call_timeout`: seconds. Raises StoreError for bad files."""
+        root = f"{options.prefix}{quote(cluster, safe='')}/"
+        return cls(Gateway(_access(options), call_timeout), root)
+
+    async def read(self, prefix: str) -> Mapping[str, Entry]:
+        """Every key that begins with prefix. Raises StoreError, also where etcd has no quorum."""
+        answer = await self._gateway.call("/v3/kv/range", self._range(prefix), repeatable=True)
+        try:
+            found = {pair["key"]: self._decoded(pair) for pair in answer.get("kvs", ())}
+        except (KeyError, TypeError, ValueError) as error:
+            raise StoreError(f"etcd's answer to a range is not understood: {error!r}") from error
+        if not prefix:
+            self._known = found
+        return {key: entry for _, key, entry in found.values()}
+
+    async def swap(self, key: str, value: bytes | None, expected: Version | None) -> Version:
+        """Replace, create or delete as `controller.lease.Store` says. Raises Conflict, StoreError."""
+        path = _encoded(self._root + key)
+        change = (
+            {"request_delete_range": {"key": path}}
+            if value is None
+            else {"request_put": {"key": path, "value": b64encode(value).decode()}}
+        )
+        compare = {"key": path, "target": "MOD", "result": "EQUAL", "mod_revision": expected or "0"}
+        body = {"compare": [compare], "success": [change]}
+        answer = await self._gateway.call("/v3/kv/txn", body, repeatable=False)
+        if not answer.get("succeeded"):  # the gateway leaves out what is false
+            raise Conflict(key)
+        try:
+            return Version(answer["header"]["revision"])
+        except (KeyError, TypeError) as error:
+            raise StoreError("etcd's answer to a transaction names no revision") from error
+
+    async def changes(self, prefix: str) -> AsyncIterator[None]:
+        """Yield when the watch begins, each time it is opened again, and after each change under prefix."""
+        request = {"create_request": self._range(prefix)}
+        pause = _FIRST_PAUSE_SECONDS
+        while not self._gateway.closed:
+            opened_at = time.monotonic()
+            try:
+                async with self._gateway.stream("/v3/watch", request) as events:
+                    while (data := await events.readany()) and b'"canceled":true' not in data:
+                        yield
+            except StoreError:
+                pass  # the calls beside the watch tell why
+            lasted = time.monotonic() - opened_at > _LONGEST_PAUSE_SECONDS
+            pause = _FIRST_PAUSE_SECONDS if lasted else min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(0 if self._gateway.closed else pause)
+
+    async def close(self) -> None:
+        """Close the connections; the watches end."""
+        await self._gateway.close()
+
+    def _range(self, prefix: str) -> dict[str, str]:
+        begin = (self._root + prefix).encode()
+        end = begin[:-1] + bytes([begin[-1] + 1])  # the first key behind all that begin so; UTF-8 has no 0xff
+        return {"key": b64encode(begin).decode(), "range_end": b64encode(end).decode()}
+
+    def _decoded(self, pair: Mapping[str, Any]) -> tuple[str, str, Entry]:
+        """Encoded value, key and entry; what has not changed since the last listing is not decoded again."""
+        value, revision = pair.get("value", ""), pair["mod_revision"]
+        known = self._known.get(pair["key"])
+        if known and known[0] == value and known[2].version == revision:
+            return known
+        key = b64decode(pair["key"]).decode().removeprefix(self._root)
+        return value, key, Entry(b64decode(value), Version(revision))
+
+
+def _encoded(key: str) -> str:
+    return b64encode(key.encode()).decode()
+
+
+def _access(options: EtcdStore.Options) -> Access:
+    try:
+        password = options.password.get_secret_value() if options.password else ""
+        if options.password_file:
+            password = options.password_file.read_text().partition("\n")[0]
+        tls = _tls(options) if any(url.startswith("https") for url in options.endpoints) else None
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise StoreError(f"store etcd: {error}") from error
+    return Access(options.endpoints, tls, options.server_name, options.user, password)
+
+
+def _tls(options: EtcdStore.Options) -> ssl.SSLContext:
+    """Raises OSError that names the file."""
+    try:
+        context = ssl.create_default_context(cafile=options.ca_file)
+    except ssl.SSLError as error:
+        raise OSError(f"ca_file {options.ca_file}: {error.reason or error}") from error
+    if options.cert_file and options.key_file:
+        try:
+            context.load_cert_chain(options.cert_file, options.key_file)
+        except ssl.SSLError as error:
+            raise OSError(f"cert_file {options.cert_file}, key_file {options.key_file}: {error.reason}") from error
+    return context

@@ -1,0 +1,75 @@
+"""A TCP proxy that can lose replies, or keep requests back and let them go later. To loopback only."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+class Proxy:
+    """Forwards bytes both ways. `losing`: the first reply of a connection is thrown away and the connection closed.
+
+    While `letting_through` is clear, requests are kept here; they go on once it is set, even if their sender has left.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = (host, port)
+        self._lines: set[asyncio.Task[None]] = set()
+        self.losing = False
+        self.lost = 0
+        self.kept = 0
+        self.letting_through = asyncio.Event()
+        self.letting_through.set()
+        self.endpoint = ""
+
+    async def serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        server, to_server = await asyncio.open_connection(*self._target)
+        there = asyncio.create_task(self._requests(client, to_server))
+        self._lines.add(there)
+        try:
+            while data := await server.read(65536):
+                if self.losing:
+                    self.lost += 1
+                    break
+                to_client.write(data)
+        except ConnectionError:
+            pass
+        finally:
+            to_client.close()
+
+    async def _requests(self, client: asyncio.StreamReader, to_server: asyncio.StreamWriter) -> None:
+        try:
+            while data := await client.read(65536):
+                if not self.letting_through.is_set():
+                    self.kept += 1
+                await self.letting_through.wait()
+                to_server.write(data)
+                await to_server.drain()
+            await asyncio.sleep(0.2)  # a request whose sender has left is answered, not torn down under way
+        except ConnectionError:
+            pass
+        finally:
+            to_server.close()
+
+    async def end(self) -> None:
+        for line in self._lines:
+            line.cancel()
+        await asyncio.gather(*self._lines, return_exceptions=True)
+
+
+@asynccontextmanager
+async def proxy_to(endpoint: str) -> AsyncIterator[Proxy]:
+    """A proxy in front of ``http://host:port``, on a free loopback port."""
+    host, _, port = endpoint.removeprefix("http://").partition(":")
+    proxy = Proxy(host, int(port))
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    proxy.endpoint = "http://{}:{}".format(*server.sockets[0].getsockname()[:2])
+    try:
+        yield proxy
+    finally:
+        server.close()
+        await proxy.end()
