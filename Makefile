@@ -1,0 +1,46 @@
+# `make demo` and `make test` are all that is needed: they make the virtual environment themselves.
+
+PYTHON ?= python3
+SEEDS ?= 0-999
+VENV := .venv
+BIN := $(VENV)/bin
+PIP = $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+TEST_PACKAGES := etcd-server haproxy iproute2 iputils-ping keepalived nftables procps tcpdump
+
+.PHONY: demo test check simulate bench clean
+
+demo: $(VENV)/demo.stamp
+	@$(BIN)/anyvip demo
+
+# Everything that is checked, cheapest first.
+test: check
+	@.ci/packages $(TEST_PACKAGES)
+	@$(BIN)/python -m pytest --cov --cov-config=.ci/coverage.ini --cov-report=term-missing
+
+check: $(VENV)/dev.stamp
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+# One schedule per seed; prints the failing seed and its story.
+simulate: $(VENV)/dev.stamp
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+bench: $(VENV)/dev.stamp
+	@.ci/packages etcd-server iproute2 keepalived
+	@$(BIN)/python -m bench.failover $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist .coverage .*_cache
+
+$(VENV)/demo.stamp: pyproject.toml constraints.txt
+	@.ci/packages iproute2
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || .ci/packages python3-venv
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) .
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/demo.stamp
+	@$(PIP) '.[dev]'
+	@touch $@
