@@ -166,7 +166,8 @@ def _at_rest(turn: Turn, name: str) -> None:
         _move(turn, name, Role.DEMOTING, group.leaving.reason, group.leaving.detail)
         return
     if group.owned is not None:
-        _take_up(turn, name)
+        if turn.state.renewed is not None:  # adopted: not before this life has renewed the session itself
+            _take_up(turn, name)
         return
     _shut_if_open(turn, name)
     after, reason, detail = _resting_role(turn, name)
@@ -199,7 +200,7 @@ def _shut_if_open(turn: Turn, name: str) -> None:
 def _resting_role(turn: Turn, name: str) -> tuple[Role, Reason, str]:
     group, state = turn.groups[name], turn.state
     policy = turn.policy.groups.get(name)
-    if state.phase is not Phase.MEMBER or policy is None or state.renewed is None:
+    if state.phase is not Phase.MEMBER or policy is None or state.renewed is None or group.adoptable:
         return Role.INIT, state.over or Reason.STARTED, ""
     if turn.paused:
         return Role.PAUSED, Reason.PAUSED, ""

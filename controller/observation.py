@@ -10,7 +10,7 @@ from typing import Any
 from controller import events as ev
 from controller.election import Sighting, sight
 from controller.events import Step
-from controller.lease import CLUSTER, GROUPS, SESSIONS, Ownership, Session
+from controller.lease import CLUSTER, GROUPS, SESSIONS, Cluster, Ownership, Session
 from controller.state import (
     Ask,
     GroupState,
@@ -153,7 +153,8 @@ def _wrote(state: State, event: ev.Wrote, now: float, policy: Policy) -> State:
         case Purpose.BEAT if write.key == own_key(state) and state.round is not None:
             return _beaten(state, write, event, now, policy)
         case Purpose.PAUSE:
-            return replace(state, want_paused=None)
+            done = isinstance(write.record, Cluster) and write.record.paused == state.want_paused
+            return replace(state, want_paused=None if done else state.want_paused)
         case Purpose.LEAVE:
             return replace(state, phase=Phase.LEFT)
         case _:
@@ -330,7 +331,7 @@ def _own_group(state: State, name: str, event: ev.Listed, now: float, policy: Po
         version = seen.version or group.owned.version
         return _group(state, name, owned=replace(group.owned, version=version, confirmed_at=confirmed_at))
     enough = policy.rules.reading_is_enough(group.adoptable)
-    if enough and state.phase is Phase.MEMBER and record is not None and seen.version is not None:
+    if enough and record is not None and seen.version is not None:
         owned = Owned(seen.version, record.epoch, confirmed_at)
         return _group(state, name, owned=owned, adoptable=False, taken_as=Reason.ADOPTED)
     return state
