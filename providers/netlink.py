@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from providers.base import ProviderError
+from providers.bpf import Instruction, attach
 
 ROUTE = 0
 SOCK_DIAG = 4
@@ -181,6 +182,10 @@ class Socket:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    def keep(self, program: Sequence[Instruction]) -> None:
+        """Let the kernel drop the notifications that the program does not return a length for."""
+        attach(self._socket, program)
+
     def batch(self, messages: Sequence[Message], what: str) -> list[Refusal]:
         """Send all messages in one call, acknowledging the last one asked with `ACK`.
 
@@ -221,6 +226,22 @@ class Socket:
             if listed is not None:
                 return listed
         raise NetlinkError(errno.EINTR, f"{what}: the list changed while it was read, {_DUMP_ATTEMPTS} times")
+
+    def get(self, message: Message, what: str) -> Message:
+        """The one object that is asked for. Raises NetlinkError."""
+        self._sequence += 1
+        header = _HEADER.pack(16 + len(message.body), message.kind, _REQUEST, self._sequence, 0)
+        self._send(header + message.body, what)
+        try:
+            while (data := self._receive()) is not None:
+                for kind, flags, sequence, port, body in _split(data):
+                    if sequence == self._sequence and kind == _ERROR:
+                        raise NetlinkError(-struct.unpack_from("=i", body)[0], what, _explanation(flags, body))
+                    if sequence == self._sequence:
+                        return Message(kind, flags, body, port)
+        except OSError as error:
+            raise NetlinkError(error.errno or 0, what) from error
+        raise NetlinkError(errno.ENOBUFS, f"{what}: the kernel's answer was lost")
 
     def received(self) -> list[Message] | None:
         """The notifications of one datagram; None when there is none now. Raises OSError (ENOBUFS: some were lost)."""

@@ -1,0 +1,181 @@
+"""VIPs on this host: addresses with a lifetime in its kernel, announced to the LAN (docs/bare-metal.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from providers import placing, preflight, rtnetlink
+from providers.base import Finding, Grant, Guarded, Placement, ProviderError, StaleGrant, Vip
+from providers.conflicts import Conflicts
+from providers.local import LocalVips
+from providers.netlink import ROUTE, Socket
+
+_log = logging.getLogger(__name__)
+
+InterfaceName = Annotated[str, Field(min_length=1, max_length=15, pattern=r"^[^/:\s]+$")]
+T = TypeVar("T")
+
+
+class Announce(BaseModel):
+    """How often the LAN is told where a VIP is now. A frame that is lost costs those who missed it one interval."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    count: int = Field(default=5, ge=1, le=100, description="Announcements of each VIP, the first at once.")
+    interval_seconds: float = Field(
+        default=1.1,
+        ge=0.1,
+        le=60,
+        description="Pause between them. Above 1: Linux ignores some of them for a second after the last change.",
+    )
+
+
+class BareMetalOptions(BaseModel):
+    """The configuration keys of `type: baremetal`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    interface: InterfaceName | None = Field(
+        default=None,
+        description="Where the VIPs are bound. Default: the interface that has an address in the VIP's network, "
+        "else the one that the default route leaves by.",
+    )
+    guard_interfaces: tuple[InterfaceName, ...] | None = Field(
+        default=None,
+        description="Where packets of the VIPs may cross. Default: the interface; for lo all links but loopback.",
+    )
+    announce: Announce = Field(default_factory=Announce, description="Gratuitous ARP and unsolicited NA.")
+
+
+class BareMetal:
+    """The VIPs of one group on this host (`providers.base.Provider`, `Announcer`, `Resetter`).
+
+    Calls that can take the kernel milliseconds are made in a thread of their own, one after another: a bind never
+    overtakes an unbind, and the event loop goes on.
+    """
+
+    Options = BareMetalOptions
+
+    def __init__(
+        self, options: BareMetalOptions, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]
+    ) -> None:
+        """`clock` reads CLOCK_BOOTTIME in seconds. Raises ProviderError when a VIP has no interface."""
+        self.unguarded = False  # True: there is no guard, so no address may outlast its grant by more than a second
+        self._options = options
+        self._group = group
+        self._clock = clock
+        self._local = LocalVips(vips, options.interface)
+        self._conflicts = Conflicts(group)
+        self._expires_at: float | None = None  # None: not bound
+        self._repeating: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"baremetal-{group}")
+
+    @classmethod
+    def open(cls, options: BareMetalOptions, *, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]) -> Self:
+        """How the registry makes one. Raises ProviderError when a VIP has no interface."""
+        return cls(options, group, vips, clock)
+
+    async def close(self) -> None:
+        """Stop announcing and give everything back. The addresses stay, and end with their lifetime."""
+        self._quiet()
+        await self._in_thread(self._local.close)
+        self._thread.shutdown(wait=False)
+
+    def guarded(self) -> Guarded:
+        """What the guard must keep shut, on the links that there are now. Raises ProviderError."""
+        if self._options.guard_interfaces is not None:
+            return Guarded(self._local.vips, self._options.guard_interfaces)
+        with Socket(ROUTE) as kernel:  # the other socket is the thread's
+            links = rtnetlink.links(kernel).values()
+        return Guarded(self._local.vips, placing.guarded_links(self._local.places, links))
+
+    @property
+    def interfaces(self) -> frozenset[str]:
+        """Where the VIPs are bound: what happens to these links concerns this group."""
+        return frozenset(self._local.places)
+
+    @property
+    def conflicts(self) -> tuple[Finding, ...]:
+        """Who else answered for a VIP when it last came here."""
+        return self._conflicts.found
+
+    async def bind(self, grant: Grant) -> None:
+        """Put the addresses on their interfaces, to be removed by the kernel when the grant ends."""
+        self._seconds(grant)
+        if self._expires_at is None:
+            await self._in_thread(self._local.decide_routes)
+            await self._ask_for_conflicts()
+        await self._in_thread(lambda: self._local.put(lambda: self._seconds(grant)))
+        self._expires_at = grant.expires_at
+
+    async def unbind(self) -> None:
+        """Remove the VIPs from their interfaces, whatever their prefix and whoever left them there."""
+        self._expires_at = None
+        self._quiet()
+        await self._in_thread(self._local.take)
+
+    async def inspect(self) -> Placement:
+        """Ask the kernel for the addresses."""
+        return await self._in_thread(self._local.look)
+
+    async def preflight(self) -> list[Finding]:
+        """What would keep the VIPs from working here."""
+        return await self._in_thread(lambda: preflight.findings(self._local))
+
+    async def announce(self) -> None:
+        """Announce every VIP now, and again over the next seconds for as long as the grant lasts.
+
+        Raises StaleGrant when the VIPs are not bound, ProviderError when frames do not leave.
+        """
+        if not self._serving():
+            raise StaleGrant("nothing to announce: the VIPs are not bound, or the grant has ended")
+        if self._repeating is not None:
+            self._repeating.cancel()
+        await self._in_thread(self._local.tell)
+        self._repeating = asyncio.create_task(self._tell_again(), name=f"announcements of {self._group}")
+
+    async def reset(self) -> None:
+        """Reset the TCP connections to the VIPs."""
+        count = await self._in_thread(self._local.reset)
+        _log.info("group %s: %d connections reset", self._group, count)
+
+    def _seconds(self, grant: Grant) -> int:
+        """The whole seconds that an address may live now; the kernel takes up to one more. Raises StaleGrant."""
+        left = grant.expires_at - self._clock()
+        if left <= 0 or (self.unguarded and left < 1):
+            raise StaleGrant(f"group {grant.group}: the grant has {left:.3f} s left, too little to bind")
+        return max(1, int(left))  # with a guard the lifetime is the second line: a late end lets nothing pass
+
+    def _serving(self) -> bool:
+        return self._expires_at is not None and self._clock() < self._expires_at
+
+    async def _ask_for_conflicts(self) -> None:
+        audience = await self._in_thread(self._local.audience)
+        links = await self._in_thread(self._local.links)
+        own = frozenset(link.mac for link in links if link.mac is not None)
+        self._conflicts.ask([(link, [vip.ip for vip in vips]) for link, vips in audience], own)
+
+    async def _tell_again(self) -> None:
+        for _ in range(self._options.announce.count - 1):
+            await asyncio.sleep(self._options.announce.interval_seconds)
+            if not self._serving():
+                return
+            try:
+                await self._in_thread(self._local.tell)
+            except ProviderError as error:
+                _log.warning("group %s: announcement not sent: %s", self._group, error)
+
+    def _quiet(self) -> None:
+        self._conflicts.stop()
+        if self._repeating is not None:
+            self._repeating.cancel()
+            self._repeating = None
+
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)

@@ -1,0 +1,34 @@
+"""Classic BPF: programs that decide in the kernel what a socket receives (linux/filter.h)."""
+
+from __future__ import annotations
+
+import ctypes
+import socket
+import struct
+from collections.abc import Sequence
+from typing import Final
+
+Instruction = tuple[int, int, int, int]  # struct sock_filter: code, jump if true, jump if false, value
+
+LOAD_BYTE: Final = 0x30  # absolute; multi-byte loads read network order
+LOAD_HALF: Final = 0x28
+LOAD_WORD: Final = 0x20
+JUMP_IF_EQUAL: Final = 0x15
+RETURN: Final = 0x06
+EVERYTHING: Final = 0xFFFFFFFF
+
+_SO_ATTACH_FILTER: Final = 26
+_INSTRUCTION: Final = struct.Struct("=HBBI")
+
+
+def attach(receiver: socket.socket, program: Sequence[Instruction]) -> None:
+    """Drop what the program returns 0 for. Raises OSError."""
+    code = ctypes.create_string_buffer(b"".join(_INSTRUCTION.pack(*instruction) for instruction in program))
+    described = struct.pack("HP", len(program), ctypes.addressof(code))
+    receiver.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
+
+
+def one_of(load: int, offset: int, values: Sequence[int]) -> list[Instruction]:
+    """Keep what has one of these values at the offset."""
+    checks = [(JUMP_IF_EQUAL, len(values) - i, 0, value) for i, value in enumerate(values)]
+    return [(load, 0, 0, offset), *checks, (RETURN, 0, 0, 0), (RETURN, 0, 0, EVERYTHING)]
