@@ -14,7 +14,7 @@ from typing import Any
 from controller import commands, paths
 from controller.client import Declined, NotThere
 from controller.output import complain, say
-from controller.problem import ConfigError
+from controller.problem import ConfigError, StartError
 
 _DESCRIPTION = "One virtual IP, exactly one owner, on any metal and any cloud."
 _EPILOG = """\
@@ -48,7 +48,7 @@ def _main(arguments: list[str]) -> int:
     except ConfigError as error:
         complain(error)
         return commands.USAGE
-    except (NotThere, Declined) as error:
+    except (NotThere, Declined, StartError) as error:
         complain(f"anyvip: {error}")
         return commands.FAILED
     except KeyboardInterrupt:

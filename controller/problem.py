@@ -9,7 +9,7 @@ from typing import Any
 
 Path = tuple[str | int, ...]  # ("groups", "web", "vips", 0)
 
-_LONGEST = 60  # characters of a value that a message repeats
+_LONGEST = 100  # characters of a value that a message repeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,10 @@ class ConfigError(Exception):
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = tuple(sorted(problems, key=lambda problem: problem.line or 0))
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class StartError(Exception):
+    """The daemon cannot start for a reason that is not in the configuration; one line says what to do."""
 
 
 def dotted(path: Path) -> str:

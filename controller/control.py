@@ -1,0 +1,187 @@
+"""What people may ask of a running daemon: how it is, a switchover, a pause."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from importlib.metadata import version
+
+from controller import events as ev
+from controller.admin import Code, Moved, Refusal
+from controller.clock import Clock
+from controller.config import Config
+from controller.history import Entry
+from controller.lease import CLUSTER, GROUPS, SESSIONS, Cluster, Ownership, Session
+from controller.node import Node
+from controller.state import GroupState, Phase, State
+from controller.status import GroupView, Member, MemberGroup, Status, StoreView
+from controller.telemetry import Telemetry
+
+_POLL_SECONDS = 0.02  # the store is asked this often while somebody waits for a switchover
+
+
+class Control:
+    """Answers `controller.admin` from the state of one node."""
+
+    def __init__(self, node: Node, config: Callable[[], Config], clock: Clock, telemetry: Telemetry) -> None:
+        self._node = node
+        self._config = config
+        self._clock = clock
+        self._telemetry = telemetry
+        self._began_at = clock()
+
+    def status(self) -> Status:
+        """This node now."""
+        state, config, now = self._node.state, self._config(), self._clock()
+        return Status(
+            version=version("anyvip"),
+            cluster=config.cluster,
+            node=config.node,
+            session=state.session,
+            paused=is_paused(state),
+            uptime_seconds=now - self._began_at,
+            store=self._store(config, now),
+            groups={name: self._group(name, config, now) for name in config.groups},
+            members=self._members(now),
+        )
+
+    def history(self) -> list[Entry]:
+        """The transitions that are remembered, the oldest first."""
+        return self._telemetry.history.entries()
+
+    async def switchover(self, group: str, to: str | None) -> Moved:
+        """Hand the group over, and return when the other node serves it."""
+        began_at = self._clock()
+        before = self._check(group, to)
+        self._node.post(ev.Asked(group, to))
+        while True:
+            await asyncio.sleep(_POLL_SECONDS)
+            moved = self._moved(group, before, began_at)
+            if moved is not None:
+                return moved
+            if self._node.state.phase is Phase.GONE:
+                raise Refusal(Code.STOPPING, "this daemon is stopping")
+            self._node.post(ev.Hint())
+
+    async def pause(self, paused: bool) -> None:
+        """Pause or resume, and return when a listing shows it."""
+        self._node.post(ev.PauseAsked(paused))
+        await self._node.until(lambda state: state.want_paused is None and is_paused(state) is paused)
+
+    # --- switchover ---
+
+    def _check(self, group: str, to: str | None) -> Ownership:
+        """The record to be changed. Raises Refusal when the switchover cannot be."""
+        state = self._node.state
+        if group not in self._config().groups:
+            raise Refusal(
+                Code.UNKNOWN_GROUP, f"no group {group!r}; there is {', '.join(sorted(self._config().groups))}"
+            )
+        if self._node.state.stop_by is not None:
+            raise Refusal(Code.STOPPING, "this daemon is stopping")
+        if is_paused(state):
+            raise Refusal(Code.PAUSED, "the cluster is paused: run `anyvip resume` first")
+        record = _record(state, group)
+        if record is None or record.session is None:
+            raise Refusal(Code.NOBODY_ACTIVE, f"no node is active for {group}, so there is nothing to hand over")
+        if to is not None and record.node == to:
+            raise Refusal(Code.ALREADY_ACTIVE, f"{to} is active for {group} already")
+        self._check_target(group, to, record)
+        return record
+
+    def _check_target(self, group: str, to: str | None, record: Ownership) -> None:
+        members = [member for member in self._members(self._clock()) if member["session"] != record.session]
+        named = [member for member in members if to in (None, member["node"])]
+        live = [member for member in named if member["live"] is not False]
+        fit = [m for m in live if group in m["groups"] and m["groups"][group]["healthy"] and m["campaigning"]]
+        who = to or "another node"
+        if not named:
+            nodes = ", ".join(sorted(member["node"] for member in members)) or "no other node"
+            raise Refusal(Code.UNKNOWN_NODE, f"{who} is not a member; there is {nodes}")
+        if not live:
+            raise Refusal(Code.NOT_LIVE, f"{who} has not renewed its session for a whole lease")
+        if not any(m["groups"][group]["priority"] > 0 for m in fit):
+            raise Refusal(Code.NOT_HEALTHY, f"{who} is not fit to serve {group}: see `anyvip status` there")
+
+    def _moved(self, group: str, before: Ownership, began_at: float) -> Moved | None:
+        state = self._node.state
+        record = _record(state, group)
+        if record is None or record.session is None or record.session == before.session:
+            return None
+        seen = state.sightings.get(f"{SESSIONS}{record.session}")
+        session = seen.record if seen is not None else None
+        if not isinstance(session, Session):
+            return None
+        member = session.groups.get(group)
+        here = record.session == state.session and state.groups[group].role == "active"
+        if not here and (member is None or member.serving != record.epoch):
+            return None
+        return Moved(group, before.node, session.node, record.epoch, self._clock() - began_at)
+
+    # --- status ---
+
+    def _store(self, config: Config, now: float) -> StoreView:
+        contact = self._telemetry.contact_at
+        return StoreView(
+            type=config.store.type,
+            reachable=self._telemetry.reachable is True,
+            contact_seconds=None if contact is None else now - contact,
+            error=self._telemetry.store_error,
+        )
+
+    def _group(self, name: str, config: Config, now: float) -> GroupView:
+        state = self._node.state
+        group = state.groups.get(name, GroupState())
+        record = _record(state, name)
+        seen = state.sightings.get(GROUPS + name)
+        last = self._telemetry.history.last(name)
+        return GroupView(
+            role=group.role.value,
+            role_seconds=max(0.0, now - group.since) if group.since else 0.0,
+            reason=last["reason"] if last else "",
+            detail=last["detail"] if last else "",
+            active=None if record is None else record.node,
+            epoch=group.epoch,
+            vips=[str(vip) for vip in config.groups[name].vips],
+            priority=config.groups[name].priority,
+            healthy=group.healthy,
+            why=group.why,
+            grant_seconds_left=None if group.expires_at is None else max(0.0, group.expires_at - now),
+            waits_for=seen.problem if seen is not None and seen.problem else group.waits_for,
+            error=group.error,
+        )
+
+    def _members(self, now: float) -> list[Member]:
+        state, lease = self._node.state, self._node.policy.timing.lease_duration
+        members = []
+        for key, seen in sorted(state.sightings.items()):
+            record = seen.record
+            if not isinstance(record, Session) or record.fenced:
+                continue
+            groups = {
+                name: MemberGroup(priority=m.priority, healthy=m.healthy, serving=m.serving)
+                for name, m in record.groups.items()
+            }
+            session = key.removeprefix(SESSIONS)
+            members.append(
+                Member(
+                    node=record.node,
+                    session=session,
+                    here=session == state.session,
+                    live=now - seen.since < lease,
+                    campaigning=record.campaigning,
+                    groups=groups,
+                )
+            )
+        return members
+
+
+def is_paused(state: State) -> bool:
+    """Whether the cluster is paused, as far as this node has seen."""
+    seen = state.sightings.get(CLUSTER)
+    return seen is not None and isinstance(seen.record, Cluster) and seen.record.paused
+
+
+def _record(state: State, group: str) -> Ownership | None:
+    seen = state.sightings.get(GROUPS + group)
+    return seen.record if seen is not None and isinstance(seen.record, Ownership) else None

@@ -1,0 +1,241 @@
+"""Puts one daemon together, feeds its loop, and takes it apart in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import signal
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import cast
+
+from controller import events as ev
+from controller.admin import AdminApi
+from controller.admin_socket import Access, AdminError
+from controller.clock import boot_id, boottime
+from controller.config import Config, load
+from controller.control import Control, is_paused
+from controller.executor import Executor, Surroundings, new_session_id
+from controller.history import History
+from controller.host_checks import host_problems
+from controller.lease import GROUPS, Store, Watcher
+from controller.life import Life, LifeError
+from controller.local import Local, LocalError
+from controller.machine import Phase, State, serving_until
+from controller.node import Node
+from controller.notify import notify, watchdog_seconds
+from controller.paths import HISTORY
+from controller.problem import ConfigError, StartError
+from controller.stores.registry import store_type
+from controller.telemetry import Telemetry
+from health.answers import GroupStatus, Status
+from health.checks import Checker, CheckOptions
+from health.endpoint import Endpoint, EndpointError
+
+_log = logging.getLogger("anyvip")
+
+
+def run(config: Config) -> int:
+    """Run until SIGTERM or SIGINT. Returns the exit code; raises ConfigError, StartError."""
+    try:
+        return asyncio.run(Daemon(config).run())
+    except EndpointError as error:
+        raise ConfigError([config.problem(("health", "listen"), str(error))]) from error
+    except LifeError as error:
+        raise ConfigError([config.problem(("state_dir",), str(error))]) from error
+    except (LocalError, AdminError) as error:
+        raise StartError(str(error)) from error
+
+
+class Daemon:
+    """One node's daemon."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._life = Life(config.state_dir)
+        self._local = Local(config, boottime)
+        self._policy = self._local.policy(config, boot_id())
+        history = History(config.state_dir / HISTORY)
+        history.load()
+        self._telemetry = Telemetry(config.node, history, now=boottime)
+        self._node = Node(self._policy, boottime, self._telemetry, self._decided)
+        self._status = Status(groups={}, ready=False, live=True, detail="starting")
+        self._paused: bool | None = None
+        self._checker = Checker(self._checks(config), self._judged)
+        self._endpoint = Endpoint(
+            listen=config.health.addresses(),
+            paths=_paths(config),
+            status=self._health,
+            clock=boottime,
+            metrics=self._metrics,
+        )
+        self._reloading = asyncio.Event()
+
+    async def run(self) -> int:
+        """Start, serve, hand over, leave."""
+        async with AsyncExitStack() as stack:
+            stack.callback(self._life.close)
+            await self._endpoint.start()
+            stack.push_async_callback(self._endpoint.close)
+            admin = self._admin()
+            await admin.start()
+            stack.push_async_callback(admin.close)
+            store = self._store()
+            stack.push_async_callback(store.close)
+            self._telemetry.watch(self.config.groups)
+            self._decided(self._node.state)
+            left = await self._serve(store)
+        if not left.keep:
+            self._life.forget()
+            self._local.remove()
+        _log.info("left")
+        return 0
+
+    async def _serve(self, store: Store) -> ev.Exit:
+        async with asyncio.TaskGroup() as tasks:
+            background = [
+                tasks.create_task(self._checker.run(), name="checks"),
+                tasks.create_task(self._telemetry.history.write(), name="history"),
+                tasks.create_task(self._local.watch(self._node.post), name="kernel"),
+                tasks.create_task(self._reload_when_asked(), name="reload"),
+                tasks.create_task(_ping_watchdog(self._alive), name="watchdog"),
+            ]
+            if hasattr(store, "changes"):
+                watcher = cast("Watcher", store)
+                background.append(tasks.create_task(_hints(watcher, self._node), name="watch"))
+            self._handle_signals()
+            executor = Executor(self._surroundings(store), self._telemetry, tasks, self._node.post)
+            self._node.post(await self._started())
+            notify("READY=1")
+            left = await self._node.run(executor)
+            notify("STOPPING=1")
+            for task in background:
+                task.cancel()
+            return left
+
+    async def _started(self) -> ev.Started:
+        found = await self._local.inspect()
+        return ev.Started(
+            session=new_session_id(self.config.node),
+            writer=secrets.token_hex(8),
+            saved=self._life.load(self._policy.boot_id),
+            open_groups=found.open_groups,
+            open_slot=found.slot,
+            wall_offset=time.time() - boottime(),
+        )
+
+    # --- parts ---
+
+    def _store(self) -> Store:
+        plugin = self.config.store
+        timeout = self._policy.timing.call_timeout
+        return store_type(plugin.type).open(plugin.options, cluster=self.config.cluster, call_timeout=timeout)
+
+    def _surroundings(self, store: Store) -> Surroundings:
+        local = self._local
+        timeout = self._policy.timing.call_timeout
+        return Surroundings(self.config.node, store, local.guard, local.groups, self._life, boottime, timeout)
+
+    def _admin(self) -> AdminApi:
+        control = Control(self._node, lambda: self.config, boottime, self._telemetry)
+        access = Access(self.config.admin.permissions, self.config.admin.owner, self.config.admin.group)
+        return AdminApi(control, self.config.socket_path, access)
+
+    @staticmethod
+    def _checks(config: Config) -> Mapping[str, Mapping[str, CheckOptions]]:
+        return {name: group.checks for name, group in config.groups.items()}
+
+    # --- what the loop leads to ---
+
+    def _decided(self, state: State) -> None:
+        groups = {name: GroupStatus(serving_until(state, name)) for name in self.config.groups}
+        ready = state.phase is Phase.MEMBER and not state.out_of_contact
+        self._status = Status(groups, ready, live=True, detail="" if ready else f"session: {state.phase.value}")
+        paused = is_paused(state)
+        if paused is not self._paused and (paused or self._paused is not None):
+            self._telemetry.paused(paused)
+        self._paused = paused
+        self._local.settle(state)
+
+    def _health(self) -> Status:
+        return self._status
+
+    def _alive(self) -> bool:
+        """The loop makes progress: it decides at least once each retry_period."""
+        return boottime() - self._node.turned_at < self._policy.timing.lease_duration
+
+    def _metrics(self) -> bytes:
+        state = self._node.state
+        return self._telemetry.render({name: serving_until(state, name) for name in self.config.groups})
+
+    def _judged(self, group: str, healthy: bool, why: str) -> None:
+        self._node.post(ev.Judged(group, healthy, why))
+
+    # --- signals ---
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self._reloading.set)
+
+    def _stop(self, number: int) -> None:
+        _log.info("stopping on %s: handing over", signal.Signals(number).name)
+        self._node.post(ev.Stop())
+
+    async def _reload_when_asked(self) -> None:
+        while True:
+            await self._reloading.wait()
+            self._reloading.clear()
+            await self._reload()
+
+    async def _reload(self) -> None:
+        """Apply the difference; a file that is wrong changes nothing."""
+        try:
+            fresh = load(self.config.file)
+            problems = host_problems(fresh)
+        except ConfigError as error:
+            problems = list(error.problems)
+        for problem in problems:
+            _log.error("not reloaded: %s", problem)
+        if problems:
+            return
+        for key in ("cluster", "node", "state_dir", "store", "lease", "admin"):
+            if getattr(fresh, key) != getattr(self.config, key):
+                _log.error("not reloaded: %s changed, which needs a restart", key)
+                return
+        try:
+            await self._endpoint.reconfigure(listen=fresh.health.addresses(), paths=_paths(fresh))
+            changed = await self._local.reconfigure(fresh)
+        except (EndpointError, LocalError) as error:
+            _log.error("not reloaded: %s", error)
+            return
+        self.config = fresh
+        self._node.policy = self._policy = self._local.policy(fresh, self._policy.boot_id)
+        self._telemetry.watch(fresh.groups)
+        self._checker.reconfigure(self._checks(fresh))
+        for name in changed:
+            self._node.post(ev.Drifted(name, "configuration changed"))
+        self._node.post(ev.Tick())
+        _log.info("reloaded %s", fresh.file)
+
+
+def _paths(config: Config) -> dict[str, str]:
+    return {group.health_path: name for name, group in config.groups.items() if group.health_path is not None}
+
+
+async def _hints(store: Watcher, node: Node) -> None:
+    async for _ in store.changes(GROUPS):
+        node.post(ev.Hint())
+
+
+async def _ping_watchdog(alive: Callable[[], bool]) -> None:
+    seconds = watchdog_seconds()
+    if seconds is None:
+        return
+    while True:
+        if alive():
+            notify("WATCHDOG=1")
+        await asyncio.sleep(seconds / 3)

@@ -1,0 +1,69 @@
+"""What one life of the daemon leaves to the next: a lock that proves that it is over, and the session to adopt."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+from controller.events import Saved
+from controller.lease import SessionId
+
+_log = logging.getLogger("anyvip")
+
+
+class LifeError(Exception):
+    """The state directory cannot be used, or another daemon uses it; one line says what to do."""
+
+
+class Life:
+    """The state directory of one daemon, locked for as long as this object is open."""
+
+    def __init__(self, state_dir: Path) -> None:
+        """Raises LifeError when another daemon holds the lock, or the directory cannot be written."""
+        self._file = state_dir / "session.json"
+        try:
+            state_dir.mkdir(parents=True, exist_ok=True, mode=0o755)
+            # Python opens with O_CLOEXEC: a hook that outlives us must not hold the lock.
+            self._lock = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise LifeError(f"{state_dir}: {error.strerror}: make it writable for this user") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock)
+            raise LifeError(f"another anyvip daemon uses {state_dir}: stop it, or give each its own") from error
+
+    def load(self, boot: str) -> Saved | None:
+        """The session of the life before, if it was in this boot and left one that can be read."""
+        try:
+            body = json.loads(self._file.read_bytes())
+            saved = Saved(SessionId(str(body["session"])), int(body["beat"]), str(body["boot_id"]), str(body["node"]))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            _log.warning("%s cannot be read, so nothing is adopted: %s", self._file, error)
+            return None
+        return saved if saved.boot_id == boot else None
+
+    def save(self, saved: Saved) -> None:
+        """Replace what was saved. A failure is logged: it costs adoption, nothing else."""
+        fresh = self._file.with_suffix(".new")
+        try:
+            fresh.write_text(json.dumps(asdict(saved)), encoding="utf-8")
+            fresh.replace(self._file)
+        except OSError as error:
+            _log.warning("%s cannot be written, so a restart will not be adopted: %s", self._file, error)
+
+    def forget(self) -> None:
+        """There is nothing to adopt: the session was ended in good order."""
+        with suppress(OSError):
+            self._file.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Give the lock back."""
+        os.close(self._lock)

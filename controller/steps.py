@@ -1,0 +1,91 @@
+"""One group's effects: its providers, its hooks and its part of the guard. One method per `Step`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from controller.clock import Clock
+from controller.events import Run, Step
+from controller.hooks import HookContext, run_hook
+from providers.base import Grant, Guard, Provider
+
+_SHUT_SECONDS = 5.0  # the kernel answers in microseconds; a cloud may not, and the guard is shut by then
+_TELL_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class HookCommands:
+    """What to run on promotion and demotion (argv; empty: nothing), and for how many seconds at most."""
+
+    promote: Sequence[str] = ()
+    demote: Sequence[str] = ()
+    timeout: float = 10.0
+
+
+class GroupSteps:
+    """Carries out the steps of one group. Each raises ProviderError, HookError or TimeoutError."""
+
+    def __init__(  # noqa: PLR0913  (what a group consists of, each given by name)
+        self, *, group: str, node: str, providers: Sequence[Provider], hooks: HookCommands, guard: Guard, clock: Clock
+    ) -> None:
+        self.group = group
+        self.providers = tuple(providers)
+        self.hooks = hooks
+        self._node = node
+        self._guard = guard
+        self._clock = clock
+        self._steps: Mapping[Step, Callable[[Run], Awaitable[None]]] = {
+            Step.BIND: self._bind,
+            Step.REFRESH: self._bind,
+            Step.ANNOUNCE: self._announce,
+            Step.PROMOTE: self._promote,
+            Step.DEMOTE: self._demote,
+            Step.RESET: self._reset,
+            Step.SHUT: self._shut,
+        }
+
+    async def run(self, order: Run) -> None:
+        """Carry out one step, to its end or its deadline."""
+        await self._steps[order.step](order)
+
+    async def unbind(self) -> None:
+        """Unbind whatever is bound. Raises ProviderError."""
+        async with asyncio.timeout(_SHUT_SECONDS):
+            await _all(provider.unbind() for provider in self.providers)
+
+    async def _bind(self, order: Run) -> None:
+        grant = Grant(order.group, order.epoch, order.expires_at)
+        async with asyncio.timeout(max(order.expires_at - self._clock(), 0.0)):
+            await _all(provider.bind(grant) for provider in self.providers)
+
+    async def _announce(self, _: Run) -> None:
+        async with asyncio.timeout(_TELL_SECONDS):
+            await _all(p.announce() for p in self.providers if hasattr(p, "announce"))
+
+    async def _reset(self, _: Run) -> None:
+        async with asyncio.timeout(_TELL_SECONDS):
+            await _all(p.reset() for p in self.providers if hasattr(p, "reset"))
+
+    async def _shut(self, order: Run) -> None:
+        await self._guard.shut([order.group])
+        await self.unbind()
+
+    async def _promote(self, order: Run) -> None:
+        await self._hook(self.hooks.promote, order)
+
+    async def _demote(self, order: Run) -> None:
+        await self._hook(self.hooks.demote, order)
+
+    async def _hook(self, argv: Sequence[str], order: Run) -> None:
+        if argv:
+            context = HookContext(order.group, self._node, order.epoch, order.role, order.reason)
+            await run_hook(argv, context=context, timeout=self.hooks.timeout)
+
+
+async def _all(work: Iterable[Awaitable[None]]) -> None:
+    """Do all of it at once and to the end; raise the first error."""
+    for result in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
