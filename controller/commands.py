@@ -45,7 +45,7 @@ def check_config(options: argparse.Namespace) -> int:
     timing = config.timing()
     vips = sum(len(group.vips) for group in config.groups.values())
     say(
-        f"{config.file}: ok: node {config.node} of cluster {config.cluster}, groups: {len(config.groups)}, VIPs: {vips}, "
+        f"{config.file}: ok: node {config.node} of cluster {config.cluster}, groups {len(config.groups)}, VIPs {vips}, "
         f"lease {timing.lease_duration:g} s (serves {timing.renew_deadline:g} s after it has sent a renewal, "
         f"sends one every {timing.retry_period:g} s)",
     )

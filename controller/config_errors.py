@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from controller.fields import NAMES
@@ -28,7 +29,7 @@ _KEY = "[key]"  # where pydantic reports that a key of a mapping is wrong
 
 def translated(error: ValidationError, document: Document, model: type[BaseModel]) -> list[Problem]:
     """One problem for each thing that is wrong, in the order of the file."""
-    tree = _Tree(model.model_json_schema(), document.data)
+    tree = _Tree(_schema(model), document.data)
     problems: dict[tuple[Path, str], Problem] = {}
     for item in error.errors(include_url=False):
         path, text = _explained(item, tree)
@@ -36,6 +37,11 @@ def translated(error: ValidationError, document: Document, model: type[BaseModel
             continue  # it has items, each with an error of its own
         problems.setdefault((path, text), document.problem(path, text))
     return list(problems.values())
+
+
+@cache
+def _schema(model: type[BaseModel]) -> Schema:
+    return model.model_json_schema()
 
 
 def _explained(item: ErrorDetails, tree: _Tree) -> tuple[Path, str]:
@@ -53,16 +59,13 @@ def _explained(item: ErrorDetails, tree: _Tree) -> tuple[Path, str]:
 
 
 def _wrong_value(item: ErrorDetails, path: Path, value: Any, tree: _Tree) -> str:
-    context = item.get("ctx", {})
-    allowed = context.get("allowed") or ""
-    if "error" in context:  # a validator's ValueError; one that saw a whole mapping names what it found itself
-        if isinstance(value, dict):
-            return str(context["error"])
-        allowed = str(context["error"]).removeprefix(f"{value!r} ").removeprefix("is not ").removeprefix("must be ")
-    schema = tree.schema(path)
-    if item["type"] == "too_short" and not allowed:
-        allowed = "at least one"
-    allowed = allowed or words(schema) or item["msg"]
+    context, schema = item.get("ctx", {}), tree.schema(path)
+    allowed = context.get("allowed") or ("at least one" if item["type"] == "too_short" else words(schema)) or item["msg"]
+    if "error" in context:  # a validator's ValueError
+        said = str(context["error"])
+        if schema.get("type") == "object":  # about several keys, which it names itself
+            return said
+        allowed = said.removeprefix(f"{value!r} ").removeprefix("is not ").removeprefix("must be ")
     if item["type"] == "missing":
         allowed = f"{allowed} (required)"
     elif value is None and tree.value(path[:-1]) is not None and path[-1] not in tree.value(path[:-1]):
@@ -164,7 +167,7 @@ class _Tree:
             rest = {key: inner for key, inner in node.items() if key != "$ref"}
             return self._concrete({**target, **rest}, value)
         if "discriminator" in node and isinstance(value, dict):
-            reference = node["discriminator"]["mapping"].get(value.get("type"))
+            reference = node["discriminator"]["mapping"].get(str(value.get("type")))
             return self._concrete({"$ref": reference}, value) if reference else node
         for choice in node.get("anyOf", ()):
             chosen = self._concrete(choice, value)

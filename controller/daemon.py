@@ -18,6 +18,7 @@ from controller.clock import boot_id, boottime
 from controller.config import Config, load
 from controller.control import Control, is_paused
 from controller.executor import Executor, Surroundings, new_session_id
+from controller.fitness import Fitness
 from controller.history import History
 from controller.host_checks import host_problems
 from controller.lease import GROUPS, Store, Watcher
@@ -63,7 +64,8 @@ class Daemon:
         self._node = Node(self._policy, boottime, self._telemetry, self._decided)
         self._status = Status(groups={}, ready=False, live=True, detail="starting")
         self._paused: bool | None = None
-        self._checker = Checker(self._checks(config), self._judged)
+        self._fitness = Fitness(self._node.post)
+        self._checker = Checker(self._checks(config), self._fitness.checked)
         self._endpoint = Endpoint(
             listen=config.health.addresses(),
             paths=_paths(config),
@@ -98,7 +100,7 @@ class Daemon:
             background = [
                 tasks.create_task(self._checker.run(), name="checks"),
                 tasks.create_task(self._telemetry.history.write(), name="history"),
-                tasks.create_task(self._local.watch(self._node.post), name="kernel"),
+                tasks.create_task(self._local.watch(self._node.post, self._fitness), name="kernel"),
                 tasks.create_task(self._reload_when_asked(), name="reload"),
                 tasks.create_task(_ping_watchdog(self._alive), name="watchdog"),
             ]
@@ -169,9 +171,6 @@ class Daemon:
     def _metrics(self) -> bytes:
         state = self._node.state
         return self._telemetry.render({name: serving_until(state, name) for name in self.config.groups})
-
-    def _judged(self, group: str, healthy: bool, why: str) -> None:
-        self._node.post(ev.Judged(group, healthy, why))
 
     # --- signals ---
 

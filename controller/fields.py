@@ -58,12 +58,12 @@ def address_of(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     try:
-        version = ipaddress.ip_address(bare).version
+        address = ipaddress.ip_address(bare)
     except ValueError as error:
         raise ValueError(_LISTEN) from error
-    if (version == 6) != (bare != host) or not _is_number(port) or not 1 <= int(port) <= 65535:
+    if (address.version == 6) != (bare != host) or not _is_number(port) or not 1 <= int(port) <= 65535:
         raise ValueError(_LISTEN)
-    return bare, int(port)
+    return str(address), int(port)
 
 
 def _listen(text: str) -> str:

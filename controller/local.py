@@ -10,13 +10,15 @@ from typing import Any
 from controller import events as ev
 from controller.clock import Clock
 from controller.config import Config, Group
-from controller.machine import GroupPolicy, Policy, State
+from controller.fitness import Fitness
+from controller.machine import GroupPolicy, Policy, Role, State
 from controller.plugins import AUTO, Plugin
 from controller.problem import ConfigError
 from controller.steps import GroupSteps, HookCommands
 from providers.base import Guarded, GuardState, Plan, Provider, ProviderError
 from providers.capabilities import explained, missing_capabilities
 from providers.guard import GuardMissing, GuardUnsupported, KernelGuard
+from providers.monitor import Change, Kind, changes
 from providers.platform import auto_type
 from providers.registry import provider_type
 from providers.unguarded import Unguarded
@@ -24,7 +26,7 @@ from providers.unguarded import Unguarded
 _log = logging.getLogger("anyvip")
 
 LIFETIME_OVERSHOOT = 1.0  # seconds; how late an address's valid_lft may end it, where there is no guard
-_LOOK_SECONDS = 0.5  # the kernel is asked this often, should a notification be lost
+_LOOK_SECONDS = 5.0  # the kernel tells when the guard is changed; this is for what it should fail to tell
 
 
 class LocalError(Exception):
@@ -41,6 +43,7 @@ class Local:
             raise LocalError(explained(missing))
         self._clock = clock
         self._config = config
+        self._active: frozenset[str] = frozenset()
         self.groups: dict[str, GroupSteps] = {}
         self.guard: KernelGuard | Unguarded = Unguarded()
         try:
@@ -119,7 +122,8 @@ class Local:
             _log.warning("group %s: what was configured before cannot be unbound: %s", name, error)
 
     def settle(self, state: State) -> None:
-        """Let go of groups that are configured no longer, once the core has given them up."""
+        """Follow the core: what is active may drift; what is configured no longer and given up is let go of."""
+        self._active = frozenset(name for name, group in state.groups.items() if group.role is Role.ACTIVE)
         gone = [name for name in self.groups if name not in self._config.groups and name not in state.groups]
         for name in gone:
             del self.groups[name]
@@ -152,20 +156,57 @@ class Local:
 
     # --- what the kernel says ---
 
-    async def watch(self, post: Callable[[ev.Event], None]) -> None:
-        """Report what changed under us, by the kernel's notifications and by looking twice a second."""
-        await self._look(post)
+    async def watch(self, post: Callable[[ev.Event], None], fitness: Fitness) -> None:
+        """Report what others change in this kernel, as they do; and look now and then, should a word be lost."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._look(post))
+            table, port = ("", 0) if isinstance(self.guard, Unguarded) else (self.guard.table, self.guard.port)
+            async for change in changes(table, port):
+                await self._changed(change, post, fitness)
 
     async def _look(self, post: Callable[[ev.Event], None]) -> None:
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             await self._check_guard(post)
 
+    async def _changed(self, change: Change, post: Callable[[ev.Event], None], fitness: Fitness) -> None:
+        what = f"{change.kind}: {change.interface or change.detail}"
+        match change.kind:
+            case Kind.LINK_DOWN | Kind.LINK_GONE:
+                for name in self._on(change.interface):
+                    fitness.link_down(name, change.interface)
+            case Kind.LINK_UP | Kind.LINK_NEW:
+                self._install()
+                for name in self._on(change.interface):
+                    fitness.link_up(name, change.interface)
+                self._drifted(self._on(change.interface), what, post)
+            case Kind.ADDRESS_GONE:
+                self._drifted(self._with(change.detail), what, post)
+            case Kind.GUARD_CHANGED:
+                await self._check_guard(post)
+            case Kind.OVERFLOW:
+                await self._check_guard(post)
+                self._drifted(list(self.groups), what, post)
+
+    def _with(self, address: str) -> list[str]:
+        """The groups that have this address."""
+        groups = self._config.groups.items()
+        return [name for name, group in groups if any(str(vip.ip) == address for vip in group.vips)]
+
+    def _on(self, interface: str) -> list[str]:
+        """The groups that are bound to this interface."""
+        bound = ((name, getattr(p, "interfaces", ())) for name, steps in self.groups.items() for p in steps.providers)
+        return [name for name, interfaces in bound if interface in interfaces]
+
+    def _drifted(self, names: Iterable[str], what: str, post: Callable[[ev.Event], None]) -> None:
+        for name in self._active.intersection(names):
+            post(ev.Drifted(name, what))
+
     async def _check_guard(self, post: Callable[[ev.Event], None]) -> None:
         try:
             await self.guard.inspect()
         except GuardMissing:
-            _log.warning("somebody removed the guard: it is installed again, shut")
+            _log.warning("somebody changed or removed the guard: it is installed again, shut")
             self._install()
             post(ev.GuardLost())
         except ProviderError as error:

@@ -73,7 +73,8 @@ def _cleared(state: State, event: ev.Cleared, now: float, policy: Policy) -> Sta
 def _minted(state: State, event: ev.Minted, now: float, policy: Policy) -> State:  # noqa: ARG001
     return replace(
         state, phase=Phase.CREATING, session=event.session, minting=False, version=None, doubt=True, beat=-1,
-        saved_beat=-1, seq=0, fresh=True, established=False, over=None, renewed=None, round=None, next_round_at=now, look=True,
+        saved_beat=-1, seq=0, fresh=True, established=False, over=None, renewed=None, round=None,
+        next_round_at=now, look=True,
     )  # fmt: skip
 
 
@@ -359,6 +360,9 @@ def _pause_asked(state: State, event: ev.PauseAsked, now: float, policy: Policy)
 
 
 def _drifted(state: State, event: ev.Drifted, now: float, policy: Policy) -> State:  # noqa: ARG001
+    group = state.groups.get(event.group)
+    if group is None or group.role is not Role.ACTIVE:
+        return state  # elsewhere nothing is bound that could be missing
     return _group(state, event.group, refresh=True, announce=True)
 
 

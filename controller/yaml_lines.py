@@ -120,17 +120,24 @@ def _mapping(node: yaml.MappingNode, path: Path, document: Document, above: tupl
     for key, value in node.value:
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode):
-            document.problems.append(
-                Problem(document.file, line, path, "found a list or mapping as a key; allowed: text")
-            )
-        elif key.value in data:
-            first = document.lines[(*path, key.value)]
-            text = f"found {shown(key.value)} a second time; allowed: once (first on line {first})"
-            document.problems.append(Problem(document.file, line, (*path, key.value), text))
-        else:
-            document.lines.setdefault((*path, key.value), line)
-            data[key.value] = _plain(value, (*path, key.value), document, above)
+            text = "found a list or mapping as a key; allowed: text"
+            document.problems.append(Problem(document.file, line, path, text))
+            continue
+        name = _joined(key.value)
+        if name in data:
+            text = f"found {shown(name)} a second time; allowed: once (first on line {document.lines[(*path, name)]})"
+            document.problems.append(Problem(document.file, line, (*path, name), text))
+            continue
+        document.lines.setdefault((*path, name), line)
+        data[name] = _plain(value, (*path, name), document, above)
     return data
+
+
+def _joined(text: str) -> str:
+    """JSON escapes what is beyond 16 bits as two halves, which YAML leaves apart; a half alone means nothing."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _scalar(node: yaml.Node, path: Path, document: Document) -> Any:
@@ -150,5 +157,5 @@ _READ: dict[str, Callable[[str], Any]] = {
     "bool": lambda text: {"true": True, "false": False}[text.lower()],
     "int": int,
     "float": float,
-    "str": str,
+    "str": _joined,
 }

@@ -53,6 +53,10 @@ class Cluster:
         """Signal the node's daemon."""
         signal_group(self._daemons[host.name], number)
 
+    def pid(self, host: Host) -> int:
+        """The process id of the node's daemon."""
+        return self._daemons[host.name].pid
+
     def running(self, host: Host) -> bool:
         """Whether the node's daemon has not ended."""
         return self._daemons[host.name].poll() is None

@@ -130,8 +130,12 @@ class Lab:
         self._probe("client", self.client, "client", VIP, str(cycle), *macs)
         monitor = (VIP, str(cycle), self.monitor.mac, self.monitor.address, *macs)
         self._probe("monitor", self.monitor, "monitor", *monitor)
+        self.balance(health_period)
+
+    def balance(self, period: float) -> None:
+        """Start the load balancer's prober alone. Seconds."""
         addresses = [node.address for node in self.nodes]
-        self._probe("balancer", self.monitor, "balancer", str(HEALTH_PORT), str(health_period), *addresses)
+        self._probe("balancer", self.monitor, "balancer", str(HEALTH_PORT), str(period), *addresses)
 
     def dead_probers(self) -> list[str]:
         """Probers that have ended: what they did not see proves nothing."""

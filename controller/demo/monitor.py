@@ -49,7 +49,7 @@ class Monitor:
 
     def ask(self, cycle: float) -> None:
         """Never ends; samples go to standard output."""
-        with _packets(_ETH_P_IP) as ip, _packets(_ETH_P_ARP) as arp, _sink():
+        with packets(_ETH_P_IP) as ip, packets(_ETH_P_ARP) as arp, sink():
             cycles = 0
             for ready, now in paced([ip, arp], cycle, self.tape):
                 if ready is ip:
@@ -62,14 +62,14 @@ class Monitor:
                     if cycles % _COUNT_EVERY == 0:
                         self._count_drops((ip, arp), now)
 
-    def _ask_all(self, packets: socket.socket, now: float) -> None:
+    def _ask_all(self, wire: socket.socket, now: float) -> None:
         stamp = STAMP.pack(now)
         for node in self.nodes:
             if node.pending is None or now - node.pending > _FORGET_SECONDS:
                 node.pending = now
             try:
-                packets.send(node.udp + stamp)
-                packets.send(node.arp)
+                wire.send(node.udp + stamp)
+                wire.send(node.arp)
             except OSError:
                 self.tape.add(Kind.LOST, NOBODY, 1, now, 0.0, now)
 
@@ -87,26 +87,27 @@ class Monitor:
                 node.pending = None
 
     def _count_drops(self, sockets: tuple[socket.socket, ...], now: float) -> None:
-        for packets in sockets:
-            _, dropped = struct.unpack("II", packets.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
+        for opened in sockets:
+            _, dropped = struct.unpack("II", opened.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
             if dropped:
                 self.tape.add(Kind.LOST, NOBODY, min(dropped, 32767), now, 0.0, now)
 
 
-def _packets(protocol: int) -> socket.socket:
-    packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(protocol))
-    packets.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-    packets.bind(("eth0", protocol))
-    packets.setblocking(False)
-    return packets
+def packets(protocol: int) -> socket.socket:
+    """Every frame of this protocol on eth0, whole, and a way to send some."""
+    opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(protocol))
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    opened.bind(("eth0", protocol))
+    opened.setblocking(False)
+    return opened
 
 
-def _sink() -> socket.socket:
-    """Takes the answers' place in the ordinary stack, which would otherwise refuse each by ICMP. Never read."""
-    sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
-    sink.bind(("", PORT))
-    return sink
+def sink() -> socket.socket:
+    """Stands where answers arrive in the ordinary stack, which would otherwise refuse each by ICMP. Never read."""
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
+    udp.bind(("", PORT))
+    return udp
 
 
 def main(vip: str, cycle: str, own_mac: str, own_ip: str, *macs: str) -> None:

@@ -24,7 +24,7 @@ class Kind(IntEnum):
     UDP = 3  # a node, asked by its own MAC, answered VIP traffic
     ARP = 4  # a node, asked by its own MAC, answered ARP for the VIP
     HEALTH = 5  # value: the HTTP status; 0 when there was no answer
-    LOST = 6  # the prober lost packets of its own: what it says is void; value: how many
+    LOST = 6  # the monitor lost packets of its own: what it says is void; value: how many
     STALL = 7  # the prober itself was held up from `sent` to `received`
 
 
@@ -119,13 +119,11 @@ def astray(samples: Sequence[Sample], nodes: int, since: float) -> float:
 
 def flaws(samples: Iterable[Sample], stall: float) -> list[str]:
     """Why nothing may be concluded from these samples; empty when all is well. `stall`: the longest allowed."""
-    found = []
-    for sample in samples:
-        if sample.kind == Kind.LOST:
-            found.append(f"the prober lost {sample.value} packets of its own")
-        elif sample.kind == Kind.STALL and sample.received - sample.sent > stall:
-            found.append(f"the prober stood still for {(sample.received - sample.sent) * 1000:.0f} ms")
-    return found
+    kept = list(samples)
+    lost = sum(s.value for s in kept if s.kind == Kind.LOST)
+    stalled = max((s.received - s.sent for s in kept if s.kind == Kind.STALL), default=0.0)
+    found = [f"the monitor lost {lost} packets of its own"] if lost else []
+    return found + ([f"a prober stood still for {stalled * 1000:.0f} ms"] if stalled > stall else [])
 
 
 def merged(found: Iterable[Span]) -> list[Span]:

@@ -39,12 +39,17 @@ def udp_question(asker: End, node: End, vip: bytes) -> bytes:
     return _ETHERNET.pack(node.mac, asker.mac, _IP) + header + _UDP.pack(PORT, PORT, length, 0)
 
 
-def udp_answer(frame: bytes, vip: bytes) -> tuple[float, int, float] | None:
-    """(asked at, node, answered at) when the frame is a responder's answer from the VIP."""
-    if len(frame) < _ANSWER + REPLY.size or frame[26:30] != vip or frame[23] != 17:
+def udp_source(frame: bytes) -> bytes | None:
+    """The address that a responder's answer comes from."""
+    if len(frame) < _ANSWER + REPLY.size or frame[23] != 17:
         return None
     source, _, _, _ = _UDP.unpack_from(frame, _UDP_AT)
-    return REPLY.unpack_from(frame, _ANSWER) if source == PORT else None
+    return frame[26:30] if source == PORT else None
+
+
+def udp_answer(frame: bytes, vip: bytes) -> tuple[float, int, float] | None:
+    """(asked at, node, answered at) when the frame is a responder's answer from the VIP."""
+    return REPLY.unpack_from(frame, _ANSWER) if udp_source(frame) == vip else None
 
 
 def arp_question(asker: End, node: End, vip: bytes) -> bytes:
@@ -55,11 +60,19 @@ def arp_question(asker: End, node: End, vip: bytes) -> bytes:
 
 
 def arp_answer(frame: bytes, vip: bytes) -> bytes | None:
-    """The MAC that the frame says the VIP is at."""
+    """The MAC that the frame, a reply, says the VIP is at."""
     if len(frame) < _ETHERNET.size + _ARP_BODY.size:
         return None
     _, _, _, _, operation, mac, address, _, _ = _ARP_BODY.unpack_from(frame, _ETHERNET.size)
     return mac if operation == 2 and address == vip else None
+
+
+def arp_sender(frame: bytes, mac: bytes) -> bytes | None:
+    """The address that this MAC announces as its own, in a request or a reply."""
+    if len(frame) < _ETHERNET.size + _ARP_BODY.size:
+        return None
+    _, _, _, _, _, sender, address, _, _ = _ARP_BODY.unpack_from(frame, _ETHERNET.size)
+    return address if sender == mac else None
 
 
 def ip_bytes(text: str) -> bytes:

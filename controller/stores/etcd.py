@@ -7,6 +7,7 @@ both need a quorum. A watch is etcd's own; it reconnects by itself and hints eac
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 import time
 from base64 import b64decode, b64encode
@@ -26,8 +27,7 @@ _LONGEST_PAUSE_SECONDS = 2.0
 
 
 def _endpoint(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.query:
+    if not re.fullmatch(r"https?://([\w.-]+|\[[0-9a-fA-F:.%]+\])(:\d{1,5})?/?", url):
         raise ValueError(f"{url!r} is not http://host:port or https://host:port")
     return url
 

@@ -164,7 +164,7 @@ class Gateway:
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise _NoEffect(f"{self._endpoints[at]}: {_reason(error)}") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise _Unsure(f"{self._endpoints[at]}: {error or type(error).__name__}") from error
+            raise _Unsure(f"{self._endpoints[at]}: {_reason(error)}") from error
 
     async def _answer(self, response: aiohttp.ClientResponse) -> dict[str, Any]:
         """What the response holds. Raises what its failure means."""
@@ -174,7 +174,7 @@ class Gateway:
                 raw = await response.read()
             body = json.loads(raw)
         except (aiohttp.ClientError, OSError) as error:
-            raise _Unsure(f"{endpoint}: {error or type(error).__name__}") from error
+            raise _Unsure(f"{endpoint}: {_reason(error)}") from error
         except ValueError as error:
             raise _Unsure(f"{endpoint}: HTTP {response.status} without JSON: {raw[:60]!r}") from error
         if response.status == 200 and isinstance(body, dict):
@@ -220,9 +220,13 @@ class Gateway:
             response.close()
 
 
-def _reason(error: aiohttp.ClientError) -> str:
+def _reason(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return str(error.certificate_error)
+    if isinstance(error, aiohttp.ClientSSLError):
+        return str(error.os_error)
     number = error.errno if isinstance(error, OSError) else None
-    return os.strerror(number).lower() if number else str(error)
+    return os.strerror(number).lower() if number and number > 0 else str(error) or type(error).__name__
 
 
 def _failure(endpoint: str, status: int, body: dict[str, Any]) -> Exception:
