@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import ssl
 from collections import deque
@@ -89,7 +90,7 @@ class Checker:
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
-            self._observe(check, await _failure(check.options))
+            self._observe(check, await failure(check.options))
             pause = check.options.interval_seconds * random.uniform(1 - _JITTER, 1)
             await asyncio.sleep(max(0.0, began + pause - loop.time()))
 
@@ -120,7 +121,7 @@ def _reason(checks: list[_Check], down: list[_Check]) -> str:
     return f"{', '.join(check.name for check in checks)} passed" if checks else "no checks"
 
 
-async def _failure(options: CheckOptions) -> str | None:
+async def failure(options: CheckOptions) -> str | None:
     """Run the check once; None, or one line that says why it failed. Whatever goes wrong is a failure of the check."""
     try:
         async with asyncio.timeout(options.timeout_seconds):
@@ -132,10 +133,17 @@ async def _failure(options: CheckOptions) -> str | None:
     except ssl.SSLCertVerificationError as error:
         return f"certificate not valid: {error.verify_message}"
     except OSError as error:
-        return (error.strerror or str(error)).lower()
+        return _words(error)
     except Exception as error:  # noqa: BLE001  (a check that raises has failed, and must go on running)
         return f"{type(error).__name__}: {error}".replace("\n", " ")
     return None
+
+
+def _words(error: OSError) -> str:
+    """Say what the kernel says; the loop puts addresses in its place, the resolver has words and numbers of its own."""
+    if error.errno is None:
+        return str(error)
+    return (os.strerror(error.errno) if error.errno > 0 else error.strerror or str(error)).lower()
 
 
 async def _once(options: CheckOptions) -> None:

@@ -48,9 +48,6 @@ class Connections:
         self._all: OrderedDict[Connection, None] = OrderedDict()
         self._sweep: asyncio.TimerHandle | None = None
 
-    def __len__(self) -> int:
-        return len(self._all)
-
     def admit(self, connection: Connection) -> None:
         """Take one more in, for the one that was answered longest ago if there are too many."""
         if len(self._all) >= self.limits.connections:

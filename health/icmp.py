@@ -62,4 +62,4 @@ def _socket(family: socket.AddressFamily) -> socket.socket:
     try:
         return socket.socket(family, socket.SOCK_RAW, protocol)
     except PermissionError as error:
-        raise PermissionError(error.errno, "ping needs CAP_NET_RAW, or a group in net.ipv4.ping_group_range") from error
+        raise PermissionError("ping needs CAP_NET_RAW, or a group in net.ipv4.ping_group_range") from error

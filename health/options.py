@@ -88,10 +88,14 @@ Target = Annotated[str, AfterValidator(_target), Field(json_schema_extra=_allowe
 class _Check(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
-    interval_seconds: Seconds = Field(1.0, description="Seconds from the start of one run to the start of the next.")
-    timeout_seconds: Seconds = Field(1.0, description="Seconds a run may take; one that takes longer has failed.")
-    rise: int = Field(2, ge=1, le=1000, description="Successes in a row that turn down into up.")
-    fall: int = Field(3, ge=1, le=1000, description="Failures in a row that turn up into down.")
+    interval_seconds: Seconds = Field(
+        default=1.0, description="Seconds from the start of one run to the start of the next."
+    )
+    timeout_seconds: Seconds = Field(
+        default=1.0, description="Seconds a run may take; one that takes longer has failed."
+    )
+    rise: int = Field(default=2, ge=1, le=1000, description="Successes in a row that turn down into up.")
+    fall: int = Field(default=3, ge=1, le=1000, description="Failures in a row that turn up into down.")
 
 
 class TcpCheck(_Check):
@@ -107,7 +111,7 @@ class HttpCheck(_Check):
     type: Literal["http"]
     url: Annotated[str, AfterValidator(_url)] = Field(description="What to GET.", json_schema_extra=_allowed(_URL))
     status: Annotated[str, AfterValidator(_status)] = Field(
-        "200-399",
+        default="200-399",
         description="Status codes that count as success.",
         json_schema_extra=_allowed(_STATUS),
     )

@@ -32,7 +32,7 @@ async def http(options: HttpCheck) -> None:
         transport, _ = await asyncio.get_running_loop().create_connection(
             lambda: reply,
             sock=connection,
-            ssl=_tls(options.tls_verify) if secure else None,
+            ssl=tls(options.tls_verify) if secure else None,
             server_hostname=host if secure else None,
         )
         transport.write(_request(url, options))
@@ -98,7 +98,8 @@ def _host(url: SplitResult) -> str:
 
 
 @functools.cache  # it reads all the authorities' certificates
-def _tls(verify: bool) -> ssl.SSLContext:
+def tls(verify: bool) -> ssl.SSLContext:
+    """Make the context, with the system's authorities if the certificate must be valid."""
     context = ssl.create_default_context()
     if not verify:
         context.check_hostname = False

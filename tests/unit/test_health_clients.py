@@ -8,38 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from health.endpoint import Endpoint, GroupStatus, Limits, Status
+from health.endpoint import Endpoint, Limits
+from tests.lab.prober import GET, active, endpoint
 
-LIVENESS = 20.0  # seconds; generous
-GET = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 METRICS = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 BIG = b"# " + b"x" * 8_000_000 + b"\n"  # more than the kernel takes for a client that does not read
-
-
-class Node:
-    now = 100.0
-    serving_until: float | None = 101.0
-
-    def status(self) -> Status:
-        return Status({"web": GroupStatus(self.serving_until)}, ready=True, live=True)
-
-
-@contextlib.asynccontextmanager
-async def endpoint(node: Node, limits: Limits) -> AsyncIterator[Endpoint]:
-    served = Endpoint(
-        listen=[("127.0.0.1", 0)],
-        paths={},
-        status=node.status,
-        clock=lambda: node.now,
-        metrics=lambda: BIG,
-        limits=limits,
-    )
-    await served.start()
-    try:
-        async with asyncio.timeout(LIVENESS):
-            yield served
-    finally:
-        await served.close()
 
 
 class Client:
@@ -103,7 +76,7 @@ async def client(served: Endpoint, *, receive_buffer: int | None = None) -> Asyn
     ],
 )
 async def test_what_is_not_http_is_refused_with_400_and_the_end(sent: bytes) -> None:
-    async with endpoint(Node(), Limits()) as served, client(served) as bad:
+    async with endpoint(active()) as served, client(served) as bad:
         await bad.send(sent)
         assert (await bad.rest()).startswith(b"HTTP/1.1 400 Bad Request\r\n")
         async with client(served) as good:
@@ -111,7 +84,7 @@ async def test_what_is_not_http_is_refused_with_400_and_the_end(sent: bytes) -> 
 
 
 async def test_good_requests_before_a_bad_one_are_answered() -> None:
-    async with endpoint(Node(), Limits()) as served, client(served) as bad:
+    async with endpoint(active()) as served, client(served) as bad:
         await bad.send(GET * 3 + b"\x00\x00\r\n\r\n" + GET)
         answer = await bad.rest()
         assert (answer.count(b" 200 OK"), answer.count(b" 400 Bad Request")) == (3, 1)
@@ -119,7 +92,7 @@ async def test_good_requests_before_a_bad_one_are_answered() -> None:
 
 async def test_noise_never_makes_a_200_and_never_an_error_of_ours(caplog: pytest.LogCaptureFixture) -> None:
     rng = random.Random(7)
-    async with endpoint(Node(), Limits()) as served:
+    async with endpoint(active()) as served:
         for _ in range(300):
             noise = bytearray(b"GET /other HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc")
             for _ in range(rng.randrange(1, 8)):
@@ -143,14 +116,14 @@ async def test_noise_never_makes_a_200_and_never_an_error_of_ours(caplog: pytest
     ],
 )
 async def test_a_request_that_is_too_large_is_refused(sent: bytes) -> None:
-    async with endpoint(Node(), Limits()) as served, client(served) as bad:
+    async with endpoint(active()) as served, client(served) as bad:
         with contextlib.suppress(ConnectionError):
             await bad.send(sent)
         assert (await bad.rest()).startswith(b"HTTP/1.1 431 ")
 
 
 async def test_a_client_that_drips_is_dropped_and_nobody_waits_for_it() -> None:
-    async with endpoint(Node(), Limits(request_seconds=0.5)) as served, client(served) as slow:
+    async with endpoint(active(), limits=Limits(request_seconds=0.5)) as served, client(served) as slow:
         await slow.send(b"GET /health HTTP/1.1\r\nX-Slow: ")
 
         async def answer_another() -> None:
@@ -163,14 +136,14 @@ async def test_a_client_that_drips_is_dropped_and_nobody_waits_for_it() -> None:
 
 @pytest.mark.parametrize("limits", [Limits(request_seconds=0.5), Limits(idle_seconds=0.5)])
 async def test_a_silent_client_is_dropped(limits: Limits) -> None:
-    async with endpoint(Node(), limits) as served, client(served) as silent:
+    async with endpoint(active(), limits=limits) as served, client(served) as silent:
         if limits.idle_seconds < 1:
             assert await silent.status() == 200
         assert await silent.rest() == b""
 
 
 async def test_with_too_many_connections_the_longest_idle_one_goes() -> None:
-    async with endpoint(Node(), Limits(connections=3)) as served, contextlib.AsyncExitStack() as stack:
+    async with endpoint(active(), limits=Limits(connections=3)) as served, contextlib.AsyncExitStack() as stack:
         oldest, second, third = [await stack.enter_async_context(client(served)) for _ in range(3)]
         for one in (oldest, second, third, oldest):
             assert await one.status() == 200
@@ -185,13 +158,13 @@ async def test_hundreds_of_connections_at_once() -> None:
         async with client(served) as one:
             return await one.status()
 
-    async with endpoint(Node(), Limits()) as served:
+    async with endpoint(active()) as served:
         statuses = await asyncio.gather(*(probe(served) for _ in range(400)))
         assert statuses == [200] * 400
 
 
 async def test_who_asks_without_reading_is_cut_off() -> None:
-    async with endpoint(Node(), Limits()) as served, client(served, receive_buffer=4096) as greedy:
+    async with endpoint(active()) as served, client(served, receive_buffer=4096) as greedy:
         # In the end nothing of ours waits for it: neither answers nor requests.
         await greedy.send_until_dropped(GET * 1000, meanwhile=lambda: asyncio.sleep(0))
         async with client(served) as good:
@@ -200,8 +173,9 @@ async def test_who_asks_without_reading_is_cut_off() -> None:
 
 async def test_no_200_waits_for_a_client_that_does_not_read() -> None:
     """The answer to /health must not be rendered while the one before it is still on its way out."""
-    node = Node()
-    async with endpoint(node, Limits()) as served, client(served) as slow:
+    node = active()
+    node.metrics = BIG
+    async with endpoint(node) as served, client(served) as slow:
         await slow.send(METRICS + GET)
         async with client(served) as good:
             assert await good.status() == 200
@@ -217,21 +191,23 @@ async def test_no_200_waits_for_a_client_that_does_not_read() -> None:
 
 
 async def test_who_never_reads_is_dropped_in_time() -> None:
-    async with endpoint(Node(), Limits(request_seconds=0.5)) as served, client(served) as stuck:
+    node = active()
+    node.metrics = BIG
+    async with endpoint(node, limits=Limits(request_seconds=0.5)) as served, client(served) as stuck:
         await stuck.send(METRICS)
         await stuck.send_until_dropped(b"\r\n", meanwhile=lambda: asyncio.sleep(0.1))
 
 
 async def test_requests_after_the_last_one_are_not_answered() -> None:
     last = GET.replace(b"Host: x", b"Connection: close")
-    async with endpoint(Node(), Limits()) as served, client(served) as one:
+    async with endpoint(active()) as served, client(served) as one:
         await one.send(GET + last + GET * 5)
         answer = await one.rest()
         assert answer.count(b"HTTP/1.1 200 OK") == 2
 
 
 async def test_a_client_that_resets_disturbs_nobody(caplog: pytest.LogCaptureFixture) -> None:
-    async with endpoint(Node(), Limits()) as served:
+    async with endpoint(active()) as served:
         for _ in range(20):
             async with client(served) as rude:
                 await rude.send(GET * 10)
