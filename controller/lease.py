@@ -154,7 +154,7 @@ def decode(value: bytes, kind: type[R]) -> R:
     """The record of this kind that the bytes hold. Raises BadRecord, which says what they hold instead."""
     try:
         body = json.loads(value)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadRecord(f"not JSON: {value[:60]!r}") from error
     if not isinstance(body, dict):
         raise BadRecord(f"not a JSON object: {value[:60]!r}")

@@ -175,7 +175,7 @@ class Gateway:
             body = json.loads(raw)
         except (aiohttp.ClientError, OSError) as error:
             raise _Unsure(f"{endpoint}: {_reason(error)}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise _Unsure(f"{endpoint}: HTTP {response.status} without JSON: {raw[:60]!r}") from error
         if response.status == 200 and isinstance(body, dict):
             return body
@@ -233,7 +233,7 @@ def _failure(endpoint: str, status: int, body: dict[str, Any]) -> Exception:
     """What an answer other than 200 says of its request."""
     message = str(body.get("error") or body.get("message") or f"HTTP {status}")
     text = f"{endpoint}: {message}"
-    if "no leader" in message:
+    if "etcdserver: no leader" in message:  # said before the request is looked at
         return _NoEffect(text)
     if "authentication is not enabled" in message:
         return _AuthenticationOff(text)

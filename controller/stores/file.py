@@ -97,20 +97,21 @@ class FileStore:
 
     def _swap(self, key: str, value: bytes | None, expected: Version | None, deadline: float) -> Version:
         with self._snapshots.turn(min(self._call_timeout / 10, _LONGEST_QUEUE_SECONDS)):
-            while time.monotonic() < deadline:
+            while True:
                 present = self._snapshots.latest()
                 current = present.entries.get(key)
                 if (current.version if current else None) != expected:
                     raise Conflict(key)
+                if time.monotonic() >= deadline:
+                    raise StoreError(
+                        f"{self._snapshots.directory}: {self._call_timeout:g} s were over before the write"
+                    )
                 following, version = present.after(key, value)
                 try:
                     self._snapshots.append(following)
                 except FileExistsError:
                     continue  # another key's writer was first
                 return version
-        raise StoreError(
-            f"{self._snapshots.directory}: other writers were first for {self._call_timeout:g} s; nothing was written"
-        )
 
     async def _run(self, call: Callable[[], T]) -> T:
         """The call's result, from the thread. Raises Conflict, StoreError."""

@@ -165,7 +165,7 @@ def _unpack(path: Path, number: int, data: bytes) -> Snapshot:
             entries[key] = Entry(body[at : at + length], Version(version))
             at += length + 1
         lineage = str(fields["lineage"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StoreError(f"{path}: not a snapshot of anyvip ({error}); {_REMEDY}") from error
     if at != len(body):
         raise StoreError(f"{path}: holds {len(body)} bytes of values where {at} belong; {_REMEDY}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -10,21 +9,13 @@ import pytest
 import pytest_asyncio
 
 from controller.stores.registry import known_stores
-from tests.lab.etcd import EtcdCluster, missing, start_etcd
-from tests.lab.stores import Backend
+from tests.lab.stores import Backend, etcd_or_skip
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-
-@contextmanager
-def etcd_or_skip(members: int, directory: Path, **keywords: Any) -> Iterator[EtcdCluster]:
-    """Members that elect quickly, so that the tests do not wait for them."""
-    if reason := missing():
-        pytest.skip(reason)
-    with start_etcd(members, directory, heartbeat_ms=50, election_ms=500, **keywords) as cluster:
-        yield cluster
+    from tests.lab.etcd import EtcdCluster
 
 
 @pytest.fixture(scope="session")

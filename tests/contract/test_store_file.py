@@ -44,8 +44,9 @@ def numbers(place: Backend, cluster: str = "shop") -> list[int]:
 
 
 @contextmanager
-def lock_held(path: Path) -> Iterator[None]:
-    lock = os.open(path, os.O_RDWR | os.O_CREAT)
+def lock_held_in(path: Path) -> Iterator[None]:
+    path.mkdir(exist_ok=True)
+    lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -56,7 +57,7 @@ def lock_held(path: Path) -> Iterator[None]:
 async def test_a_lock_that_is_never_given_back_stops_nobody(place: Backend) -> None:
     store = place.open()
     version = await store.swap(KEY, b"one", None)
-    with lock_held(directory(place) / "lock"):
+    with lock_held_in(directory(place)):
         version = await store.swap(KEY, b"two", version)
         assert await store.read("") == {KEY: Entry(b"two", version)}
 
@@ -215,6 +216,29 @@ async def test_a_disk_that_does_not_answer_costs_no_more_than_the_deadline(place
     (directory(place) / "aside").open("wb").close()  # now it answers
     await eventually(lambda: store.read(""), StoreError)
     assert set(await store.read("")) == {KEY}, "the swap that had timed out before it began has written"
+
+
+async def test_a_swap_whose_deadline_has_passed_writes_nothing(place: Backend) -> None:
+    store = place.open(call_timeout=0.3)
+    await store.swap(KEY, b"one", None)
+    (present,) = (path for path in directory(place).iterdir() if path.name.isdecimal())
+    stuck = directory(place) / f"{2:012d}"
+    os.mkfifo(stuck)
+    with pytest.raises(StoreError, match=r"no answer within 0\.3 s"):
+        await store.swap("groups/late", b"", None)
+    (directory(place) / "aside").hardlink_to(stuck)
+    stuck.unlink()
+    (directory(place) / "aside").write_bytes(present.read_bytes())  # now the disk answers
+    assert set(await eventually(lambda: store.read(""), StoreError)) == {KEY}
+    assert numbers(place) == [1]
+
+
+async def test_writers_who_do_not_wait_for_the_lock_all_get_their_turn(place: Backend) -> None:
+    stores = [place.open() for _ in range(6)]
+    await stores[0].read("")
+    with lock_held_in(directory(place)):
+        await asyncio.gather(*(store.swap(f"groups/{n}", b"", None) for n, store in enumerate(stores)))
+    assert set(await stores[0].read("")) == {f"groups/{n}" for n in range(6)}
 
 
 async def test_a_closed_store_says_so(place: Backend) -> None:

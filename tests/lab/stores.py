@@ -16,6 +16,7 @@ import pytest
 from controller.lease import Store, Watcher
 from controller.stores.memory import MemoryStore, Shelf
 from controller.stores.registry import store_type
+from tests.lab.etcd import EtcdCluster, missing, start_etcd
 from tests.lab.racer import Score
 
 if TYPE_CHECKING:
@@ -140,3 +141,12 @@ async def watching(store: WatchedStore, prefix: str = "") -> AsyncIterator[Hints
     finally:
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
+
+
+@contextmanager
+def etcd_or_skip(members: int, directory: Path, **keywords: Any) -> Iterator[EtcdCluster]:
+    """Members that elect quickly, so that the tests do not wait for them."""
+    if reason := missing():
+        pytest.skip(reason)
+    with start_etcd(members, directory, heartbeat_ms=50, election_ms=500, **keywords) as cluster:
+        yield cluster

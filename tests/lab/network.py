@@ -1,8 +1,9 @@
-"""A TCP proxy that can lose replies, or keep requests back and let them go later. To loopback only."""
+"""Bad network, on loopback: a proxy that loses replies and holds requests up, a dark host, servers that talk nonsense."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -73,3 +74,32 @@ async def proxy_to(endpoint: str) -> AsyncIterator[Proxy]:
     finally:
         server.close()
         await proxy.end()
+
+
+@asynccontextmanager
+async def answering(answer: bytes) -> AsyncIterator[str]:
+    """The endpoint of a server that answers every request with these bytes and closes."""
+
+    async def serve(client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        head = (await client.readuntil(b"\r\n\r\n")).lower()
+        await client.readexactly(int(head.partition(b"content-length:")[2].split()[0]))
+        to_client.write(answer)
+        to_client.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield "http://{}:{}".format(*server.sockets[0].getsockname()[:2])
+    finally:
+        server.close()
+
+
+@asynccontextmanager
+async def dark_endpoint() -> AsyncIterator[str]:
+    """An endpoint that neither takes a connection nor refuses it: its queue is full, so that the kernel drops each SYN."""
+    with socket.socket() as listening, socket.socket() as first, socket.socket() as second:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        for filling in (first, second):
+            filling.setblocking(False)
+            filling.connect_ex(listening.getsockname())
+        yield "http://{}:{}".format(*listening.getsockname())
