@@ -1,0 +1,270 @@
+"""Stories told by hand: what happens stands at the margin, what was seen stands indented below it.
+
+    node a                            a machine; `as NAME` calls itself so, `priority N`, `preempt S`, `rate R`
+    start a                           its daemon, with the state file if there is one (`start a fresh`: without)
+    run 5s, until web on a            let time pass; until somebody answers 200 for the group, or `nobody`
+    given web on a                    the same, when it matters no more what led there
+    expect web on a                   one answers, and its guard alone is open
+    freeze a, kill a                  at once, or `at KIND DETAIL`: before the next such micro-step
+    hold a groups/web                 the next such request waits for `release`; `hold a answer read`: the answer;
+                                      `lose` instead of hold: never arrives; `copy`: arrives, and a copy is held
+    delete groups/web, backup, restore, store down     what operators do
+    without MUTANT                    the same again without that rule: what breaks, and where
+
+`python -m tests.simulation.script FILE...` writes down anew what is seen. Read the difference before you keep it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from controller.events import Asked, PauseAsked, Stop
+from controller.lease import Timing, longest_renew_deadline
+from controller.machine import GroupPolicy
+from tests.simulation.cluster import Cluster, HostPlan
+from tests.simulation.mutants import MUTANTS, NONE, Mutant
+from tests.simulation.network import Hold
+from tests.simulation.process import Trap
+from tests.simulation.story import record_line
+from tests.simulation.world import Clock, Violation, Weather, World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.simulation.host import Host
+
+WRONG = "wrong:"  # begins what no story may end with
+PATIENCE = 200.0  # seconds that `until` waits
+
+
+class ScriptError(Exception):
+    """The script says what is not so, or what nobody understands."""
+
+
+def transcript(text: str) -> str:
+    """The script with what is seen now."""
+    told: list[str] = []
+    commands: list[str] = []
+    stage = Stage(NONE)
+    for line in text.splitlines():
+        if line.startswith("  "):
+            continue
+        told.append(line)
+        if line.startswith("without "):
+            told.append(f"  {_without(MUTANTS[line.split()[1]], commands)}")
+        elif line and not line.startswith("#"):
+            commands.append(line)
+            told.extend(f"  {seen}" for seen in _told(stage, line))
+    return "\n".join(told) + "\n"
+
+
+def _told(stage: Stage, line: str) -> Iterator[str]:
+    try:
+        yield from stage.play(line)
+    except (Violation, ScriptError) as problem:
+        yield f"{WRONG} {problem}"
+
+
+def _without(mutant: Mutant, commands: list[str]) -> str:
+    stage = Stage(mutant)
+    try:
+        for command in commands:
+            for _ in stage.play(command):
+                pass
+    except Violation as violation:
+        return f"{stage.cluster.world.now:7.3f}  broken: {violation}"
+    except ScriptError as error:
+        return f"{WRONG} {error}"
+    return f"{WRONG} nothing is broken"
+
+
+class Stage:
+    """A cluster in fair weather, to which a script does what it says."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self._mutant = mutant
+        self._timing = Timing.derive(10)
+        self._groups = ["web"]
+        self._plans: list[HostPlan] = []
+        self._built: Cluster | None = None
+
+    @property
+    def cluster(self) -> Cluster:
+        """Built when it is needed: after all machines are named."""
+        if self._built is None:
+            self._built = Cluster(World(), self._plans, self._timing, Weather(), self._mutant, listening=True)
+        return self._built
+
+    def play(self, line: str) -> Iterator[str]:
+        """Do what one line says; what is seen, in words."""
+        verb, *words = line.split()
+        command = getattr(self, f"_do_{verb}", None)
+        if command is None:
+            raise ScriptError(f"no such command: {line}")
+        yield from command(*words) or ()
+
+    # --- before the daemons start
+
+    def _do_lease(self, duration: str, how: str = "") -> None:
+        self._timing = Timing.derive(_seconds(duration))
+        if how == "tight":  # serve as long as is safe
+            deadline = longest_renew_deadline(_seconds(duration), self._timing.drift, self._timing.overshoot)
+            self._timing = Timing(_seconds(duration), deadline, deadline * 0.3)
+
+    def _do_groups(self, *names: str) -> None:
+        self._groups = list(names)
+
+    def _do_node(self, name: str, *words: str) -> None:
+        given = dict(zip(words[::2], words[1::2], strict=True))
+        delay = given.get("preempt")
+        policy = GroupPolicy(int(given.get("priority", 100)), delay is not None, _seconds(delay or "0s"))
+        clock = Clock(0.0, float(given.get("rate", 1)))
+        self._plans.append(HostPlan(name, given.get("as", name), clock, dict.fromkeys(self._groups, policy)))
+
+    # --- time
+
+    def _do_run(self, duration: str) -> Iterator[str]:
+        yield from self._run(_seconds(duration))
+
+    def _run(self, seconds: float) -> Iterator[str]:
+        story, world = self.cluster.story, self.cluster.world
+        told = len(story.chapters)
+        try:
+            world.run(world.now + seconds)
+        finally:
+            chapters = story.chapters[told:]
+        for at, who, what in chapters:
+            yield f"{at:7.3f}  {who:5}  {what}"
+
+    def _do_until(self, group: str, _on: str, who: str) -> Iterator[str]:
+        ends_at = self.cluster.world.now + PATIENCE
+        while self._answering(group) != who:
+            if self.cluster.world.now > ends_at:
+                raise ScriptError(f"{group} is never on {who}, but on {self._answering(group)}")
+            yield from self._run(0.01)
+
+    def _do_given(self, group: str, on: str, who: str) -> None:
+        for _ in self._do_until(group, on, who):
+            pass
+
+    def _do_expect(self, group: str, _on: str, who: str) -> None:
+        if self._mutant is not NONE:
+            return
+        open_on = [host.name for host in self.cluster.hosts.values() if host.kernel.passes(group)]
+        if self._answering(group) != who or (" ".join(open_on) or "nobody") != who:
+            raise ScriptError(f"{group}: 200 from {self._answering(group)}, open on {open_on}, expected {who}")
+
+    def _answering(self, group: str) -> str:
+        return " ".join(host.name for host in self.cluster.hosts.values() if host.answers(group)) or "nobody"
+
+    # --- daemons and machines
+
+    def _do_start(self, *words: str) -> None:
+        for name in words:
+            if name != "fresh":
+                if words[-1] == "fresh":
+                    self._host(name).saved = None
+                self._host(name).start()
+
+    def _do_kill(self, name: str, *at: str) -> None:
+        self._now_or_at(name, at, self._host(name).kill)
+
+    def _do_freeze(self, name: str, *at: str) -> None:
+        self._now_or_at(name, at, self._host(name).freeze)
+
+    def _now_or_at(self, name: str, at: tuple[str, ...], happen: Callable[[], None]) -> None:
+        if at:
+            _, kind, *detail = at
+            self._host(name).traps.append(Trap(kind, " ".join(detail), happen))
+        else:
+            happen()
+
+    def _do_thaw(self, name: str) -> None:
+        self._host(name).thaw()
+
+    def _do_reboot(self, name: str) -> None:
+        self._host(name).reboot()
+
+    def _do_stop(self, name: str) -> None:
+        self._host(name).post(Stop())
+
+    def _do_flush(self, name: str) -> None:
+        self._host(name).flush()
+
+    def _do_unfit(self, name: str, group: str) -> None:
+        self._host(name).judge(group, healthy=False)
+
+    def _do_fit(self, name: str, group: str) -> None:
+        self._host(name).judge(group, healthy=True)
+
+    # --- what people ask for
+
+    def _do_ask(self, name: str, group: str, _to: str, to: str) -> None:
+        self._host(name).post(Asked(group, None if to == "any" else to))
+
+    def _do_pause(self, name: str) -> None:
+        self._host(name).post(PauseAsked(paused=True))
+
+    def _do_resume(self, name: str) -> None:
+        self._host(name).post(PauseAsked(paused=False))
+
+    # --- network and store
+
+    def _do_cut(self, name: str) -> None:
+        self._host(name).cut = True
+
+    def _do_mend(self, name: str) -> None:
+        self._host(name).cut = False
+
+    def _do_hold(self, name: str, *what: str, how: str = "held") -> None:
+        self.cluster.network.holds.append(Hold(name, what[-1], None, what[0] == "answer", how))
+
+    def _do_lose(self, name: str, *what: str) -> None:
+        self._do_hold(name, *what, how="lost")
+
+    def _do_copy(self, name: str, *what: str) -> None:
+        self._do_hold(name, *what, how="copied")
+
+    def _do_release(self) -> None:
+        self.cluster.network.release()
+
+    def _do_store(self, how: str) -> None:
+        self.cluster.store.down = how == "down"
+
+    def _do_backup(self) -> None:
+        self._backup = self.cluster.store.snapshot()
+
+    def _do_restore(self) -> None:
+        self.cluster.restore(self._backup, rewind=False)
+
+    def _do_delete(self, *keys: str) -> None:
+        for key in keys:
+            self.cluster.delete(key)
+
+    def _do_show(self, *keys: str) -> Iterator[str]:
+        for key in keys:
+            entry = self.cluster.store.entries.get(key)
+            yield f"{key} = {record_line(key, entry.value if entry else None)}"
+
+    def _host(self, name: str) -> Host:
+        host = self.cluster.hosts.get(name)
+        if host is None:
+            raise ScriptError(f"no machine is called {name}")
+        return host
+
+
+def _seconds(text: str) -> float:
+    return float(text.removesuffix("s"))
+
+
+def main(names: list[str]) -> None:
+    """Write down what is seen now."""
+    for name in names:
+        path = Path(name)
+        path.write_text(transcript(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

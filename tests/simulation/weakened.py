@@ -1,0 +1,216 @@
+"""Weaker rules, a weaker kernel, a weaker executor: each lacks just one thing. `mutants.py` says what comes of it."""
+
+# ruff: noqa: ARG002  (a rule that is removed does not look at what it is asked about)
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from controller.election import Rules
+from controller.events import Arm, Armed, StartTimer, TimerStarted
+from controller.lease import Ownership, Record, Session, SessionId, Version
+from tests.simulation.kernel import Kernel
+from tests.simulation.process import Process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from tests.simulation.host import Host
+    from tests.simulation.world import Clock, World
+
+# --- rules of the core -------------------------------------------------------------------------------------------
+
+
+class StampReply(Rules):
+    def renewed_at(self, started_at: float, replied_at: float) -> float:
+        return replied_at
+
+
+class GroupStamp(Rules):
+    def grant_ends(self, renewed_at: float, confirmed_at: float, renew_deadline: float) -> float:
+        return renew_deadline + confirmed_at
+
+
+class NoFence(Rules):
+    def needs_fence(self) -> bool:
+        return False
+
+
+class Whatever(str):
+    """A version that every version is equal to."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __hash__ = str.__hash__
+
+
+class BlindFence(Rules):
+    def fence_version(self, watched: Version) -> Version:
+        return Version(Whatever(watched))
+
+
+class NoWatchFence(Rules):
+    def watched(self, since: float, now: float, lease_duration: float) -> bool:
+        return True
+
+
+class NoWatchMissingSession(Rules):
+    def missing_watched(self, since: float, now: float, lease_duration: float) -> bool:
+        return True
+
+
+class NoWatchMissingGroup(Rules):
+    def missing_group_watched(self, since: float, now: float, lease_duration: float) -> bool:
+        return True
+
+
+class ReleaseFirst(Rules):
+    def may_release(self, shut: bool) -> bool:
+        return True
+
+
+class GivenRead(Rules):
+    def must_rewrite(self) -> bool:
+        return False
+
+
+class ReadRace(Rules):
+    def answer_counts(self, sent_at: float, completed_at: float) -> bool:
+        return True
+
+
+class ReadStampReply(Rules):
+    def confirmed_at(self, sent_at: float, replied_at: float) -> float:
+        return replied_at
+
+
+class NoGroupRead(Rules):
+    def still_ours(self, record: Ownership | None, me: SessionId) -> bool:
+        return record is None or super().still_ours(record, me)
+
+
+class NoTombstone(Rules):
+    def needs_tombstone(self) -> bool:
+        return False
+
+
+class Recreate(Rules):
+    def session_over(self, record: Session | None, known_beat: int) -> bool:
+        return record is not None and super().session_over(record, known_beat)
+
+
+class OlderIsOurs(Rules):
+    def session_over(self, record: Session | None, known_beat: int) -> bool:
+        return record is None or record.fenced
+
+
+class NoInitUnbind(Rules):
+    def clears_at_start(self) -> bool:
+        return False
+
+
+class AdoptOpen(Rules):
+    def may_adopt(self, guard_was_open: bool) -> bool:
+        return True
+
+
+class ForgetEpoch(Rules):
+    def first_epoch(self, seen: int, unix_time: float) -> int:
+        return 1
+
+
+class RestoreInstant(Rules):
+    def went_back(self, old: Record | None, new: Record | None) -> bool:
+        return False
+
+
+class NeverSitsOut(Rules):
+    def sits_out(self, until: float, now: float) -> bool:
+        return False
+
+
+# --- the kernel and the executor ---------------------------------------------------------------------------------
+
+
+class Forever(Kernel):
+    """Nothing ends by itself."""
+
+    def lasts(self, seconds: float) -> float:
+        return inf
+
+
+class Windows(Kernel):
+    """The guard without slots: each group has one timer, which is given what is left of the grant."""
+
+    def __init__(self, world: World, clock: Clock, overshoot: Callable[[], float]) -> None:
+        super().__init__(world, clock, overshoot)
+        self.windows: dict[str, float] = {}
+
+    def until(self, group: str) -> float:
+        return self.windows.get(group, -inf)
+
+    def shut(self, groups: Collection[str]) -> None:
+        for group in groups:
+            self.windows.pop(group, None)
+
+    def clear(self) -> None:
+        self.windows.clear()
+
+    def inspect(self) -> tuple[frozenset[str], int | None]:
+        passing = frozenset(group for group in self.windows if self.passes(group))
+        return passing, 0 if passing else None
+
+
+class Relative(Process):
+    """Computes what is left when the reply is there, and makes the call a moment later."""
+
+    open_is_relative = False
+    refresh_is_relative = False
+    late_refresh_adds = False
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
+        self._timers: dict[int, tuple[float, float]] = {}
+
+    def _start_timer(self, action: StartTimer, at: float) -> None:
+        self._timers[action.slot] = at, action.seconds
+        self._said(TimerStarted(action.slot, at))
+
+    def _arm(self, action: Arm) -> None:
+        at, seconds = self._timers[action.slot]
+        left = at + seconds - self.clock.at(self.cluster.world.now)
+        self.step(self.cluster.weather.loop(), "call", "", self._call, action, at + seconds, left)
+
+    def _call(self, action: Arm, ends_at: float, left: float) -> None:
+        kernel, now = self.host.kernel, self.cluster.world.now
+        assert isinstance(kernel, Windows)
+        error = None
+        for group in action.groups:
+            refresh = group in kernel.windows
+            if refresh and not kernel.passes(group) and not self.late_refresh_adds:
+                error = "ENOENT"
+                continue
+            relative = self.refresh_is_relative if refresh else self.open_is_relative
+            until = now + kernel.lasts(left) if relative else self.clock.true(ends_at)
+            if left > 0 and until > now:
+                kernel.windows[group] = until
+        self.cluster.invariants.armed(self.host, action.groups)
+        self._said(Armed(action.slot, action.groups, error))
+
+
+class RelativeOpen(Relative):
+    open_is_relative = True
+
+
+class RelativeRefresh(Relative):
+    refresh_is_relative = True
+
+
+class PlainAdd(Relative):
+    refresh_is_relative = late_refresh_adds = True
