@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
+from typing import TypeVar
 
 from bench.faults import FAULTS, Fault, Scene
 from bench.measure import CYCLE_SECONDS, HEALTH_PERIOD_SECONDS, Run, Void, measure
@@ -23,7 +24,8 @@ from controller.demo import sandbox
 from controller.demo.lab import ROOT, Lab
 from tests.lab.etcd import EtcdCluster, start_etcd
 
-VOID_LIMIT = 3  # so often is a run that proves nothing made again
+P = TypeVar("P", bound=Peer)
+VOID_LIMIT = 10  # so often is a run that proves nothing made again
 HEADINGS = (
     "peer",
     "fault",
@@ -74,6 +76,7 @@ def _options() -> argparse.ArgumentParser:
         help="may be repeated (default all)",
     )
     parser.add_argument("--quick", action="store_true", help="one run of each, lease 1 s")
+    parser.add_argument("--stall", type=float, default=0.05, help="a prober that stood still longer voids the run")
     parser.add_argument("--out", type=Path, help="a Markdown file whose section takes the result")
     parser.add_argument("--section", default="failover", help="that section's name")
     parser.add_argument("--json", type=Path, help="a file that takes every run")
@@ -89,7 +92,7 @@ def _all(options: argparse.Namespace) -> Iterator[Run]:
                 yield from _every_fault(scene, store, options)
     for name in peers:
         if name.startswith("keepalived"):
-            with _lab(members=0) as lab, _running(Keepalived(lab, float(name.partition("-")[2]))) as peer:
+            with _lab(members=0) as lab, running(Keepalived(lab, float(name.partition("-")[2]))) as peer:
                 yield from _every_fault(Scene(lab, peer, None), "keepalived", options)
 
 
@@ -98,15 +101,15 @@ def _every_fault(scene: Scene, where: str, options: argparse.Namespace) -> Itera
         wanted = not options.fault or any(part in fault.name for part in options.fault)
         if wanted and where in fault.where:
             for number in range(1 if options.quick else options.runs):
-                run = _valid(scene, fault)
+                run = _valid(scene, fault, options.stall)
                 print(_line(run, number + 1), flush=True)
                 yield run
 
 
-def _valid(scene: Scene, fault: Fault) -> Run:
+def _valid(scene: Scene, fault: Fault, stall: float) -> Run:
     for _ in range(VOID_LIMIT):
         try:
-            return measure(scene, fault)
+            return measure(scene, fault, stall)
         except Void as reason:
             print(f"void: {scene.peer.name}, {fault.name}: {reason}", file=sys.stderr, flush=True)
     raise SystemExit(f"{scene.peer.name}, {fault.name}: no valid run in {VOID_LIMIT}")
@@ -116,17 +119,17 @@ def _valid(scene: Scene, fault: Fault) -> Run:
 def _scene_anyvip(store: str, lease: float) -> Iterator[Scene]:
     with _lab(members=3 if store == "etcd" else 0) as lab:
         if store == "file":
-            with _running(Anyvip(lab, {"type": "file", "path": str(ROOT / "store")}, lease)) as peer:
+            with running(Anyvip(lab, {"type": "file", "path": str(ROOT / "store")}, lease)) as peer:
                 yield Scene(lab, peer, None)
         else:
             with (
-                _etcd(lab) as etcd,
-                _running(Anyvip(lab, {"type": "etcd", "endpoints": etcd.endpoints}, lease)) as peer,
+                etcd_cluster(lab) as etcd,
+                running(Anyvip(lab, {"type": "etcd", "endpoints": etcd.endpoints}, lease)) as peer,
             ):
                 yield Scene(lab, peer, etcd)
 
 
-def _etcd(lab: Lab) -> EtcdCluster:
+def etcd_cluster(lab: Lab) -> EtcdCluster:
     """With etcd's default timing, data in memory, and no member on a node that is hurt."""
     hosts, spaces = [member.address for member in lab.members], [member.name for member in lab.members]
     return start_etcd(len(hosts), ROOT, hosts, spaces)
@@ -140,7 +143,8 @@ def _lab(members: int) -> Iterator[Lab]:
 
 
 @contextmanager
-def _running(peer: Peer) -> Iterator[Peer]:
+def running(peer: P) -> Iterator[P]:
+    """Stops it in any case."""
     try:
         yield peer
     finally:

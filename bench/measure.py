@@ -22,7 +22,6 @@ from controller.demo.samples import (
 
 CYCLE_SECONDS = 0.001
 HEALTH_PERIOD_SECONDS = 0.025
-STALL_SECONDS = 0.05  # a prober that stood still for longer may have missed two who answered
 BEFORE_SECONDS = 0.2
 AFTER_SECONDS = 1.0  # how long the new owner is watched before the fault is undone
 CALM_SECONDS = 3.0  # so long without a pause, and a heal has been got over
@@ -50,8 +49,11 @@ class Run:
     healthy: float  # two nodes telling the load balancer 200, in all
 
 
-def measure(scene: Scene, fault: Fault) -> Run:
-    """Strike the active node and watch. Raises Void, or TimeoutError when the peer does not get ready."""
+def measure(scene: Scene, fault: Fault, stall: float) -> Run:
+    """Strike the active node and watch. Raises Void, or TimeoutError when the peer does not get ready.
+
+    `stall`: how long a prober may stand still, in seconds; in that time it may miss two who answer.
+    """
     scene.peer.reset()
     scene.lab.recording.forget()
     time.sleep(BEFORE_SECONDS)
@@ -68,7 +70,7 @@ def measure(scene: Scene, fault: Fault) -> Run:
     time.sleep(LAG_SECONDS)
     samples = scene.lab.recording.between(struck - BEFORE_SECONDS, end)
     dead = scene.lab.dead_probers()
-    problems = [*(f"{name} has ended" for name in dead), *flaws(samples, STALL_SECONDS)]
+    problems = [*(f"{name} has ended" for name in dead), *flaws(samples, stall)]
     if problems:
         raise Void(problems[0])
     return _judge(scene, fault, owner, samples, (struck, healed, end))

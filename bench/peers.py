@@ -65,11 +65,13 @@ class Peer(Protocol):
 class Anyvip:
     """Two daemons and a store; `reset` starts only what is not running, so that sessions live as they would."""
 
-    def __init__(self, lab: Lab, store: Mapping[str, Any], lease: float) -> None:
+    def __init__(
+        self, lab: Lab, store: Mapping[str, Any], lease: float, groups: Mapping[str, Any] | None = None
+    ) -> None:
         self.name = f"anyvip, {store['type']}, lease {lease:g} s"
         self.patience = lease * 1.1 + 0.5
         self._lab = lab
-        self._cluster = Cluster(lab, store, {"duration_seconds": lease})
+        self._cluster = Cluster(lab, store, {"duration_seconds": lease}, groups)
         self._started: set[Host] = set()
 
     def reset(self) -> None:
@@ -78,6 +80,15 @@ class Anyvip:
             if host not in self._started or not self._cluster.running(host):
                 self.start(host)
         one_serves(self._lab, START_LIMIT_SECONDS)
+        if not wait_for(self._all_ready, START_LIMIT_SECONDS):
+            raise TimeoutError(f"after {START_LIMIT_SECONDS:g} s some node does not answer for its health")
+
+    def _all_ready(self) -> bool:
+        """One node says 200, and every other one is there to take over."""
+        now = time.monotonic()
+        recent = self._lab.recording.between(now - SETTLED_SECONDS, now)
+        codes = {s.node: s.value for s in recent if s.kind == Kind.HEALTH}
+        return sorted(codes.values()) == [200] + [503] * (len(self._lab.nodes) - 1)
 
     def start(self, host: Host) -> None:
         """Start it on that node."""

@@ -23,7 +23,7 @@ class Narrator:
         self._answering: int | None = None
         self._answered_at: float | None = None
         self._silent = True
-        self._codes: dict[int, int] = {}
+        self.codes: dict[str, int] = {}  # by node: the last health code; 0: no answer
 
     def say(self, text: str, moment: float | None = None) -> None:
         """One line, for now or for that moment."""
@@ -60,13 +60,12 @@ class Narrator:
         self._silent, self._answering, self._answered_at = False, sample.node, sample.received
 
     def _health(self, sample: Sample) -> None:
-        if self._codes.get(sample.node) == sample.value:
-            return
-        self._codes[sample.node] = sample.value
         name = self._nodes[sample.node].name
-        self.say(f"balancer: {name} {shown(sample.value)}", sample.received)
+        if self.codes.get(name) != sample.value:
+            self.codes[name] = sample.value
+            self.say(f"balancer: {name} says {shown(sample.value)}", sample.received)
 
 
-def shown(code: int | None) -> str:
-    """A health code as the table shows it."""
-    return str(code) if code else "none"
+def shown(code: int) -> str:
+    """A health code as people read it."""
+    return str(code) if code else "nothing"

@@ -10,6 +10,8 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
+import threading
 from collections.abc import Sequence
 from types import FrameType
 
@@ -50,8 +52,9 @@ def flags() -> tuple[str, ...]:
 
 
 def enter(command: Sequence[str]) -> int:
-    """Run the command inside and return its exit code. SIGINT and SIGTERM end it and all it started."""
-    process = subprocess.Popen([_unshare(), *flags(), "--", *command], env={**_environment(), INSIDE: "1"})
+    """Run the command inside and return its exit code. Whatever ends this process ends all of that."""
+    inside = [_unshare(), *flags(), "--", *command]
+    process = subprocess.Popen(inside, env={**_environment(), INSIDE: "1"}, stdin=subprocess.PIPE)
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         return process.wait()
@@ -79,11 +82,19 @@ def _reap(main: int) -> int:
     """The exit code of `main`, once it has ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C has reached `main` as well
     signal.signal(signal.SIGTERM, lambda *_: os.kill(main, signal.SIGTERM))
+    threading.Thread(target=_end_with_outside, daemon=True).start()
     while True:
         pid, status = os.wait()
         if pid == main:
             code = os.waitstatus_to_exitcode(status)
             return code if code >= 0 else 128 - code
+
+
+def _end_with_outside() -> None:
+    """Standard input is a pipe that nobody writes to: it ends when the process in `enter` does."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os._exit(128 + signal.SIGKILL)
 
 
 def _end(process: subprocess.Popen[bytes]) -> int:

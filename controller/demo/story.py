@@ -19,7 +19,12 @@ START_LIMIT_SECONDS = 10.0
 FAILOVER_LIMIT_SECONDS = 3.0  # generous: a loaded machine is no reason to call a demo broken
 UNDISTURBED_SECONDS = 0.5
 AFTERMATH_SECONDS = 1.5  # longer than the lease: whoever should not serve has had the time to try
+STANDBY = 503
 LOG_LINES = 15
+NOTE = """\
+first answer: from the event to the new owner's first; a switchover's includes the start of the command.
+client outage: the longest time without an answer. no owner: the same, each node asked by its own MAC address.
+two answering: how long two nodes answered VIP traffic or ARP, each asked by its own MAC address."""
 
 _INSIDE = "import sys; from controller.demo.story import tell; sys.exit(tell())"
 
@@ -74,10 +79,10 @@ class Story:
 
     def _begin(self) -> Host | None:
         names = " and ".join(node.name for node in self._lab.nodes)
-        self._say(f">> {names} start: VIP {VIP}, file store, lease {LEASE_SECONDS:g} s")
+        self._say(f">> {names} start: VIP {VIP}, file store, lease {LEASE_SECONDS:g} s (times are in seconds)")
         for node in self._lab.nodes:
             self._cluster.start(node)
-        self._narrator.watch(START_LIMIT_SECONDS, lambda: self._owner() is not None)
+        self._narrator.watch(START_LIMIT_SECONDS, self._settled)
         self._narrator.watch(UNDISTURBED_SECONDS)
         return self._owner()
 
@@ -93,6 +98,7 @@ class Story:
         since = time.monotonic()
         self._lab.lighten(host)
         self._cluster.start(host)
+        self._narrator.watch(START_LIMIT_SECONDS, lambda: self._narrator.codes.get(host.name) == STANDBY)
         self._undisturbed(f"host of {host.name} returns", since, self._other(host))
 
     def _freeze(self, host: Host) -> None:
@@ -137,7 +143,7 @@ class Story:
         problems = [*broken, *(f"{name} has ended" for name in self._lab.dead_probers())]
         problems += [f"{o.chapter.event}: {problem}" for o in self._outcomes for problem in o.broken]
         self._cluster.stop()
-        _print("", table(self._outcomes), "")
+        _print("", table(self._outcomes), "", NOTE, "")
         if not problems:
             _print("As promised: one owner at every moment.")
             return 0
@@ -146,6 +152,9 @@ class Story:
             lines = self._cluster.log_file(node).read_text(errors="replace").splitlines()
             _print("", f"The last of what {node.name} logged:", *lines[-LOG_LINES:])
         return 1
+
+    def _settled(self) -> bool:
+        return self._owner() is not None and sorted(self._narrator.codes.values()) == [200, STANDBY]
 
     def _owner(self) -> Host | None:
         answering = self._lab.answering()
