@@ -182,6 +182,8 @@ class Gateway:
         failure = _failure(endpoint, response.status, body if isinstance(body, dict) else {})
         if isinstance(failure, _TokenRefused):
             self._token = None
+            if self._access.user is None:
+                raise StoreError(f"{failure}: this etcd wants a user and a password")
         raise failure
 
     def _session(self) -> aiohttp.ClientSession:
