@@ -125,6 +125,7 @@ def _earliest(groups: Iterable[GroupStatus]) -> float:
     return min(map(_end, groups), default=_NEVER)
 
 
+@lru_cache(maxsize=256)  # a prober asks for the same thing for ever
 def _path(target: bytes) -> str:
     """Return the path of a request target, in origin form or absolute form (RFC 9112, section 3.2)."""
     text = target.decode("latin-1").partition("?")[0]
@@ -132,10 +133,15 @@ def _path(target: bytes) -> str:
 
 
 def _health(until: float, request: Request) -> Answer:
+    standby, active = _states(request.method == b"HEAD", request.keep)
+    return Answer(standby, active, until)
+
+
+@lru_cache
+def _states(head: bool, keep: bool) -> tuple[bytes, bytes]:
+    request = Request(b"HEAD" if head else b"GET", b"", keep)
     standby = _plain(HTTPStatus.SERVICE_UNAVAILABLE, "standby", request)
-    if until == _NEVER:
-        return standby
-    return Answer(standby.standby, _plain(HTTPStatus.OK, "active", request).standby, until)
+    return standby.standby, _plain(HTTPStatus.OK, "active", request).standby
 
 
 def _condition(holds: bool, name: str, detail: str, request: Request) -> Answer:
@@ -145,12 +151,7 @@ def _condition(holds: bool, name: str, detail: str, request: Request) -> Answer:
 
 
 def _plain(status: HTTPStatus, text: str, request: Request) -> Answer:
-    return Answer(_cached(status, text, request.method == b"HEAD", request.keep))
-
-
-@lru_cache(maxsize=256)
-def _cached(status: HTTPStatus, text: str, head: bool, keep: bool) -> bytes:
-    return _rendered(status, f"{text}\n".encode(), Request(b"HEAD" if head else b"GET", b"", keep), _TEXT)
+    return Answer(_rendered(status, f"{text}\n".encode(), request, _TEXT))
 
 
 def _rendered(status: HTTPStatus, body: bytes, request: Request, content_type: str) -> bytes:

@@ -137,11 +137,6 @@ class Connection(asyncio.BufferedProtocol):
             self._connections.answered(self)
         self._answer()
 
-    def eof_received(self) -> bool:
-        """Read no more; what the client has asked is still answered."""
-        self._leaving = True
-        return bool(self._asked)
-
     def pause_writing(self) -> None:
         """Write no more: the kernel has no room."""
         self._blocked = True
