@@ -148,9 +148,8 @@ class AdminApi:
     async def _switchover(self, request: web.Request) -> web.Response:
         group, to, limit = _switchover_of(await _body(request))
         emit(_log, logging.INFO, "switchover asked", group=group, to=to, uid=_uid(request))
-        late = (
-            f"{to or 'no other node'} does not serve {group} after {limit:g} s; the request stands, see anyvip status"
-        )
+        who = to or "another node"
+        late = f"{who} does not serve {group} within {limit:g} s; the request stands: see anyvip status"
         moved = await _within(limit, self._control.switchover(group, to), late)
         return web.json_response(asdict(moved))
 
@@ -162,7 +161,7 @@ class AdminApi:
 
     async def _paused(self, request: web.Request, *, paused: bool) -> web.Response:
         emit(_log, logging.INFO, "pause asked" if paused else "resume asked", uid=_uid(request))
-        late = f"the store has not confirmed it after {PAUSE_SECONDS:g} s; see anyvip status"
+        late = f"the store has not confirmed it within {PAUSE_SECONDS:g} s: see anyvip status"
         await _within(PAUSE_SECONDS, self._control.pause(paused), late)
         return web.json_response({"paused": paused})
 

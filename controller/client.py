@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import select
@@ -38,12 +39,13 @@ class Client:
 
     def post(self, what: str, body: object, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> Any:
         """POST, as parsed JSON, waiting so many seconds at most. `meanwhile` is called ten times a second."""
-        return self._ask("POST", what, body, seconds, meanwhile)
+        return self._ask("POST", what, json.dumps(body), seconds, meanwhile)
 
-    def _ask(self, method: str, what: str, body: object, seconds: float, meanwhile: Callable[[], None]) -> Any:
+    def _ask(self, method: str, what: str, body: str | None, seconds: float, meanwhile: Callable[[], None]) -> Any:
         connection = _Connection(self._path, seconds)
         try:
-            connection.request(method, what, json.dumps(body), {"Content-Type": "application/json"})
+            with contextlib.suppress(BrokenPipeError):  # it has answered without reading everything
+                connection.request(method, what, body, {"Content-Type": "application/json"})
             for _ in range(round(seconds / _LOOK_SECONDS)):
                 if select.select([connection.sock], [], [], _LOOK_SECONDS)[0]:
                     break

@@ -30,10 +30,12 @@ _SPARE_SECONDS = 5.0  # for the daemon to say itself that the time is over
 
 def run(options: argparse.Namespace) -> int:
     """The daemon, until it is told to stop."""
+    config = _config(options.config, on_this_node=True)
+
     from controller import daemon, logs  # noqa: PLC0415  (other commands start without it)
 
     logs.configure(options.log_format, options.log_level)
-    return daemon.run(_config(options.config, on_this_node=True))
+    return daemon.run(config)
 
 
 def check_config(options: argparse.Namespace) -> int:

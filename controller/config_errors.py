@@ -60,7 +60,9 @@ def _explained(item: ErrorDetails, tree: _Tree) -> tuple[Path, str]:
 
 def _wrong_value(item: ErrorDetails, path: Path, value: Any, tree: _Tree) -> str:
     context, schema = item.get("ctx", {}), tree.schema(path)
-    allowed = context.get("allowed") or ("at least one" if item["type"] == "too_short" else words(schema)) or item["msg"]
+    allowed = (
+        context.get("allowed") or ("at least one" if item["type"] == "too_short" else words(schema)) or item["msg"]
+    )
     if "error" in context:  # a validator's ValueError
         said = str(context["error"])
         if schema.get("type") == "object":  # about several keys, which it names itself

@@ -25,15 +25,22 @@ def host_problems(config: Config) -> list[Problem]:
 
 def _interfaces(config: Config) -> Iterator[Problem]:
     here = sorted(name for _, name in socket.if_nameindex())
+    for path, name in _named(config):
+        if name not in here:
+            yield config.problem(path, found(name, f"an interface of this node: {', '.join(here)}"))
+
+
+def _named(config: Config) -> Iterator[tuple[Path, str]]:
+    """Every interface that is named: by convention in the keys `interface` and `guard_interfaces`."""
     for path, options in _options(config):
-        name = getattr(options, "interface", None)
-        if isinstance(name, str) and name not in here:
-            allowed = f"an interface of this node: {', '.join(here)}"
-            yield config.problem((*path, "interface"), found(name, allowed))
+        one = getattr(options, "interface", None)
+        if isinstance(one, str):
+            yield (*path, "interface"), one
+        for index, name in enumerate(getattr(options, "guard_interfaces", None) or ()):
+            yield (*path, "guard_interfaces", index), name
 
 
 def _options(config: Config) -> Iterator[tuple[Path, BaseModel]]:
-    """Whatever may name an interface: by convention in the key `interface`."""
     for group, content in config.groups.items():
         for index, provider in enumerate(content.providers):
             yield ("groups", group, "providers", index), provider.options

@@ -62,6 +62,19 @@ class Metrics:
             self.in_role(group, "init")
         self._groups = frozenset(groups)
 
+    def changed(self, group: str, role: str, reason: str, epoch: int) -> None:
+        """A transition. One of a group that is being removed from the configuration begins no series anew."""
+        if group in self._groups:
+            self.in_role(group, role)
+            self.epoch.labels(group).set(epoch)
+            self.transitions.labels(group, role, reason).inc()
+
+    def ran(self, group: str, step: str, seconds: float, *, failed: bool) -> None:
+        """A step ended."""
+        if group in self._groups:
+            self.steps.labels(group, step).observe(seconds)
+            self.step_failures.labels(group, step).inc(failed)
+
     def in_role(self, group: str, role: str) -> None:
         """The group's role is this one, and no other."""
         for one in ROLES:

@@ -84,9 +84,7 @@ class Telemetry:
         )
         self._since[group] = transition.at
         self.history.record(entry)
-        self.metrics.in_role(group, entry["after"])
-        self.metrics.epoch.labels(group).set(transition.epoch)
-        self.metrics.transitions.labels(group, entry["after"], entry["reason"]).inc()
+        self.metrics.changed(group, entry["after"], entry["reason"], transition.epoch)
         emit(
             _log,
             logging.WARNING if transition.after in _BAD else logging.INFO,
@@ -100,12 +98,11 @@ class Telemetry:
 
     def ran(self, event: Ran) -> None:
         """A step ended. Refreshing is routine: it is counted, and logged only when it fails."""
-        self.metrics.steps.labels(event.group, event.step.value).observe(event.seconds)
+        self.metrics.ran(event.group, event.step.value, event.seconds, failed=event.error is not None)
         if event.step is not Step.REFRESH:
             stages = self._stages.setdefault(event.group, {})
             stages[event.step.value] = round(stages.get(event.step.value, 0.0) + event.seconds, 6)
         if event.error is not None:
-            self.metrics.step_failures.labels(event.group, event.step.value).inc()
             self._step(logging.WARNING, "step failed", event)
         elif event.step is not Step.REFRESH:
             self._step(logging.DEBUG, "step done", event)
