@@ -82,3 +82,35 @@ async def shared_backend(request: pytest.FixtureRequest) -> AsyncIterator[Backen
     place = backend_of(request.param, request)
     yield place
     await place.close()
+
+
+# --- for the tests of the etcd store alone --------------------------------------------------------------------------
+
+
+@pytest_asyncio.fixture
+async def place(shared_etcd: EtcdCluster, request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
+    backend = Backend("etcd", {"endpoints": shared_etcd.endpoints, "prefix": f"/{request.node.name}/"})
+    yield backend
+    await backend.close()
+
+
+@pytest_asyncio.fixture
+async def nowhere() -> AsyncIterator[Backend]:
+    """Not etcd: the test gives the endpoints."""
+    backend = Backend("etcd")
+    yield backend
+    await backend.close()
+
+
+@pytest_asyncio.fixture
+async def three(etcd_three: EtcdCluster, request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
+    backend = Backend("etcd", {"endpoints": etcd_three.endpoints, "prefix": f"/{request.node.name}/"})
+    yield backend
+    await backend.close()
+
+
+@pytest_asyncio.fixture
+async def own(own_etcd: EtcdCluster) -> AsyncIterator[Backend]:
+    backend = Backend("etcd", {"endpoints": own_etcd.endpoints})
+    yield backend
+    await backend.close()

@@ -3,67 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from typing import TYPE_CHECKING
-from urllib.request import Request, urlopen
 
 import pytest
-import pytest_asyncio
 
 from controller.lease import Entry, StoreError
-from tests.lab.network import answering, dark_endpoint, proxy_to
-from tests.lab.stores import Backend, eventually, watching
+from tests.lab.etcd import leader_of
+from tests.lab.network import dark_endpoint, proxy_to
+from tests.lab.stores import eventually, says
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
-
-    from tests.lab.etcd import EtcdCluster, Member
+    from tests.lab.etcd import EtcdCluster
+    from tests.lab.stores import Backend
 
 pytestmark = pytest.mark.etcd
 
 KEY = "groups/web"
 LONG = 15.0  # a call_timeout that a test would notice if it were used up
 SOON = 10.0
-
-
-@pytest_asyncio.fixture
-async def place(shared_etcd: EtcdCluster, request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
-    backend = Backend("etcd", {"endpoints": shared_etcd.endpoints, "prefix": f"/{request.node.name}/"})
-    yield backend
-    await backend.close()
-
-
-@pytest_asyncio.fixture
-async def nowhere() -> AsyncIterator[Backend]:
-    """Not etcd: the test gives the endpoints."""
-    backend = Backend("etcd")
-    yield backend
-    await backend.close()
-
-
-@pytest_asyncio.fixture
-async def three(etcd_three: EtcdCluster, request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
-    backend = Backend("etcd", {"endpoints": etcd_three.endpoints, "prefix": f"/{request.node.name}/"})
-    yield backend
-    await backend.close()
-
-
-@pytest_asyncio.fixture
-async def own(own_etcd: EtcdCluster) -> AsyncIterator[Backend]:
-    backend = Backend("etcd", {"endpoints": own_etcd.endpoints})
-    yield backend
-    await backend.close()
-
-
-def leader_of(cluster: EtcdCluster) -> Member:
-    for member in cluster.members:
-        request = Request(f"{member.endpoint}/v3/maintenance/status", b"{}")
-        with urlopen(request, timeout=10) as answer:
-            status = json.load(answer)
-        if status["leader"] == status["header"]["member_id"]:
-            return member
-    pytest.fail("no leader")
 
 
 # --- unknown outcomes --------------------------------------------------------------------------------------------
@@ -129,6 +87,14 @@ async def test_a_late_write_does_not_land_on_a_later_version(place: Backend) -> 
 
 
 # --- members that do not answer ----------------------------------------------------------------------------------
+
+
+async def test_a_closed_store_says_so(place: Backend) -> None:
+    store = place.open()
+    await store.read("")
+    await store.close()
+    with pytest.raises(StoreError, match="closed"):
+        await store.read("")
 
 
 async def test_a_port_that_refuses_is_left_at_once_for_reads_and_writes(place: Backend) -> None:
@@ -241,116 +207,3 @@ async def test_a_member_without_a_leader_is_left_at_once(three: Backend, etcd_th
     for member in others:
         member.freeze()
     await eventually(lambda: says(store.read(""), "no leader"))
-
-
-# --- answers that are none ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("answer", "says_what"),
-    [
-        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\nnot found", "HTTP 404 without JSON: b'not found'"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "HTTP 200 without JSON: b'hello'"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "HTTP 200"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n" + b"[" * 99_999, "HTTP 200 without JSON"),
-        (b'HTTP/1.1 403 Forbidden\r\nContent-Length: 11\r\n\r\n{"code": 7}', "HTTP 403"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\n{", "http://127"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "http://127"),
-        (b"", "disconnected"),
-    ],
-    ids=lambda value: str(value)[:60],
-)
-async def test_what_is_not_etcd_is_a_store_error_that_names_it(answer: bytes, says_what: str, nowhere: Backend) -> None:
-    async with answering(answer) as endpoint:
-        reading, writing = (nowhere.open(endpoints=[endpoint], call_timeout=0.5) for _ in range(2))
-        for call in (lambda: reading.read(""), lambda: writing.swap(KEY, b"", None)):
-            with pytest.raises(StoreError) as error:
-                await call()
-            assert str(error.value).startswith(endpoint)
-            assert says_what in str(error.value)
-
-
-@pytest.mark.parametrize(
-    "pairs", ['[{"key": "%"}]', '[{"value": ""}]', '["text"]', "7", '[{"key": "QQ==", "mod_revision": 1, "value": 2}]']
-)
-async def test_a_listing_that_is_not_understood_is_a_store_error(pairs: str, nowhere: Backend) -> None:
-    body = f'{{"kvs": {pairs}}}'.encode()
-    async with answering(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)) as endpoint:
-        with pytest.raises(StoreError, match="not understood"):
-            await nowhere.open(endpoints=[endpoint]).read("")
-
-
-async def test_a_success_without_a_revision_is_a_store_error(nowhere: Backend) -> None:
-    body = b'{"succeeded": true}'
-    async with answering(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)) as endpoint:
-        with pytest.raises(StoreError, match="names no revision"):
-            await nowhere.open(endpoints=[endpoint]).swap(KEY, b"", None)
-
-
-async def test_a_closed_store_says_so(place: Backend) -> None:
-    store = place.open()
-    await store.read("")
-    await store.close()
-    with pytest.raises(StoreError, match="closed"):
-        await store.read("")
-
-
-# --- watch -------------------------------------------------------------------------------------------------------
-
-
-async def test_a_watch_survives_a_restart_of_the_server(own: Backend, own_etcd: EtcdCluster) -> None:
-    store, other = own.open(), own.open(call_timeout=LONG)
-    async with watching(store) as hints:
-        await hints.next()
-        own_etcd.members[0].kill()
-        own_etcd.members[0].start()
-        await hints.next()
-        own_etcd.members[0].wait_ready()
-        await other.swap(KEY, b"one", None)
-        await hints.next()
-
-
-async def test_a_watch_leaves_a_frozen_member_with_the_calls(three: Backend, etcd_three: EtcdCluster) -> None:
-    leader = leader_of(etcd_three)
-    follower = next(member for member in etcd_three.members if member is not leader)
-    store = three.open(endpoints=[follower.endpoint, leader.endpoint], call_timeout=0.5)
-    other = three.open(endpoints=[leader.endpoint])
-    async with watching(store) as hints:
-        await hints.next()
-        follower.freeze()
-        await eventually(lambda: says(store.read(""), "no answer"))
-        await hints.next()
-        await other.swap(KEY, b"one", None)
-        await hints.next()
-
-
-async def test_a_watch_on_a_member_that_loses_its_leader_ends_and_begins_again(
-    three: Backend,
-    etcd_three: EtcdCluster,
-) -> None:
-    lonely, *others = etcd_three.members
-    store = three.open(endpoints=[lonely.endpoint], call_timeout=1.0)
-    async with watching(store) as hints:
-        await hints.next()
-        for member in others:
-            member.freeze()
-        await eventually(lambda: says(store.read(""), "no leader"))
-        for member in others:
-            member.thaw()
-        before = hints.count
-        number = iter(range(10_000))
-
-        async def hinted() -> bool:
-            await store.swap(f"groups/{next(number)}", b"", None)
-            return hints.count > before
-
-        await eventually(hinted, StoreError)
-
-
-async def says(call: Awaitable[object], what: str) -> bool:
-    """Whether the call fails and says this."""
-    try:
-        await call
-    except StoreError as error:
-        return what in str(error)
-    return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import socket
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
+from urllib.request import Request, urlopen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -150,6 +152,17 @@ def start_etcd(
         cluster.stop()
         raise
     return cluster
+
+
+def leader_of(cluster: EtcdCluster) -> Member:
+    """The member that leads now. Asks over HTTP, so the members must be reachable from here."""
+    for member in cluster.members:
+        request = Request(f"{member.endpoint}/v3/maintenance/status", b"{}")
+        with urlopen(request, timeout=10) as answer:
+            status = json.load(answer)
+        if status["leader"] == status["header"]["member_id"]:
+            return member
+    raise RuntimeError("no member says that it leads")
 
 
 def _address(number: int, host: str, netns: str | None) -> Address:

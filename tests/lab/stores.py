@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import pytest
 
-from controller.lease import Store, Watcher
+from controller.lease import Store, StoreError, Watcher
 from controller.stores.memory import MemoryStore, Shelf
 from controller.stores.registry import store_type
 from tests.lab.etcd import EtcdCluster, missing, start_etcd
@@ -150,3 +150,12 @@ def etcd_or_skip(members: int, directory: Path, **keywords: Any) -> Iterator[Etc
         pytest.skip(reason)
     with start_etcd(members, directory, heartbeat_ms=50, election_ms=500, **keywords) as cluster:
         yield cluster
+
+
+async def says(call: Awaitable[object], what: str) -> bool:
+    """Whether the call fails and says this."""
+    try:
+        await call
+    except StoreError as error:
+        return what in str(error)
+    return False
