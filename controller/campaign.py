@@ -14,27 +14,37 @@ def contest(turn: Turn, name: str) -> None:
     group = turn.groups[name]
     if turn.state.phase is not Phase.MEMBER or not group.shut or group.owned is not None or group.leaving is not None:
         return
-    if turn.busy(GROUPS + name) or not turn.due(turn.state.quarantine_until):
+    if turn.state.renewed is None or turn.busy(GROUPS + name) or not turn.due(turn.state.quarantine_until):
         return
     record, _ = turn.ownership(name)
     mine = record is not None and record.session == turn.state.session
-    if _may_campaign(turn, name, mine):
+    if _barred(turn, name, mine):
+        if mine:
+            release(turn, name)
+    elif _renewed(turn):
         _take(turn, name, judge(name, turn.view(name)))
-    elif mine:
-        release(turn, name)
 
 
-def _may_campaign(turn: Turn, name: str, mine: bool) -> bool:
-    """Fit and not sitting out. Paused, only what is ours already is taken up again."""
-    group, state = turn.groups[name], turn.state
+def _barred(turn: Turn, name: str, mine: bool) -> bool:
+    """Unfit, sitting out or going. Paused, only what is ours already is taken up again."""
+    group = turn.groups[name]
     if turn.stopping or name not in turn.policy.groups:
-        return False
+        return True
     if group.role is Role.PAUSED:
-        return mine and group.healthy is not False
-    if group.role is not Role.STANDBY or turn.policy.rules.sits_out(group.sits_out_until, turn.now):
-        turn.wake(group.sits_out_until if group.sits_out_until > turn.now else None)
-        return False
-    return state.renewed is not None and turn.now < state.renewed.at + turn.policy.timing.renew_deadline
+        return not mine or group.healthy is False
+    if group.role is not Role.STANDBY:
+        return True
+    if turn.policy.rules.sits_out(group.sits_out_until, turn.now):
+        turn.wake(group.sits_out_until)
+        return True
+    return False
+
+
+def _renewed(turn: Turn) -> bool:
+    """What is taken on a session that is not proven any more could not be served."""
+    renewed = turn.state.renewed
+    assert renewed is not None
+    return turn.now < renewed.at + turn.policy.timing.renew_deadline
 
 
 def _take(turn: Turn, name: str, judgement: Judgement) -> None:

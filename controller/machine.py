@@ -96,11 +96,10 @@ def decide(state: State, now: float, policy: Policy) -> Decision:
 
 def _group(turn: Turn, name: str) -> None:
     _grant(turn, name)
-    for _ in Role:  # a role that leads on at once is followed on at once
+    before = None
+    while turn.groups[name].role is not before:  # a role that leads on at once is followed on at once
         before = turn.groups[name].role
         _ROLES[before](turn, name)
-        if turn.groups[name].role is before:
-            break
     gone = turn.groups[name].role in _REST and turn.groups[name].shut and name not in turn.policy.groups
     if gone and not turn.busy(f"groups/{name}") and not _names_us(turn, name):
         del turn.groups[name]

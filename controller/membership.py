@@ -187,7 +187,7 @@ def _leave(turn: Turn) -> None:
     elif turn.paused and state.phase in (Phase.MEMBER, Phase.ADOPTING):
         turn.act(ev.Exit(keep=True))
         turn.put(phase=Phase.GONE)
-    elif state.phase is Phase.LEAVING or not _released(turn):
+    elif state.phase in (Phase.LEAVING, Phase.GONE) or not _released(turn):
         return
     elif state.phase is Phase.MEMBER and not state.doubt:
         if state.round is None and not turn.busy(turn.own_key):
@@ -203,6 +203,8 @@ def _released(turn: Turn) -> bool:
     """Every group is shut, and its record says so, as far as time allows."""
     if any(group.role not in _AT_REST or not group.shut for group in turn.groups.values()):
         return False
+    if turn.state.phase is Phase.CLEARING:
+        return not turn.state.clearing
     named = any(
         isinstance(seen.record, Ownership) and seen.record.session == turn.state.session and key.startswith(GROUPS)
         for key, seen in turn.state.sightings.items()

@@ -67,7 +67,8 @@ def _found(open_: bool, now: float, policy: Policy) -> GroupState:
 def _cleared(state: State, event: ev.Cleared, now: float, policy: Policy) -> State:
     if event.error is not None:
         return replace(state, clearing=False, next_round_at=now + policy.timing.retry_period)
-    return replace(state, clearing=False, phase=Phase.CREATING, next_round_at=now)
+    phase = Phase.CREATING if state.phase is Phase.CLEARING else state.phase
+    return replace(state, clearing=False, phase=phase, next_round_at=now)
 
 
 def _minted(state: State, event: ev.Minted, now: float, policy: Policy) -> State:  # noqa: ARG001
@@ -164,9 +165,8 @@ def _wrote(state: State, event: ev.Wrote, now: float, policy: Policy) -> State:
 
 def _wrote_group(state: State, write: Pending, event: ev.Wrote, now: float, policy: Policy) -> State:
     record, name = write.record, write.key.removeprefix(GROUPS)
-    group = state.groups.get(name)
-    if group is None or not isinstance(record, Ownership):
-        return state
+    assert isinstance(record, Ownership)
+    group = state.groups[name]  # a group is not forgotten while a write of it is in flight
     confirmed_at = policy.rules.confirmed_at(event.sent_at, now)
     if write.purpose is Purpose.WANT:
         state = _group(state, name, ask=None)
@@ -320,8 +320,7 @@ def _own_group(state: State, name: str, event: ev.Listed, now: float, policy: Po
     record = seen.record if isinstance(seen.record, Ownership) else None
     if record is not None and record.epoch > group.epoch:
         state = _group(state, name, epoch=record.epoch)
-    if state.session is None:
-        return state
+    assert state.session is not None
     confirmed_at = policy.rules.confirmed_at(event.sent_at, now)
     if not policy.rules.still_ours(record, state.session):
         if group.owned is None and not group.adoptable:

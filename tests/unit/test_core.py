@@ -1,0 +1,299 @@
+"""Corners of the core that the simulator reaches too seldom: failures of the kernel, reloads, foreign answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from controller import events as ev
+from controller.events import Step
+from controller.lease import (
+    CLUSTER,
+    Cluster,
+    Membership,
+    Ownership,
+    Session,
+    SessionId,
+    Wanted,
+    decode,
+)
+from controller.machine import GroupPolicy, Phase, Reason, Role, decide, initial, serving_until
+from tests.lab.lone import Lone
+
+
+@pytest.fixture
+def node() -> Lone:
+    return Lone().start()
+
+
+@pytest.fixture
+def active(node: Lone) -> Lone:
+    node.run(4)
+    assert node.state.groups["web"].role is Role.ACTIVE
+    return node
+
+
+def ownership(node: Lone, group: str = "web") -> Ownership:
+    return decode(node.store[f"groups/{group}"].value, Ownership)
+
+
+def owned_by(session: str, **more: object) -> Ownership:
+    return replace(Ownership(SessionId(session), "n2", 5, seq=5, writer="other"), **more)  # type: ignore[arg-type]
+
+
+def fit(node: str = "n2", **more: object) -> Session:
+    groups = {"web": Membership(healthy=True), "db": Membership(healthy=True)}
+    return replace(Session(node, 1, groups=groups, seq=1, writer="other"), **more)  # type: ignore[arg-type]
+
+
+def test_before_it_is_started_it_decides_nothing() -> None:
+    lone = Lone()
+    decision = decide(initial(lone.policy), lone.now, lone.policy)
+    assert (decision.actions, decision.wake_at) == ((), None)
+
+
+def test_serves_only_what_it_is_active_for(active: Lone) -> None:
+    assert serving_until(active.state, "web") is not None
+    assert serving_until(active.state, "no such group") is None
+    active.tell(ev.Judged("web", healthy=False, why="app"))
+    assert serving_until(active.state, "web") is None
+
+
+def test_what_is_left_behind_is_cleared_until_it_is_gone() -> None:
+    lone = Lone(fails={ev.Clear: "busy"})
+    lone.start().run(2)
+    assert len(lone.did(ev.Clear)) > 1
+    assert not lone.did(ev.Write)
+    lone.fails.clear()
+    lone.run(1)
+    assert lone.state.phase is Phase.MEMBER
+
+
+def test_a_timer_that_cannot_be_started_sends_no_renewal(node: Lone) -> None:
+    node.fails[ev.StartTimer] = "netlink"
+    beats = node.state.beat
+    node.run(2)
+    assert node.state.beat <= beats + 1
+    node.fails.clear()
+    node.run(4)
+    assert node.state.groups["web"].role is Role.ACTIVE
+
+
+def test_an_arming_that_fails_gives_the_group_up(active: Lone) -> None:
+    active.fails[ev.Arm] = "netlink"
+    active.run(1)
+    assert active.state.groups["web"].role is not Role.ACTIVE
+    assert any(t.reason is Reason.STEP_FAILED for t in active.transitions)
+
+
+def test_a_timer_of_an_abandoned_round_is_not_waited_for(node: Lone) -> None:
+    node.run(1)
+    state = node.state
+    node.tell(ev.TimerStarted(0, node.now))
+    assert node.state.renewed == state.renewed
+
+
+def test_answers_nobody_asked_for_change_nothing(active: Lone) -> None:
+    before = active.state.sightings
+    active.tell(ev.Listed(10**6, active.now, {}))
+    active.tell(ev.Failed(10**6, "late"))
+    active.tell(ev.Armed(0, frozenset({"gone"})))
+    active.tell(ev.Ran("gone", 1, Step.BIND))
+    active.tell(ev.Ran("web", 1, Step.BIND, "superseded"))
+    active.tell(ev.Judged("gone", healthy=True))
+    active.tell(ev.Drifted("gone", "address"))
+    assert active.state.sightings == before
+    assert active.state.groups["web"].role is Role.ACTIVE
+
+
+def test_a_shut_that_fails_is_tried_again_before_anything_is_released(active: Lone) -> None:
+    active.put("sessions/n2-x", fit())
+    active.run(1)
+    active.fails[ev.Run] = "netlink"
+    active.tell(ev.Asked("web", "n2"))
+    active.run(0.5)
+    assert ownership(active).session == "n1-a"
+    active.fails.clear()
+    active.run(0.5)
+    assert ownership(active).offered_to == "n2-x"
+
+
+def test_a_refresh_that_fails_is_tried_again(active: Lone) -> None:
+    active.fails[ev.Run] = "no such device"
+    active.run(1)
+    assert active.state.groups["web"].role is Role.ACTIVE
+    assert active.state.groups["web"].error == "no such device"
+    active.fails.clear()
+    active.run(1.5)
+    assert active.state.groups["web"].error == ""
+
+
+def test_drift_binds_and_announces_again(active: Lone) -> None:
+    active.actions.clear()
+    active.tell(ev.Drifted("web", "address gone"))
+    steps = [a.step for a in active.did(ev.Run) if isinstance(a, ev.Run) and a.group == "web"]
+    assert steps[:2] == [Step.REFRESH, Step.ANNOUNCE]
+
+
+def test_the_guard_put_back_leads_to_a_round_at_once(active: Lone) -> None:
+    active.run(0.1)
+    active.actions.clear()
+    active.tell(ev.GuardLost())
+    assert isinstance(active.actions[0], ev.StartTimer)
+    assert active.did(ev.Arm)
+
+
+@pytest.mark.parametrize("hooked", [True, False])
+def test_a_step_of_the_promotion_that_fails_gives_the_group_back(hooked: bool) -> None:
+    lone = Lone(held=(ev.Run,)).start()
+    while not (run := next((a for a in lone.waiting if isinstance(a, ev.Run) and a.step is Step.BIND), None)):
+        lone.run(0.05)
+    lone.waiting.remove(run)
+    lone.held = ()
+    if hooked:
+        lone.held = (ev.Run,)
+        lone.carry_out(run)
+        for step in (Step.ANNOUNCE, Step.PROMOTE):
+            run = next(a for a in lone.waiting if isinstance(a, ev.Run) and a.step is step and a.group == run.group)
+            lone.held = (ev.Run,) if step is Step.ANNOUNCE else ()
+            if step is Step.ANNOUNCE:
+                lone.carry_out(run)
+    lone.tell(ev.Ran(run.group, run.epoch, run.step, "no such program"))
+    steps = [a.step for a in lone.actions if isinstance(a, ev.Run) and a.group == run.group]
+    assert (Step.DEMOTE in steps) is hooked
+    assert ownership(lone, run.group).session is None
+
+
+def test_a_group_taken_out_of_the_configuration_is_given_back_and_forgotten(active: Lone) -> None:
+    active.policy = replace(active.policy, groups={"db": GroupPolicy()})
+    active.run(1)
+    assert "web" not in active.state.groups
+    assert ownership(active).session is None
+    assert active.transitions[-2].reason is Reason.REMOVED
+    assert active.state.groups["db"].role is Role.ACTIVE
+
+
+def test_a_group_that_is_new_is_shut_before_it_is_campaigned_for(active: Lone) -> None:
+    active.policy = replace(active.policy, groups={**active.policy.groups, "new": GroupPolicy()})
+    active.actions.clear()
+    active.tell(ev.Tick())
+    first = active.did(ev.Run)[0]
+    assert isinstance(first, ev.Run)
+    assert (first.group, first.step) == ("new", Step.SHUT)
+
+
+def test_priority_zero_is_never_active(active: Lone) -> None:
+    active.policy = replace(active.policy, groups={"web": GroupPolicy(priority=0), "db": GroupPolicy()})
+    active.run(8)
+    assert active.state.groups["web"].role is Role.FAULT
+    assert active.transitions[-1].reason is Reason.NEVER_ACTIVE
+    assert ownership(active).session is None
+
+
+def test_a_record_that_cannot_be_read_is_left_alone(node: Lone) -> None:
+    node.put("groups/web", b'{"format":2}')
+    node.run(8)
+    assert node.store["groups/web"].value == b'{"format":2}'
+    assert node.state.groups["web"].waits_for == "bad-record"
+
+
+def test_a_session_that_cannot_be_read_is_fenced_like_a_silent_one(node: Lone) -> None:
+    node.put("groups/web", owned_by("n2-x"))
+    node.put("sessions/n2-x", b"rubbish")
+    node.run(4)
+    assert decode(node.store["sessions/n2-x"].value, Session).fenced
+    assert ownership(node).session == "n1-a"
+
+
+def test_a_session_that_is_missing_is_entombed_before_its_group_is_taken(node: Lone) -> None:
+    node.put("groups/web", owned_by("n2-x"))
+    node.run(2.5)
+    assert "sessions/n2-x" not in node.store
+    node.run(2)
+    assert decode(node.store["sessions/n2-x"].value, Session).fenced
+    assert ownership(node).session == "n1-a"
+
+
+def test_one_fence_does_for_all_groups_of_a_dead_node(node: Lone) -> None:
+    for group in ("web", "db"):
+        node.put(f"groups/{group}", owned_by("n2-x"))
+    node.put("sessions/n2-x", fit())
+    node.run(2.9)
+    node.actions.clear()
+    node.run(1)
+    assert [a.key for a in node.did(ev.Write) if isinstance(a, ev.Write)].count("sessions/n2-x") == 1
+    assert {ownership(node, group).session for group in ("web", "db")} == {"n1-a"}
+
+
+def test_a_session_that_may_still_serve_on_the_side_is_respected(node: Lone) -> None:
+    node.put("sessions/n2-x", fit())
+    node.put("groups/web", Ownership(None, None, 5, from_session=SessionId("n2-x"), seq=5, writer="other"))
+    for beat in range(8):
+        node.put("sessions/n2-x", fit(beat=beat + 2, seq=beat + 2))
+        node.run(1)
+    assert ownership(node).session is None
+
+
+def test_a_session_fenced_long_ago_is_deleted_once_no_group_names_it(node: Lone) -> None:
+    node.put("sessions/n2-old", fit(fenced=True))
+    node.put("sessions/n2-named", fit(fenced=True))
+    node.put("groups/foreign", owned_by("n2-named"))
+    node.run(1)
+    node.now += 24 * 3600
+    node.run(1)
+    assert "sessions/n2-old" not in node.store
+    assert "sessions/n2-named" in node.store
+
+
+def test_a_wish_for_a_node_that_is_not_fit_is_dropped_from_the_record(active: Lone) -> None:
+    record = ownership(active)
+    active.put("groups/web", replace(record, wanted=Wanted("n2", record.epoch), seq=record.seq + 1))
+    active.run(1.5)
+    assert ownership(active).wanted is None
+    assert active.state.groups["web"].role is Role.ACTIVE
+
+
+def test_a_wish_of_an_earlier_epoch_means_nothing(active: Lone) -> None:
+    active.put("sessions/n2-x", fit())
+    record = ownership(active)
+    active.put("groups/web", replace(record, wanted=Wanted("n2", record.epoch - 1), seq=record.seq + 1))
+    active.run(1.5)
+    assert active.state.groups["web"].role is Role.ACTIVE
+
+
+def test_a_pause_of_a_newer_format_is_not_overwritten(node: Lone) -> None:
+    node.put(CLUSTER, b'{"format":2}')
+    node.run(1)
+    node.tell(ev.PauseAsked(paused=True))
+    assert node.state.want_paused is None
+    assert node.store[CLUSTER].value == b'{"format":2}'
+
+
+def test_paused_it_leaves_without_handing_over(active: Lone) -> None:
+    active.tell(ev.PauseAsked(paused=True))
+    active.run(1)
+    active.tell(ev.Stop())
+    assert active.did(ev.Exit) == [ev.Exit(keep=True)]
+    assert ownership(active).session == "n1-a"
+    assert decode(active.store[CLUSTER].value, Cluster).paused
+
+
+def test_it_leaves_when_the_store_is_away(active: Lone) -> None:
+    active.fails |= {ev.Read: "down", ev.Write: "down"}
+    active.tell(ev.Stop())
+    active.tell(ev.Stop())
+    active.run(7)
+    assert active.did(ev.Exit) == [ev.Exit()]
+    assert decide(active.state, active.now, active.policy).actions == ()
+
+
+def test_asked_to_leave_before_it_joined_it_leaves() -> None:
+    lone = Lone(held=(ev.Clear,))
+    lone.start()
+    lone.tell(ev.Stop())
+    lone.held = ()
+    lone.carry_out(lone.waiting.pop())
+    lone.run(7)
+    assert lone.did(ev.Exit) == [ev.Exit()]
+    assert not lone.did(ev.Write)
