@@ -80,9 +80,9 @@ def release(turn: Turn, name: str) -> None:
     """Give the group back, offered to whom it is meant for, or to the next in rank."""
     record, version = turn.ownership(name)
     group = turn.groups[name]
-    if record is None or record.session != turn.state.session or turn.busy(GROUPS + name):
-        return
-    if not turn.policy.rules.may_release(group.shut):
+    ours = record is not None and record.session == turn.state.session
+    may = ours and not turn.busy(GROUPS + name) and turn.policy.rules.may_release(group.shut)
+    if record is None or not may:
         return
     offered = group.hand_to or best_fit(turn, name, None)
     free = next_record(
