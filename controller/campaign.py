@@ -105,7 +105,7 @@ def ask_owner(turn: Turn, name: str) -> None:
     owner = None if record is None else record.session
     if record is None or owner is None or owner == turn.state.session or turn.due(group.ask.until):
         turn.put_group(name, ask=None)
-    elif not turn.busy(GROUPS + name) and turn.state.phase is Phase.MEMBER and not turn.paused:
+    elif not turn.busy(GROUPS + name) and turn.state.phase is Phase.MEMBER and not turn.state.paused:
         wanted = Wanted(group.ask.to, record.epoch)
         turn.write(GROUPS + name, Purpose.WANT, next_record(record, turn.state.writer, wanted=wanted), version)
 

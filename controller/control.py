@@ -11,7 +11,7 @@ from controller.admin import Code, Moved, Refusal
 from controller.clock import Clock
 from controller.config import Config
 from controller.history import Entry
-from controller.lease import CLUSTER, GROUPS, SESSIONS, Cluster, Ownership, Session
+from controller.lease import GROUPS, SESSIONS, Ownership, Session
 from controller.node import Node
 from controller.state import GroupState, Phase, State
 from controller.status import GroupView, Member, MemberGroup, Status, StoreView
@@ -38,7 +38,7 @@ class Control:
             cluster=config.cluster,
             node=config.node,
             session=state.session,
-            paused=is_paused(state),
+            paused=state.paused,
             uptime_seconds=now - self._began_at,
             store=self._store(config, now),
             groups={name: self._group(name, config, now) for name in config.groups},
@@ -66,7 +66,7 @@ class Control:
     async def pause(self, paused: bool) -> None:
         """Pause or resume, and return when a listing shows it."""
         self._node.post(ev.PauseAsked(paused))
-        await self._node.until(lambda state: state.want_paused is None and is_paused(state) is paused)
+        await self._node.until(lambda state: state.want_paused is None and state.paused is paused)
 
     # --- switchover ---
 
@@ -79,7 +79,7 @@ class Control:
             )
         if self._node.state.stop_by is not None:
             raise Refusal(Code.STOPPING, "this daemon is stopping")
-        if is_paused(state):
+        if state.paused:
             raise Refusal(Code.PAUSED, "the cluster is paused: run `anyvip resume` first")
         record = _record(state, group)
         if record is None or record.session is None:
@@ -174,12 +174,6 @@ class Control:
                 )
             )
         return members
-
-
-def is_paused(state: State) -> bool:
-    """Whether the cluster is paused, as far as this node has seen."""
-    seen = state.sightings.get(CLUSTER)
-    return seen is not None and isinstance(seen.record, Cluster) and seen.record.paused
 
 
 def _record(state: State, group: str) -> Ownership | None:

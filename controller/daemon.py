@@ -9,19 +9,17 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from controller import events as ev
-from controller.admin import AdminApi
 from controller.admin_socket import Access, AdminError
 from controller.clock import boot_id, boottime
 from controller.config import Config, load
-from controller.control import Control, is_paused
 from controller.executor import Executor, Surroundings, new_session_id
 from controller.fitness import Fitness
 from controller.history import History
 from controller.host_checks import host_problems
-from controller.lease import GROUPS, Store, Watcher
+from controller.lease import GROUPS, Store, StoreError, Watcher
 from controller.life import Life, LifeError
 from controller.local import Local, LocalError
 from controller.machine import Phase, State, serving_until
@@ -34,6 +32,9 @@ from controller.telemetry import Telemetry
 from health.answers import GroupStatus, Status
 from health.checks import Checker, CheckOptions
 from health.endpoint import Endpoint, EndpointError
+
+if TYPE_CHECKING:
+    from controller.admin import AdminApi
 
 _log = logging.getLogger("anyvip")
 
@@ -133,7 +134,10 @@ class Daemon:
     def _store(self) -> Store:
         plugin = self.config.store
         timeout = self._policy.timing.call_timeout
-        return store_type(plugin.type).open(plugin.options, cluster=self.config.cluster, call_timeout=timeout)
+        try:
+            return store_type(plugin.type).open(plugin.options, cluster=self.config.cluster, call_timeout=timeout)
+        except StoreError as error:  # certificates that cannot be read, and the like: no network was asked yet
+            raise ConfigError([self.config.problem(("store",), str(error))]) from error
 
     def _surroundings(self, store: Store) -> Surroundings:
         local = self._local
@@ -141,6 +145,9 @@ class Daemon:
         return Surroundings(self.config.node, store, local.guard, local.groups, self._life, boottime, timeout)
 
     def _admin(self) -> AdminApi:
+        from controller.admin import AdminApi  # noqa: PLC0415  (aiohttp.web is slow to import; probes come first)
+        from controller.control import Control  # noqa: PLC0415  (likewise)
+
         control = Control(self._node, lambda: self.config, boottime, self._telemetry)
         access = Access(self.config.admin.permissions, self.config.admin.owner, self.config.admin.group)
         return AdminApi(control, self.config.socket_path, access)
@@ -155,7 +162,7 @@ class Daemon:
         groups = {name: GroupStatus(serving_until(state, name)) for name in self.config.groups}
         ready = state.phase is Phase.MEMBER and not state.out_of_contact
         self._status = Status(groups, ready, live=True, detail="" if ready else f"session: {state.phase.value}")
-        paused = is_paused(state)
+        paused = state.paused
         if paused is not self._paused and (paused or self._paused is not None):
             self._telemetry.paused(paused)
         self._paused = paused

@@ -201,7 +201,7 @@ def _resting_role(turn: Turn, name: str) -> tuple[Role, Reason, str]:
     policy = turn.policy.groups.get(name)
     if state.phase is not Phase.MEMBER or policy is None or state.renewed is None or group.adoptable:
         return Role.INIT, state.over or Reason.STARTED, ""
-    if turn.paused:
+    if turn.state.paused:
         return Role.PAUSED, Reason.PAUSED, ""
     if not state.established and membership.has_twin(turn):
         return Role.FAULT, Reason.DUPLICATE, f"another live session is named {turn.policy.node!r}"
@@ -240,7 +240,7 @@ def _promoting(turn: Turn, name: str) -> None:
 def _active(turn: Turn, name: str) -> None:
     group = turn.groups[name]
     leaving = group.leaving or _why_leave(turn, name)
-    if leaving is None and not turn.paused:
+    if leaving is None and not turn.state.paused:
         target = wanted_by(turn, name)
         if target is not None:
             turn.put_group(name, hand_to=target)
@@ -269,7 +269,7 @@ def _why_leave(turn: Turn, name: str) -> Leaving | None:
     group, policy = turn.groups[name], turn.policy.groups.get(name)
     if policy is None:
         return Leaving(Reason.REMOVED)
-    if turn.paused:
+    if turn.state.paused:
         return None
     if turn.stopping:
         return Leaving(Reason.STOPPING)

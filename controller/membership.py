@@ -184,7 +184,7 @@ def _leave(turn: Turn) -> None:
     if state.phase is Phase.LEFT:
         turn.act(ev.Exit())
         turn.put(phase=Phase.GONE)
-    elif turn.paused and state.phase in (Phase.MEMBER, Phase.ADOPTING):
+    elif turn.state.paused and state.phase in (Phase.MEMBER, Phase.ADOPTING):
         turn.act(ev.Exit(keep=True))
         turn.put(phase=Phase.GONE)
     elif state.phase in (Phase.LEAVING, Phase.GONE) or not _released(turn):

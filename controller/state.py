@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from controller.election import Rules, Sighting
 from controller.events import Action, Step
-from controller.lease import Record, SessionId, Timing, Version
+from controller.lease import CLUSTER, Cluster, Record, SessionId, Timing, Version
 
 
 class Role(StrEnum):
@@ -232,6 +232,12 @@ class State:
     saved_beat: int = -1  # what the state file says
     over: Reason | None = None  # why the session is over
     groups: Mapping[str, GroupState] = field(default_factory=dict)
+
+    @property
+    def paused(self) -> bool:
+        """Whether an operator paused the cluster, as far as this node has seen."""
+        seen = self.sightings.get(CLUSTER)
+        return seen is not None and isinstance(seen.record, Cluster) and seen.record.paused
 
 
 @dataclass(frozen=True, slots=True)

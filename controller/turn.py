@@ -8,7 +8,7 @@ from typing import Any
 from controller import events as ev
 from controller.election import View
 from controller.events import Step
-from controller.lease import GROUPS, Cluster, Ownership, Record, Version, encode
+from controller.lease import GROUPS, Ownership, Record, Version, encode
 from controller.observation import own_key
 from controller.state import Decision, GroupState, Pending, Policy, Purpose, Reason, Role, State, Transition
 
@@ -89,12 +89,6 @@ class Turn:
         if seen is None or not isinstance(seen.record, Ownership):
             return None, None
         return seen.record, seen.version
-
-    @property
-    def paused(self) -> bool:
-        """Whether an operator paused the cluster."""
-        seen = self.state.sightings.get("cluster")
-        return seen is not None and isinstance(seen.record, Cluster) and seen.record.paused
 
     @property
     def stopping(self) -> bool:
