@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -91,7 +92,7 @@ async def line_from(process: asyncio.subprocess.Process) -> str:
 
 
 async def test_version() -> None:
-    assert await anyvip("--version") == Ran(0, "anyvip 0.1.0\n", "")
+    assert await anyvip("--version") == Ran(0, f"anyvip {version('anyvip')}\n", "")
 
 
 def called(capsys: pytest.CaptureFixture[str], *arguments: str) -> Ran:
