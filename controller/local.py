@@ -14,6 +14,7 @@ from controller.fitness import Fitness
 from controller.machine import GroupPolicy, Policy, Role, State
 from controller.plugins import AUTO, Plugin
 from controller.problem import ConfigError
+from controller.relations import timing_problems
 from controller.steps import GroupSteps, HookCommands
 from providers.base import Guarded, GuardState, Plan, Provider, ProviderError
 from providers.capabilities import explained, missing_capabilities
@@ -58,9 +59,9 @@ class Local:
     def _without_guard(self, config: Config, error: GuardUnsupported) -> None:
         self.guard = Unguarded()
         self._make_all(config)
-        problems = config.timing(LIFETIME_OVERSHOOT).problems()
+        problems = timing_problems(config, LIFETIME_OVERSHOOT)
         if problems:
-            raise ConfigError([config.problem(("lease",), text) for text in problems])
+            raise ConfigError(problems)
         _log.warning("no guard, the lifetime of addresses alone must do: %s", error)
 
     def policy(self, config: Config, boot: str) -> Policy:
@@ -133,7 +134,10 @@ class Local:
     def _make_all(self, config: Config) -> None:
         self.groups.clear()
         for name, group in config.groups.items():
-            self.groups[name] = self._make(name, group, config.node)
+            try:
+                self.groups[name] = self._make(name, group, config.node)
+            except ProviderError as error:
+                raise ConfigError([config.problem(("groups", name, "providers"), str(error))]) from error
 
     def _make(self, name: str, group: Group, node: str) -> GroupSteps:
         providers = [self._provider(plugin, name, group) for plugin in group.providers]
