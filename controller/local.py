@@ -59,7 +59,7 @@ class Local:
     def _without_guard(self, config: Config, error: GuardUnsupported) -> None:
         self.guard = Unguarded()
         self._make_all(config)
-        problems = timing_problems(config, LIFETIME_OVERSHOOT)
+        problems = list(timing_problems(config, LIFETIME_OVERSHOOT))
         if problems:
             raise ConfigError(problems)
         _log.warning("no guard, the lifetime of addresses alone must do: %s", error)
