@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import secrets
 import signal
@@ -110,6 +111,7 @@ class Daemon:
                 background.append(tasks.create_task(_hints(watcher, self._node), name="watch"))
             self._handle_signals()
             executor = Executor(self._surroundings(store), self._telemetry, tasks, self._node.post)
+            gc.freeze()  # what is there now stays: collections look at the rest only, and last microseconds
             self._node.post(await self._started())
             notify("READY=1")
             left = await self._node.run(executor)
