@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 
 from controller.demo.monitor import packets, sink
-from controller.demo.pace import Tape, paced
+from controller.demo.pace import paced
 from controller.demo.wire import STAMP, End, arp_sender, ip_bytes, mac_bytes, udp_question, udp_source
 
 ETH_P_IP, ETH_P_ARP = 0x0800, 0x0806
@@ -27,7 +27,7 @@ def sweep(asker: End, node: End, vips: Sequence[bytes]) -> dict[str, list[float]
     announced: dict[bytes, float] = {}
     end = time.monotonic() + LIMIT_SECONDS
     with packets(ETH_P_IP) as ip, packets(ETH_P_ARP) as arp, sink():
-        for ready, now in paced([ip, arp], CYCLE_SECONDS, Tape()):
+        for ready, now in paced([ip, arp], CYCLE_SECONDS):
             if ready is ip:
                 _note(udp_source(ip.recv(256)), questions, answered, now)
             elif ready is arp:

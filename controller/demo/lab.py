@@ -124,13 +124,17 @@ class Lab:
 
     def observe(self, cycle: float = 0.002, health_period: float = 0.1) -> None:
         """Start the responders, the client, the monitor and the load balancer's prober. Seconds."""
-        for number, node in enumerate(self.nodes):
-            self._probe(f"responder {node.name}", node, "responder", str(number))
+        self.respond()
         macs = [node.mac for node in self.nodes]
         self._probe("client", self.client, "client", VIP, str(cycle), *macs)
         monitor = (VIP, str(cycle), self.monitor.mac, self.monitor.address, *macs)
         self._probe("monitor", self.monitor, "monitor", *monitor)
         self.balance(health_period)
+
+    def respond(self) -> None:
+        """Start the service on every node."""
+        for number, node in enumerate(self.nodes):
+            self._probe(f"responder {node.name}", node, "responder", str(number))
 
     def balance(self, period: float) -> None:
         """Start the load balancer's prober alone. Seconds."""

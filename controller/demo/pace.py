@@ -40,7 +40,9 @@ class Tape:
             self._flush_at = now + FLUSH_SECONDS
 
 
-def paced(sockets: Sequence[socket.socket], cycle: float, tape: Tape) -> Iterator[tuple[socket.socket | None, float]]:
+def paced(
+    sockets: Sequence[socket.socket], cycle: float, tape: Tape | None = None
+) -> Iterator[tuple[socket.socket | None, float]]:
     """(None, now) each time a cycle begins; (socket, now) when that socket has something to read. Never ends."""
     hurry()
     due = time.monotonic()
@@ -51,9 +53,9 @@ def paced(sockets: Sequence[socket.socket], cycle: float, tape: Tape) -> Iterato
             for ready in readable:
                 yield ready, time.monotonic()
             continue
-        if now - due > STALL_SECONDS:
-            tape.add(Kind.STALL, NOBODY, 0, due, 0.0, now)
-            due = now
-        due += cycle
-        tape.flush(now)
+        if tape is not None:
+            if now - due > STALL_SECONDS:
+                tape.add(Kind.STALL, NOBODY, 0, due, 0.0, now)
+            tape.flush(now)
+        due = max(due, now - STALL_SECONDS) + cycle
         yield None, now
