@@ -7,8 +7,10 @@ from ipaddress import IPv4Address, IPv6Address
 
 from providers import arp, ndp
 
+IPAddress = IPv4Address | IPv6Address
 
-def announcements(addresses: Iterable[IPv4Address | IPv6Address], mac: bytes) -> list[bytes]:
+
+def announcements(addresses: Iterable[IPAddress], mac: bytes) -> list[bytes]:
     """The frames that announce these addresses at this MAC.
 
     First one frame for each address; after that gratuitous replies, for switches and hosts that learn from those only:
@@ -25,7 +27,7 @@ def announcements(addresses: Iterable[IPv4Address | IPv6Address], mac: bytes) ->
     return first + second
 
 
-def probes(addresses: Iterable[IPv4Address | IPv6Address], mac: bytes) -> list[bytes]:
+def probes(addresses: Iterable[IPAddress], mac: bytes) -> list[bytes]:
     """The frames that ask whether anybody has these addresses, without claiming them."""
     return [
         arp.probe(address, mac) if isinstance(address, IPv4Address) else ndp.probe(address, mac)
@@ -33,7 +35,7 @@ def probes(addresses: Iterable[IPv4Address | IPv6Address], mac: bytes) -> list[b
     ]
 
 
-def claim(frame: bytes) -> tuple[IPv4Address | IPv6Address, bytes] | None:
+def claim(frame: bytes) -> tuple[IPAddress, bytes] | None:
     """The address that a received frame claims and the MAC that claims it; None if it claims none."""
     packet = arp.parse(frame)
     if packet is not None:

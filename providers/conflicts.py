@@ -10,11 +10,10 @@ import asyncio
 import logging
 from collections.abc import Collection, Iterable
 from functools import partial
-from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from providers import arp, ndp
-from providers.announcing import claim, probes
+from providers.announcing import IPAddress, claim, probes
 from providers.base import Finding, Level, ProviderError
 from providers.bpf import LOAD_BYTE, LOAD_HALF, Instruction, one_of
 from providers.rtnetlink import Link
@@ -26,8 +25,6 @@ _LISTEN_SECONDS: Final = 2.0  # RFC 5227's ANNOUNCE_WAIT
 _SLICE: Final = 50  # frames between two turns of the event loop: under a millisecond
 _ONLY_ARP: Final[list[Instruction]] = one_of(LOAD_HALF, 12, [arp.ETHERTYPE])
 _ONLY_ADVERTISEMENTS: Final[list[Instruction]] = one_of(LOAD_BYTE, 54, [ndp.ADVERTISEMENT])
-
-IPAddress = IPv4Address | IPv6Address
 
 
 class Conflicts:
@@ -67,13 +64,14 @@ class Conflicts:
         loop = asyncio.get_running_loop()
         try:
             with (
+                Wire(link.name) as asking,
                 Wire(link.name, arp.ETHERTYPE, _ONLY_ARP) as four,
                 Wire(link.name, ndp.ETHERTYPE, _ONLY_ADVERTISEMENTS) as six,
             ):
                 for wire in (four, six):
                     loop.add_reader(wire.fileno(), partial(self._hear, wire, link.name, addresses, own))
                 try:
-                    await _send(four, probes(addresses, link.mac or b""))
+                    await _send(asking, probes(addresses, link.mac or b""))
                     await asyncio.sleep(_LISTEN_SECONDS)
                 finally:
                     for wire in (four, six):

@@ -8,7 +8,7 @@ from typing import Final
 
 from providers import placing, rtnetlink, sockdiag
 from providers.announcing import announcements
-from providers.base import Place, Placement, Vip
+from providers.base import Place, Placement, ProviderError, Vip
 from providers.netlink import ROUTE, SOCK_DIAG, Socket
 from providers.rtnetlink import Address, Lifetime, Link
 from providers.wire import Wire
@@ -24,7 +24,11 @@ class LocalVips:
         """Raises ProviderError when an interface is not given and cannot be found."""
         self.vips = vips
         self._kernel = Socket(ROUTE)
-        self.places: Mapping[str, tuple[Vip, ...]] = self._placed(interface)
+        try:
+            self.places: Mapping[str, tuple[Vip, ...]] = self._placed(interface)
+        except ProviderError:
+            self._kernel.close()
+            raise
         self._with_route: Mapping[Vip, bool] = {}
 
     def close(self) -> None:
@@ -41,7 +45,9 @@ class LocalVips:
 
     def audience(self) -> list[tuple[Link, list[Vip]]]:
         """Each link whose neighbours must know VIPs by MAC, with those VIPs. Raises ProviderError."""
-        return placing.announcing_links(self.places, self.links(), self.addresses())
+        links = self.links()
+        needed = any(link.loopback for link in links if link.name in self.places)
+        return placing.announcing_links(self.places, links, self.addresses() if needed else [])
 
     def decide_routes(self) -> None:
         """Look which VIPs must bring the route to their network along. Raises ProviderError."""
@@ -63,23 +69,23 @@ class LocalVips:
     def take(self) -> None:
         """Remove the VIPs from their interfaces, with whatever prefix they are there. Raises ProviderError."""
         names = {link.index: link.name for link in self.links()}
-        ours = {vip.ip for vip in self.vips}
-        found = [a for a in self.addresses() if a.interface.ip in ours and names.get(a.index) in self.places]
-        messages = [rtnetlink.delete_address(address.index, address.interface) for address in found]
+        ours = {vip.packed for vip in self.vips}
+        found = [a for a in self.addresses() if a.packed in ours and names.get(a.index) in self.places]
+        messages = [rtnetlink.delete_address(address) for address in found]
         self._kernel.apply(messages, "unbind VIPs", ignore=rtnetlink.NOT_THERE)
 
     def look(self) -> Placement:
         """Where the kernel has the VIPs. Raises ProviderError."""
         names = {link.index: link.name for link in self.links()}
-        there: dict[object, set[str]] = defaultdict(set)
+        there: dict[bytes, set[str]] = defaultdict(set)
         for address in self.addresses():
             if not address.duplicate and address.index in names:
-                there[address.interface.ip].add(names[address.index])
+                there[address.packed].add(names[address.index])
         wanted = [(vip, interface) for interface, vips in self.places.items() for vip in vips]
-        missing = [(vip, interface) for vip, interface in wanted if interface not in there[vip.ip]]
+        missing = [(vip, interface) for vip, interface in wanted if interface not in there[vip.packed]]
         if not missing:
             return Placement(Place.HERE)
-        stray = [f"{vip.ip} on {', '.join(sorted(there[vip.ip]))}" for vip, _ in missing if there[vip.ip]]
+        stray = [f"{vip.ip} on {', '.join(sorted(there[vip.packed]))}" for vip, _ in missing if there[vip.packed]]
         if stray:
             return Placement(Place.ELSEWHERE, f"this host has {_some(stray)}")
         return Placement(Place.NOWHERE, f"missing: {_some([f'{vip.ip} on {name}' for vip, name in missing])}")

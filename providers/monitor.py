@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -45,7 +45,7 @@ class Change:
     detail: str = ""
 
 
-async def changes(table: str = "", own_port: int = 0) -> AsyncIterator[Change]:
+async def changes(table: str = "", own_port: int = 0) -> AsyncGenerator[Change, None]:
     """Every change from now on. Ends only when closed. Raises ProviderError when the kernel cannot be asked.
 
     `table` is the guard's, empty where there is none; what the netlink socket `own_port` did to it is not told.

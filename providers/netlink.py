@@ -45,7 +45,7 @@ _ATTRIBUTE = struct.Struct("=HH")
 _NESTED = 0x8000
 _TYPE_MASK = 0x3FFF
 _BUFFER = 1 << 16
-_ROOM = 4 << 20
+ROOM = 4 << 20  # bytes that a socket may hold for us, where the system's limits allow
 _SO_SNDBUFFORCE = 32
 _SO_RCVBUFFORCE = 33
 _DUMP_ATTEMPTS = 5
@@ -154,9 +154,9 @@ class Socket:
         self._socket.bind((0, 0))
         for force, plain in ((_SO_SNDBUFFORCE, socket.SO_SNDBUF), (_SO_RCVBUFFORCE, socket.SO_RCVBUF)):
             try:
-                self._socket.setsockopt(socket.SOL_SOCKET, force, _ROOM)
+                self._socket.setsockopt(socket.SOL_SOCKET, force, ROOM)
             except OSError:  # not in the first user namespace: up to net.core.*mem_max
-                self._socket.setsockopt(socket.SOL_SOCKET, plain, _ROOM)
+                self._socket.setsockopt(socket.SOL_SOCKET, plain, ROOM)
         for option in (_CAP_ACK, _EXT_ACK, _STRICT_CHECK):
             self._socket.setsockopt(_SOL_NETLINK, option, 1)
         for group in groups:

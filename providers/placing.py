@@ -18,7 +18,7 @@ def interface_of(
     """
     names = {link.index: link.name for link in links}
     for address in addresses:
-        if _next_to(address.interface, vip) and address.index in names:
+        if _next_to(address, vip) and address.index in names:
             return names[address.index]
     index = default_routes.get(vip.version)
     if index is None or index not in names:
@@ -54,22 +54,23 @@ def announcing_links(
     for interface, vips in places.items():
         if interface in by_name and by_name[interface].loopback:
             for link in by_name.values():
-                own = [a.interface for a in addresses if a.index == link.index]
+                own = [address for address in addresses if address.index == link.index]
                 found[link.name] += [vip for vip in vips if any(_next_to(address, vip) for address in own)]
         else:
             found[interface] += vips
     return [(by_name[name], vips) for name, vips in found.items() if vips and name in by_name and by_name[name].mac]
 
 
-def prefix_routes(vips: Iterable[Vip], addresses: Sequence[Address]) -> dict[Vip, bool]:
+def prefix_routes(vips: Collection[Vip], addresses: Sequence[Address]) -> dict[Vip, bool]:
     """Whether each VIP must bring the route to its network along.
 
     Not if the host has an address of its own there: the route is that address's, and must not end with the VIP.
     """
-    ours = {vip.ip for vip in vips}
-    own = {address.interface.network for address in addresses if address.interface.ip not in ours}
+    ours = {vip.packed for vip in vips}
+    own = {address.interface.network for address in addresses if address.packed not in ours}
     return {vip: vip.network not in own for vip in vips}
 
 
-def _next_to(own: Vip, vip: Vip) -> bool:
-    return own.version == vip.version and own.ip != vip.ip and vip.ip in own.network
+def _next_to(own: Address, vip: Vip) -> bool:
+    """Whether an address of the host's own has the VIP in its network."""
+    return len(own.packed) == len(vip.packed) and own.packed != vip.packed and vip.ip in own.interface.network

@@ -50,8 +50,8 @@ def _link(name: str, link: Link | None) -> Finding:
 
 
 def _networks(vips: LocalVips, link: Link, some: Sequence[Vip]) -> Iterator[Finding]:
-    ours = {vip.ip for vip in vips.vips}
-    own = [a.interface for a in vips.addresses() if a.index == link.index and a.interface.ip not in ours]
+    ours = {vip.packed for vip in vips.vips}
+    own = [a.interface for a in vips.addresses() if a.index == link.index and a.packed not in ours]
     alone = [vip for vip in some if not any(a.version == vip.version and vip.ip in a.network for a in own)]
     hosts = [vip for vip in alone if vip.network.num_addresses == 1]
     if hosts and not link.loopback:

@@ -22,7 +22,7 @@ _ADDRESS: Final = struct.Struct("=BBBBI")
 _ROUTE: Final = struct.Struct("=BBBBBBBBI")
 _LIFETIME: Final = struct.Struct("=IIII")
 _UP, _LOOPBACK, _LOWER_UP = 0x1, 0x8, 0x10000
-_SECONDARY, _NO_DAD, _DAD_FAILED, _NO_PREFIX_ROUTE = 0x01, 0x02, 0x08, 0x200
+_NO_DAD, _DAD_FAILED, _NO_PREFIX_ROUTE = 0x02, 0x08, 0x200
 _ETHERNET: Final = 1
 _MAIN_TABLE: Final = 254
 _UNICAST: Final = 1
@@ -45,12 +45,19 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An address on an interface, with the prefix it was given."""
+    """An address on an interface, with the prefix length it was given. A host may have thousands: bytes until asked."""
 
     index: int
-    interface: Vip
-    secondary: bool
+    packed: bytes
+    prefix: int
     duplicate: bool
+
+    @property
+    def interface(self) -> Vip:
+        """The address with its network."""
+        if len(self.packed) == 4:
+            return IPv4Interface((IPv4Address(self.packed), self.prefix))
+        return IPv6Interface((IPv6Address(self.packed), self.prefix))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +123,9 @@ def parse_address(message: Message) -> Address | None:
     # IFA_LOCAL is the address itself, IFA_ADDRESS a point-to-point peer's; IPv6 has only the latter where they agree.
     local = told.get(2, told.get(1, b""))
     flags = _number(told[8]) if 8 in told else flags
-    interface: Vip
-    if family == socket.AF_INET and len(local) == 4:
-        interface = IPv4Interface((IPv4Address(local), prefix))
-    elif family == socket.AF_INET6 and len(local) == 16:
-        interface = IPv6Interface((IPv6Address(local), prefix))
-    else:
+    if (family, len(local)) not in {(socket.AF_INET, 4), (socket.AF_INET6, 16)}:
         return None
-    return Address(index, interface, bool(flags & _SECONDARY), bool(flags & _DAD_FAILED))
+    return Address(index, local, prefix, bool(flags & _DAD_FAILED))
 
 
 # --- changing ----------------------------------------------------------------------------------------------------
@@ -133,18 +135,17 @@ def put_address(index: int, vip: Vip, lifetime: Lifetime, *, prefix_route: bool)
     """Add the address, or give it this lifetime. IPv6 without duplicate address detection, which takes a second."""
     flags = (0 if prefix_route else _NO_PREFIX_ROUTE) | (_NO_DAD if vip.version == 6 else 0)
     told = attribute(6, _LIFETIME.pack(lifetime.preferred, lifetime.valid, 0, 0)) + u32(8, flags)
-    return Message(NEW_ADDRESS, CREATE | REPLACE, _head(index, vip) + told)
+    return Message(NEW_ADDRESS, CREATE | REPLACE, _head(index, vip.packed, vip.network.prefixlen) + told)
 
 
-def delete_address(index: int, vip: Vip) -> Message:
-    """Remove the address with exactly this prefix."""
-    return Message(DELETE_ADDRESS, 0, _head(index, vip))
+def delete_address(address: Address) -> Message:
+    """Remove an address from where it is."""
+    return Message(DELETE_ADDRESS, 0, _head(address.index, address.packed, address.prefix))
 
 
-def _head(index: int, vip: Vip) -> bytes:
-    family = socket.AF_INET if vip.version == 4 else socket.AF_INET6
-    head = _ADDRESS.pack(family, vip.network.prefixlen, 0, 0, index)
-    return head + attribute(2, vip.packed) + attribute(1, vip.packed)
+def _head(index: int, packed: bytes, prefix: int) -> bytes:
+    family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
+    return _ADDRESS.pack(family, prefix, 0, 0, index) + attribute(2, packed) + attribute(1, packed)
 
 
 def _number(value: bytes) -> int:

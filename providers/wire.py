@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Iterable, Sequence
 from types import TracebackType
@@ -29,7 +30,7 @@ class Wire:
             if keep:
                 attach(self._socket, keep)
             self._socket.bind((interface, ethertype))
-            self._socket.settimeout(_SEND_SECONDS)
+            self._socket.setblocking(False)
         except OSError as error:
             self._socket.close()
             raise self._error("packet socket", error) from error
@@ -52,16 +53,26 @@ class Wire:
         """Send frames. Raises ProviderError at the first that does not leave: the guard or the link is shut."""
         try:
             for frame in frames:
-                self._socket.send(frame)
+                self._send(frame)
         except OSError as error:
             raise self._error("send frames", error) from error
+
+    def _send(self, frame: bytes) -> None:
+        while True:
+            try:
+                self._socket.send(frame)
+            except BlockingIOError:
+                if not select.select([], [self._socket], [], _SEND_SECONDS)[1]:
+                    raise
+            else:
+                return
 
     def received(self) -> list[bytes]:
         """The frames that have come in since. Raises ProviderError: the link went down."""
         frames: list[bytes] = []
         try:
             while True:
-                frames.append(self._socket.recv(_LARGEST, socket.MSG_DONTWAIT))
+                frames.append(self._socket.recv(_LARGEST))
         except BlockingIOError:
             return frames
         except OSError as error:

@@ -1,0 +1,273 @@
+"""Addresses with a lifetime on a real interface: bound, refreshed, ended, removed, looked for."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from ipaddress import IPv4Interface, IPv6Interface, ip_interface
+from typing import TYPE_CHECKING
+
+import pytest
+
+from providers.base import Grant, Level, Place, ProviderError, StaleGrant
+from tests.lab.namespaces import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from providers.baremetal import BareMetal
+    from tests.netns.conftest import Lan
+
+    Make = Callable[..., BareMetal]
+    Clock = Callable[[], float]
+
+pytestmark = pytest.mark.netns
+
+
+def grant(clock: Clock, seconds: float = 30.0) -> Grant:
+    return Grant("web", 1, clock() + seconds)
+
+
+def shown(lan: Lan, address: object, interface: str = "") -> str:
+    """What `ip` prints of the address."""
+    return lan.node.run(f"ip -o addr show dev {interface or lan.interface} to {address}")
+
+
+async def test_bound_until_the_grant_ends_and_no_longer(lan: Lan, bare_metal: Make, clock: Clock) -> None:
+    web = bare_metal()
+    await web.bind(grant(clock, 1.5))
+    assert (await web.inspect()).place is Place.HERE
+    assert "valid_lft 1sec" in shown(lan, lan.vip4.ip)
+    assert eventually(lambda: not shown(lan, lan.vip4.ip) and not shown(lan, lan.vip6.ip)), "the kernel removes both"
+    assert (await web.inspect()).place is Place.NOWHERE
+
+
+async def test_refreshed_it_stays(lan: Lan, bare_metal: Make, clock: Clock) -> None:
+    web = bare_metal()
+    end = time.monotonic() + 2.6  # longer than one lifetime and the second it may end late
+    while time.monotonic() < end:
+        await web.bind(grant(clock, 1.2))
+        assert shown(lan, lan.vip4.ip)
+        await asyncio.sleep(0.2)
+    assert (await web.inspect()).place is Place.HERE
+
+
+async def test_lifetimes_are_whole_seconds_rounded_down_but_not_to_nothing(
+    lan: Lan, bare_metal: Make, clock: Clock
+) -> None:
+    web = bare_metal()
+    for seconds, valid in ((9.9, "9sec"), (0.4, "1sec")):
+        await web.bind(grant(clock, seconds))
+        assert f"valid_lft {valid}" in shown(lan, lan.vip4.ip)
+
+
+async def test_too_late_binds_nothing(lan: Lan, bare_metal: Make, clock: Clock) -> None:
+    web = bare_metal()
+    with pytest.raises(StaleGrant, match=r"-0\.100 s left"):
+        await web.bind(Grant("web", 1, clock() - 0.1))
+    assert not shown(lan, lan.vip4.ip)
+
+
+async def test_without_a_guard_the_last_second_binds_nothing(lan: Lan, bare_metal: Make, clock: Clock) -> None:
+    web = bare_metal()
+    web.unguarded = True
+    with pytest.raises(StaleGrant):
+        await web.bind(grant(clock, 0.9))
+    assert not shown(lan, lan.vip4.ip)
+    await web.bind(grant(clock, 1.9))
+    assert "valid_lft 1sec" in shown(lan, lan.vip4.ip)
+
+
+async def test_ipv6_is_usable_at_once_and_no_source_of_its_own_accord(lan: Lan, bare_metal: Make, clock: Clock) -> None:
+    await bare_metal().bind(grant(clock))
+    assert "tentative" not in shown(lan, lan.vip6.ip)
+    assert "preferred_lft 0sec" in shown(lan, lan.vip6.ip)
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as asking:
+        asking.connect(("fd77::50", 9))
+        assert asking.getsockname()[0] == "fd77::11"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.connect(("10.77.0.50", 9))
+        assert asking.getsockname()[0] == "10.77.0.11"
+
+
+async def test_the_host_keeps_its_own_address_and_route(lan: Lan, bare_metal: Make, clock: Clock) -> None:
+    before = [lan.node.run("ip -4 route"), lan.node.run("ip -6 route")]
+    web = bare_metal()
+    await web.bind(grant(clock))
+    assert [lan.node.run("ip -4 route"), lan.node.run("ip -6 route")] == before
+    await web.unbind()
+    assert [lan.node.run("ip -4 route"), lan.node.run("ip -6 route")] == before
+    assert shown(lan, "10.77.0.11")
+    assert shown(lan, "fd77::11")
+
+
+async def test_a_vip_in_a_network_of_its_own_brings_the_route_along(lan: Lan, bare_metal: Make, clock: Clock) -> None:
+    web = bare_metal(IPv4Interface("192.0.2.1/24"), IPv6Interface("2001:db8::1/64"), interface=lan.interface)
+    await web.bind(grant(clock, 1.5))
+    assert f"192.0.2.0/24 dev {lan.interface}" in lan.node.run("ip -4 route")
+    assert f"2001:db8::/64 dev {lan.interface}" in lan.node.run("ip -6 route")
+    await web.unbind()
+    assert "192.0.2.0/24" not in lan.node.run("ip -4 route")
+    left = [line for line in lan.node.run("ip -6 route").splitlines() if "2001:db8::/64" in line]
+    assert all("expires" in line for line in left), "the kernel keeps IPv6's until the lifetime ends"
+
+
+async def test_unbind_removes_leftovers_of_any_prefix_and_nothing_else(lan: Lan, bare_metal: Make) -> None:
+    for leftover in ("10.77.0.100/32", "10.77.0.100/24", "fd77::100/128"):
+        lan.node.run(f"ip addr add {leftover} dev {lan.interface}")
+    lan.node.run(f"ip addr add 10.77.0.101/24 dev {lan.interface}")
+    web = bare_metal()
+    await web.unbind()
+    assert not shown(lan, lan.vip4.ip)
+    assert not shown(lan, lan.vip6.ip)
+    assert shown(lan, "10.77.0.101")
+    assert shown(lan, "10.77.0.11")
+    await web.unbind()
+
+
+async def test_inspect_says_where_they_are(lan: Lan, bare_metal: Make, clock: Clock) -> None:
+    web = bare_metal()
+    placement = await web.inspect()
+    assert (placement.place, "10.77.0.100 on eth0, fd77::100 on eth0" in placement.where) == (Place.NOWHERE, True)
+    await web.bind(grant(clock))
+    lan.node.run(f"ip addr del {lan.vip6} dev {lan.interface}")
+    placement = await web.inspect()
+    assert (placement.place, placement.where) == (Place.NOWHERE, "missing: fd77::100 on eth0")
+    lan.node.run(f"ip addr add {lan.vip6} dev lo")
+    placement = await web.inspect()
+    assert (placement.place, placement.where) == (Place.ELSEWHERE, "this host has fd77::100 on lo")
+
+
+async def test_drift_is_repaired_by_binding_again(lan: Lan, bare_metal: Make, clock: Clock) -> None:
+    web = bare_metal()
+    await web.bind(grant(clock))
+    lan.node.run(f"ip addr flush dev {lan.interface} to {lan.vip4.ip}")
+    await web.bind(grant(clock))
+    assert (await web.inspect()).place is Place.HERE
+
+
+async def test_an_interface_that_was_made_anew(lan: Lan, bare_metal: Make, clock: Clock) -> None:
+    lan.node.run("ip link add again0 type veth peer name again1")
+    web = bare_metal(lan.vip4, interface="again0")
+    await web.bind(grant(clock))
+    lan.node.run("ip link del again0")
+    with pytest.raises(ProviderError, match="interface again0: No such device"):
+        await web.bind(grant(clock))
+    assert (await web.inspect()).place is Place.NOWHERE
+    await web.unbind()
+    lan.node.run("ip link add again0 type veth peer name again1")
+    await web.bind(grant(clock))
+    assert (await web.inspect()).place is Place.HERE
+
+
+@pytest.mark.parametrize("interface", ["eth0.10", "bond-a.7"], indirect=True)
+async def test_any_interface_name(lan: Lan, bare_metal: Make, clock: Clock) -> None:
+    web = bare_metal(interface=lan.interface)
+    await web.bind(grant(clock))
+    await web.announce()
+    assert lan.neighbour.answered(lan.vip4.ip, 3.0) == lan.mac
+
+
+async def test_vips_on_lo(lan: Lan, bare_metal: Make, clock: Clock) -> None:
+    web = bare_metal(IPv4Interface("10.77.0.100/32"), IPv4Interface("192.0.2.1/32"), interface="lo")
+    assert web.guarded().interfaces == (lan.interface,)
+    await web.bind(grant(clock))
+    assert "valid_lft" in shown(lan, "10.77.0.100", "lo")
+    await web.announce()  # the one that the neighbours know by MAC
+    assert lan.neighbour.announced(lan.vip4.ip, 3.0) == lan.mac
+    await web.unbind()
+    assert shown(lan, "127.0.0.1", "lo")
+    assert not shown(lan, "10.77.0.100", "lo")
+
+
+async def test_a_real_vlan(lan: Lan, bare_metal: Make, clock: Clock) -> None:
+    try:
+        lan.node.run(f"ip link add link {lan.interface} name {lan.interface}.10 type vlan id 10")
+    except AssertionError:
+        pytest.skip("this kernel has no VLAN interfaces (CONFIG_VLAN_8021Q)")
+    lan.node.run(f"ip link set {lan.interface}.10 up")
+    web = bare_metal(IPv4Interface("192.0.2.1/24"), interface=f"{lan.interface}.10")
+    assert web.guarded().interfaces == (f"{lan.interface}.10",)
+    await web.bind(grant(clock))
+    assert (await web.inspect()).place is Place.HERE
+
+
+async def test_the_interface_is_found_by_network_then_by_default_route(lan: Lan, bare_metal: Make) -> None:
+    assert bare_metal().guarded().interfaces == (lan.interface,)
+    with pytest.raises(ProviderError, match="no default route"):
+        bare_metal(IPv4Interface("192.0.2.1/24"))
+    lan.node.run("ip link add other0 type veth peer name other1")
+    lan.node.run("ip link set other0 up")
+    lan.node.run("ip link set other1 up")
+    lan.node.run("ip addr add 198.51.100.1/24 dev other0")
+    lan.node.run("ip route add default via 10.77.0.50 metric 100")
+    lan.node.run("ip route add default via 198.51.100.2 metric 10")
+    assert bare_metal(IPv4Interface("192.0.2.1/24")).guarded().interfaces == ("other0",)
+    both = bare_metal(IPv4Interface("192.0.2.1/24"), lan.vip4)
+    assert both.interfaces == {"other0", lan.interface}
+
+
+async def test_guard_interfaces_can_be_given(lan: Lan, bare_metal: Make) -> None:
+    web = bare_metal(guard_interfaces=["eth0", "eth1"])
+    assert web.guarded().interfaces == ("eth0", "eth1")
+    assert web.guarded().vips == lan.vips
+
+
+async def test_a_thousand_vips(lan: Lan, bare_metal: Make, clock: Clock) -> None:
+    vips = [ip_interface(f"10.78.{number // 250}.{number % 250 + 1}/16") for number in range(500)]
+    vips += [ip_interface(f"fd78::{number:x}/64") for number in range(1, 501)]
+    web = bare_metal(*vips, interface=lan.interface)
+    took = {}
+    for name, call in (
+        ("bind", lambda: web.bind(grant(clock))),
+        ("bind again", lambda: web.bind(grant(clock))),
+        ("announce", web.announce),
+        ("inspect", web.inspect),
+        ("unbind", web.unbind),
+    ):
+        before = time.perf_counter()
+        await call()
+        took[name] = (time.perf_counter() - before) * 1e3
+        if name == "inspect":
+            assert (await web.inspect()).place is Place.HERE
+    print("1,000 VIPs: " + ", ".join(f"{name} {ms:.1f} ms" for name, ms in took.items()))
+    placement = await web.inspect()
+    assert (placement.place, "and 997 more" in placement.where) == (Place.NOWHERE, True)
+
+
+async def test_preflight_finds_what_would_break_a_failover(lan: Lan, bare_metal: Make, clock: Clock) -> None:
+    lan.node.run("ip link add dark0 type veth peer name dark1")
+    lan.node.run("ip link set dark0 up")
+    lan.node.run("ip link add down0 type veth peer name down1")
+    for interface, message in (("none0", "does not exist"), ("down0", "is down"), ("dark0", "has no carrier")):
+        findings = await bare_metal(lan.vip4, interface=interface).preflight()
+        found = next(finding for finding in findings if finding.subject == f"interface {interface}")
+        assert (found.level, found.message) == (Level.ERROR, message)
+
+    web = bare_metal()
+    await web.bind(grant(clock))
+    assert not [finding for finding in await web.preflight() if finding.level is Level.ERROR]
+    lan.node.run(f"ip addr del {lan.vip4} dev {lan.interface}")
+    lan.node.run(f"ip addr add {lan.vip4} dev lo")
+    errors = [finding for finding in await web.preflight() if finding.level is Level.ERROR]
+    assert [error.message for error in errors] == ["this host has 10.77.0.100 on lo"]
+
+
+async def test_preflight_names_settings(lan: Lan, bare_metal: Make) -> None:
+    lan.node.run("sysctl -qw net.ipv4.ip_nonlocal_bind=0 net.ipv6.ip_nonlocal_bind=1")
+    lan.node.run(
+        f"sysctl -qw net.ipv4.conf.all.promote_secondaries=0 net.ipv4.conf.{lan.interface}.promote_secondaries=0"
+    )
+    found = {finding.subject: finding for finding in await bare_metal(lan.vip4, lan.vip6).preflight()}
+    assert found["net.ipv4.ip_nonlocal_bind"].level is Level.WARNING
+    assert found["net.ipv6.ip_nonlocal_bind"].level is Level.OK
+    assert found["promote_secondaries"].level is Level.WARNING
+    assert found["capabilities"].level is Level.OK
+    lan.node.run(f"sysctl -qw net.ipv4.conf.{lan.interface}.promote_secondaries=1")
+    found = {
+        finding.subject: finding
+        for finding in await bare_metal(IPv4Interface("192.0.2.1/32"), interface=lan.interface).preflight()
+    }
+    assert "promote_secondaries" not in found
+    assert found["VIP 192.0.2.1/32"].level is Level.WARNING

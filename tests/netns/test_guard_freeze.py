@@ -1,0 +1,156 @@
+"""A freeze at any point between clock, call and reply neither opens the guard nor keeps it open."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import statistics
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from providers.base import GuardState
+from providers.guard import KernelGuard
+from tests.lab.namespaces import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.netns.conftest import Echo, Lan, Process
+
+pytestmark = pytest.mark.netns
+
+SHUT = frozenset[str]()
+TIMER = 0.12  # seconds that each started slot may keep the guard open
+FROZEN = TIMER * 2  # longer than any timer that ran before
+# What a daemon does round after round: `start` before a renewal leaves, `arm` when reply and listing are there.
+ROUNDS = ["start 0", "arm 0", "start 1", "arm 1", "start 0", "arm 0"]
+PRELUDE = f"""
+import time
+from ipaddress import ip_interface
+from providers.base import Guarded
+from providers.guard import KernelGuard
+guard = KernelGuard("test")
+guard.install({{"web": Guarded((ip_interface("10.77.0.100/24"), ip_interface("fd77::100/64")), ("eth0",))}})
+def start(slot, seconds={TIMER}): return guard.start(slot, seconds)
+def arm(slot): return guard.arm(slot, {{"web"}})
+async def open_groups(): return sorted((await guard.inspect()).open_groups)
+"""
+
+
+async def do(guard: KernelGuard, step: str) -> None:
+    action, slot = step.split()
+    if action == "start":
+        await guard.start(int(slot), TIMER)
+    else:
+        await guard.arm(int(slot), {"web"})
+
+
+@pytest.mark.parametrize("frozen_before", range(len(ROUNDS) + 1))
+async def test_stopped_before_any_call(lan: Lan, guard: KernelGuard, frozen_before: int) -> None:
+    guard.install(lan.plan("web"))
+    for step in ROUNDS[:frozen_before]:
+        await do(guard, step)
+    await asyncio.sleep(FROZEN)
+    assert (await guard.inspect()).open_groups == SHUT, "kept open"
+    for step in ROUNDS[frozen_before:]:
+        await do(guard, step)
+        if step.startswith("start"):  # whose arm was not frozen: a new renewal
+            break
+        assert (await guard.inspect()).open_groups == SHUT, "opened late"
+    assert (await guard.inspect()).open_groups == SHUT
+
+
+@pytest.mark.parametrize("frozen_before", range(len(ROUNDS) + 1))
+async def test_process_stopped_before_any_call(
+    lan: Lan, process: Callable[[str], Process], echo: Echo, frozen_before: int
+) -> None:
+    lan.hold_vips()
+    daemon = process(PRELUDE)
+    for step in ROUNDS[:frozen_before]:
+        daemon.do("{}({})".format(*step.split()))
+    daemon.freeze()
+    await asyncio.sleep(FROZEN)
+    assert not lan.neighbour.echoed(lan.vip4.ip, 0.05), "kept open while frozen"
+    rest = ROUNDS[frozen_before : frozen_before + 1]
+    for step in rest:
+        daemon.send("{}({})".format(*step.split()))  # under way when it is thawed
+    daemon.thaw()
+    for _ in rest:
+        daemon.receive()
+    assert daemon.do("open_groups()") == []
+    assert not lan.neighbour.echoed(lan.vip4.ip, 0.05), "opened by a thawed process"
+
+    for step in ("start(0, 30.0)", "arm(0)"):  # a new round opens it again
+        daemon.do(step)
+    assert daemon.do("open_groups()") == ["web"]
+
+
+async def test_a_late_arm_opens_nothing_however_often(lan: Lan, guard: KernelGuard) -> None:
+    guard.install(lan.plan("web"))
+    await guard.start(0, 0.02)
+    assert eventually_ended(guard)
+    for _ in range(50):
+        await guard.arm(0, {"web"})
+        assert (await guard.inspect()) == GuardState(SHUT, None)
+
+
+def eventually_ended(guard: KernelGuard) -> bool:
+    return eventually(lambda: "expires" not in printed(guard))
+
+
+def printed(guard: KernelGuard) -> str:
+    return subprocess.run(
+        ["nft", "list", "set", "netdev", guard.table, "live_0"], capture_output=True, text=True, check=True
+    ).stdout
+
+
+async def test_armed_for_an_earlier_timer_is_not_armed_for_the_next(lan: Lan, guard: KernelGuard) -> None:
+    guard.install(lan.plan("web"))
+    await guard.start(0, TIMER)
+    await guard.arm(0, {"web"})
+    for _ in range(20):  # renewals leave, no reply comes
+        await guard.start(0, 30.0)
+        assert (await guard.inspect()).open_groups == SHUT
+        await guard.start(1, 30.0)
+        assert (await guard.inspect()).open_groups == SHUT
+
+
+async def test_frozen_after_opening_it_shuts_when_the_timer_ends(
+    lan: Lan, process: Callable[[str], Process], echo: Echo
+) -> None:
+    lan.hold_vips()
+    daemon = process(PRELUDE)
+    late = [last_answer(lan, daemon, timer) - timer for timer in (0.1, 0.2, 0.3) for _ in range(3)]
+    print(
+        f"last answer relative to the timer, {len(late)} runs: "
+        f"min {min(late) * 1e3:.1f} ms, median {statistics.median(late) * 1e3:.1f} ms, max {max(late) * 1e3:.1f} ms"
+    )
+    assert max(late) < 0.5  # a bound for a loaded test machine, not for the guard
+
+
+def last_answer(lan: Lan, daemon: Process, timer: float) -> float:
+    """Seconds from before the timer's start to the last answer, probed each millisecond."""
+    with lan.peer.entered():
+        asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with asking:
+        asking.connect((str(lan.vip4.ip), 7))
+        asking.settimeout(0.001)
+        began = time.monotonic()
+        daemon.do(f"start(0, {timer})")
+        daemon.do("arm(0)")
+        daemon.freeze()
+        last = began
+        while time.monotonic() < began + timer + 0.1:
+            try:
+                asking.send(b"?")
+                asking.recv(10)
+                last = time.monotonic()
+            except (TimeoutError, ConnectionRefusedError):
+                continue
+            time.sleep(0.001)
+        daemon.thaw()
+    assert last > began, "never answered"
+    return last - began
