@@ -238,13 +238,16 @@ def _when(ripe: bool, verdict: Verdict, why: str, at: float, key: str = "") -> J
 
 
 def rank(group: str, seen: Sighting, view: View) -> int:
-    """How many candidates go first: the one it is offered to, then by priority, then by name."""
-    offered = seen.record.offered_to if isinstance(seen.record, Ownership) else None
+    """How many candidates go first: the one it is offered to, then by priority, then by name.
+
+    The owner is none of them: it looks alive until the very moment at which it may be succeeded.
+    """
+    owner = seen.record if isinstance(seen.record, Ownership) else Ownership()
+    out = (view.me, owner.session, owner.from_session)
+    offered = owner.offered_to
     me = (view.me != offered, -view.priority, view.node, view.me)
     others = fit_sessions(group, view.sightings, view.now, view.timing.lease_duration)
-    return sum(
-        (sid != offered, -member.priority, record.node, sid) < me for sid, record, member in others if sid != view.me
-    )
+    return sum((sid != offered, -m.priority, record.node, sid) < me for sid, record, m in others if sid not in out)
 
 
 def fit_sessions(
