@@ -9,7 +9,7 @@ from controller.demo.lab import Host
 from controller.demo.recording import Recording
 from controller.demo.samples import Kind, Sample
 
-SILENT_SECONDS = 0.05  # no answer for that long is worth a line
+SILENT_SECONDS = 0.15  # no answer for that long is worth a line; samples themselves are late by some 50 ms
 LOOK_SECONDS = 0.02
 
 

@@ -35,9 +35,9 @@ def mark() -> str:
     return uuid4().hex
 
 
-def demo(mark: str) -> subprocess.Popen[str]:
+def demo(mark: str, *before: str) -> subprocess.Popen[str]:
     environment = {**os.environ, MARK: mark}
-    return subprocess.Popen([*ANYVIP, "demo"], env=environment, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen([*before, *ANYVIP, "demo"], env=environment, stdout=subprocess.PIPE, text=True)
 
 
 def left_behind(mark: str) -> list[str]:
@@ -75,6 +75,14 @@ def test_the_demo_keeps_its_promises_and_leaves_nothing(mark: str) -> None:
     assert "As promised" in told
     assert left_behind(mark) == []
     assert links() == before
+
+
+def test_an_ordinary_user_can_run_it(mark: str) -> None:
+    """What `unshare --user` gives is all that an ordinary user has; as root, root's own rights are left outside."""
+    process = demo(mark, *(["unshare", "--user", "--map-root-user"] if os.geteuid() == 0 else []))
+    told, _ = process.communicate(timeout=LIMIT_SECONDS)
+    assert process.returncode == 0, told
+    assert left_behind(mark) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
