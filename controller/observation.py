@@ -333,7 +333,8 @@ def _own_group(state: State, name: str, event: ev.Listed, now: float, policy: Po
     enough = policy.rules.reading_is_enough(group.adoptable)
     if enough and record is not None and seen.version is not None:
         owned = Owned(seen.version, record.epoch, confirmed_at)
-        return _group(state, name, owned=owned, adoptable=False, taken_as=Reason.ADOPTED)
+        taken_as = Reason.ADOPTED if group.adoptable else Reason.REGAINED
+        return _group(state, name, owned=owned, adoptable=False, taken_as=taken_as)
     return state
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from controller.events import Hint
-from controller.lease import CLUSTER, GROUPS, SESSIONS
+from controller.lease import GROUPS, SESSIONS
 from tests.simulation.host import Host
 from tests.simulation.invariants import Invariants
 from tests.simulation.mutants import Mutant
@@ -83,11 +83,6 @@ class Cluster:
             self.store.put(key, None)
         if key.startswith(GROUPS):
             self.invariants.deleted(key.removeprefix(GROUPS))
-
-    def wipe(self) -> None:
-        """Delete every record by hand."""
-        for key in [key for key in self.store.entries if key != CLUSTER]:
-            self.delete(key)
 
     def scribble(self, key: str) -> None:
         """Write something by hand that is no record."""

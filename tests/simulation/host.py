@@ -148,6 +148,11 @@ class Host:
 
     # --- what can be seen of it
 
+    @property
+    def awake(self) -> bool:
+        """Whether a daemon runs here that can do anything."""
+        return self.process is not None and self.process.awake
+
     def answers(self, group: str) -> bool:
         """Whether its health endpoint answers 200 at this moment. A frozen one answers nothing."""
         process = self.process
@@ -155,4 +160,4 @@ class Host:
 
     def fit(self, group: str) -> bool:
         """Whether it could serve the group now."""
-        return self.process is not None and self.process.awake and not self.cut and self.healthy[group]
+        return self.awake and not self.cut and self.healthy[group]

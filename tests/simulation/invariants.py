@@ -23,7 +23,9 @@ class Invariants:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self.sessions: dict[SessionId, Host] = {}
+        self._fenced: set[SessionId] = set()
         self._deleted_at: dict[str, float] = {}
+        self.created_at: dict[str, float] = {}
         self._owners: dict[tuple[str, int], SessionId] = {}
         self._highest: dict[str, int] = {}
         self._released: dict[tuple[str, SessionId], float] = {}
@@ -48,10 +50,8 @@ class Invariants:
         named = owner.session
         if named is None or self.sessions.get(named) is not host:
             raise Violation(f"{group} opened on {host.name}, but the record names {named or 'nobody'}")
-        entry = self._cluster.store.entries.get(SESSIONS + named)
-        session = session_in(entry.value) if entry else None
-        if session is not None and session.fenced:
-            raise Violation(f"{group} opened on {host.name}, but its session {named} is fenced")
+        if named in self._fenced:
+            raise Violation(f"{group} opened on {host.name} under {named}, and fenced is final")
 
     def answers(self, process: Process) -> None:
         """A health endpoint began to answer 200: no other may."""
@@ -68,6 +68,8 @@ class Invariants:
     def landed(self, message: Message, before: Entry | None) -> None:
         """A write by a node has landed."""
         key = message.key
+        if key.startswith(SESSIONS):
+            self._remember_fence(key)
         if not key.startswith(GROUPS):
             return
         group, owner = key.removeprefix(GROUPS), self._ownership(key.removeprefix(GROUPS))
@@ -75,6 +77,8 @@ class Invariants:
             return
         if before is None and message.sent_at < self._deleted_at.get(group, -1.0):
             self._forget_epochs(group)  # documented: a create sent before a deletion has no version to stop it
+        if before is None:
+            self.created_at[key] = self._cluster.world.now
         self._check_epoch(group, owner)
         old = ownership_in(before.value) if before else None
         if old is not None and old.session is not None and old.session != owner.session:
@@ -83,6 +87,12 @@ class Invariants:
                 self._remember_release(group, old)
         if owner.session is not None and (old is None or old.session != owner.session):
             self._check_not_won_back(group, owner.session)
+
+    def _remember_fence(self, key: str) -> None:
+        entry = self._cluster.store.entries.get(key)
+        session = session_in(entry.value) if entry else None
+        if session is not None and session.fenced:
+            self._fenced.add(SessionId(key.removeprefix(SESSIONS)))
 
     def _check_epoch(self, group: str, owner: Ownership) -> None:
         highest = self._highest.get(group, 0)
@@ -129,7 +139,8 @@ class Invariants:
         self._deleted_at[group] = self._cluster.world.now
 
     def restored(self) -> None:
-        """A backup was restored: epochs given out since are forgotten; exclusion is not."""
+        """A backup was restored: epochs and fences since are forgotten; exclusion is not."""
+        self._fenced.clear()
         self._released.clear()
         for group in self._cluster.groups:
             self._forget_epochs(group)

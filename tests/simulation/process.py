@@ -228,7 +228,7 @@ class Process:
             case StartTimer():
                 self.step(loop, "clock", "", self._read_clock, action)
             case Arm():
-                self.step(loop, "arm", "", self._arm, action)
+                self.step(loop, "ready", "", self._prepare_arm, action)
             case Clear():
                 self.step(loop, "clear", "", self._clear)
             case Run():
@@ -253,6 +253,9 @@ class Process:
         if error is None:
             self.host.kernel.start(action.slot, action.seconds)
         self._said(TimerStarted(action.slot, at, error))
+
+    def _prepare_arm(self, action: Arm) -> None:
+        self.step(self.cluster.weather.loop(), "arm", "", self._arm, action)
 
     def _arm(self, action: Arm) -> None:
         error = self.cluster.weather.kernel()

@@ -44,7 +44,7 @@ _PLANNED = {"ask": 6, "unfit": 3, "stop": 2, "pause": 1}
 _BAD = {"freeze": 3, "freeze_at": 6, "kill": 4, "kill_at": 3, "cut": 4, "flush": 1, "drift": 1, "fail": 2}
 
 PROFILES = (
-    Profile("calm", _PLANNED, pause=2.0, deaf=0.0, fair=True),
+    Profile("calm", _PLANNED, pause=2.0, fair=True),
     Profile("frozen", {"freeze": 2, "freeze_at": 10, "ask": 2, "unfit": 1, "late_beat": 2, "late_answer": 3}, slow=0.1),
     Profile("late", {"late_give_up": 8, "late_take": 3, "late_beat": 3, "late_answer": 4, "kill_at": 3, "cut": 2}, slow=0.1),
     Profile("lives", {**_BAD, **_PLANNED, "kill": 12, "kill_at": 8, "late_give_up": 4}, copy=0.1, kernel_fail=0.05),

@@ -5,9 +5,11 @@
     run 5s, until web on a            let time pass; until somebody answers 200 for the group, or `nobody`
     given web on a                    the same, when it matters no more what led there
     expect web on a                   one answers, and its guard alone is open
+    until a frozen                    (or dead)
     freeze a, kill a                  at once, or `at KIND DETAIL`: before the next such micro-step
     hold a groups/web                 the next such request waits for `release`; `hold a answer read`: the answer;
                                       `lose` instead of hold: never arrives; `copy`: arrives, and a copy is held
+    watch off, calm                   no node is told of changes; nothing else goes wrong, so turns must be kept
     delete groups/web, backup, restore, store down     what operators do
     without MUTANT                    the same again without that rule: what breaks, and where
 
@@ -80,12 +82,20 @@ def _without(mutant: Mutant, commands: list[str]) -> str:
     return f"{WRONG} nothing is broken"
 
 
+class Unwatched(Weather):
+    """The store has no watch."""
+
+    def hinted(self) -> bool:
+        return False
+
+
 class Stage:
     """A cluster in fair weather, to which a script does what it says."""
 
     def __init__(self, mutant: Mutant) -> None:
         self._mutant = mutant
         self._timing = Timing.derive(10)
+        self._weather = Weather()
         self._groups = ["web"]
         self._plans: list[HostPlan] = []
         self._built: Cluster | None = None
@@ -94,7 +104,7 @@ class Stage:
     def cluster(self) -> Cluster:
         """Built when it is needed: after all machines are named."""
         if self._built is None:
-            self._built = Cluster(World(), self._plans, self._timing, Weather(), self._mutant, listening=True)
+            self._built = Cluster(World(), self._plans, self._timing, self._weather, self._mutant, listening=True)
         return self._built
 
     def play(self, line: str) -> Iterator[str]:
@@ -123,6 +133,9 @@ class Stage:
         clock = Clock(0.0, float(given.get("rate", 1)))
         self._plans.append(HostPlan(name, given.get("as", name), clock, dict.fromkeys(self._groups, policy)))
 
+    def _do_watch(self, _off: str) -> None:
+        self._weather = Unwatched()
+
     # --- time
 
     def _do_run(self, duration: str) -> Iterator[str]:
@@ -133,16 +146,25 @@ class Stage:
         told = len(story.chapters)
         try:
             world.run(world.now + seconds)
+        except AssertionError as error:
+            raise Violation(f"the core refuses to go on: {error}") from error
         finally:
             chapters = story.chapters[told:]
         for at, who, what in chapters:
             yield f"{at:7.3f}  {who:5}  {what}"
 
-    def _do_until(self, group: str, _on: str, who: str) -> Iterator[str]:
+    def _do_until(self, what: str, *words: str) -> Iterator[str]:
+        if words == ("frozen",):
+            yield from self._until(lambda: not self._host(what).awake, f"{what} never freezes")
+        else:
+            _, who = words
+            yield from self._until(lambda: self._answering(what) == who, f"{what} is never on {who}")
+
+    def _until(self, so: Callable[[], bool], otherwise: str) -> Iterator[str]:
         ends_at = self.cluster.world.now + PATIENCE
-        while self._answering(group) != who:
+        while not so():
             if self.cluster.world.now > ends_at:
-                raise ScriptError(f"{group} is never on {who}, but on {self._answering(group)}")
+                raise ScriptError(otherwise)
             yield from self._run(0.01)
 
     def _do_given(self, group: str, on: str, who: str) -> None:
@@ -150,11 +172,9 @@ class Stage:
             pass
 
     def _do_expect(self, group: str, _on: str, who: str) -> None:
-        if self._mutant is not NONE:
-            return
         open_on = [host.name for host in self.cluster.hosts.values() if host.kernel.passes(group)]
         if self._answering(group) != who or (" ".join(open_on) or "nobody") != who:
-            raise ScriptError(f"{group}: 200 from {self._answering(group)}, open on {open_on}, expected {who}")
+            raise Violation(f"{group}: 200 from {self._answering(group)}, open on {open_on}, expected {who}")
 
     def _answering(self, group: str) -> str:
         return " ".join(host.name for host in self.cluster.hosts.values() if host.answers(group)) or "nobody"
@@ -199,6 +219,9 @@ class Stage:
     def _do_fit(self, name: str, group: str) -> None:
         self._host(name).judge(group, healthy=True)
 
+    def _do_rename(self, name: str, node: str) -> None:
+        self._host(name).node = node
+
     # --- what people ask for
 
     def _do_ask(self, name: str, group: str, _to: str, to: str) -> None:
@@ -211,6 +234,9 @@ class Stage:
         self._host(name).post(PauseAsked(paused=False))
 
     # --- network and store
+
+    def _do_calm(self) -> None:
+        self.cluster.fair = True
 
     def _do_cut(self, name: str) -> None:
         self._host(name).cut = True

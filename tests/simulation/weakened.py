@@ -76,8 +76,8 @@ class ReleaseFirst(Rules):
 
 
 class GivenRead(Rules):
-    def must_rewrite(self) -> bool:
-        return False
+    def reading_is_enough(self, adoptable: bool) -> bool:
+        return True
 
 
 class ReadRace(Rules):
@@ -96,8 +96,13 @@ class NoGroupRead(Rules):
 
 
 class NoTombstone(Rules):
+    """A beat that is too low gives the revived session away, so that rule is not there either."""
+
     def needs_tombstone(self) -> bool:
         return False
+
+    def session_over(self, record: Session | None, known_beat: int) -> bool:
+        return record is None or record.fenced
 
 
 class Recreate(Rules):
@@ -182,10 +187,10 @@ class Relative(Process):
         self._timers[action.slot] = at, action.seconds
         self._said(TimerStarted(action.slot, at))
 
-    def _arm(self, action: Arm) -> None:
+    def _prepare_arm(self, action: Arm) -> None:
         at, seconds = self._timers[action.slot]
         left = at + seconds - self.clock.at(self.cluster.world.now)
-        self.step(self.cluster.weather.loop(), "call", "", self._call, action, at + seconds, left)
+        self.step(self.cluster.weather.loop(), "arm", "", self._call, action, at + seconds, left)
 
     def _call(self, action: Arm, ends_at: float, left: float) -> None:
         kernel, now = self.host.kernel, self.cluster.world.now

@@ -1,0 +1,55 @@
+"""The random search: the core survives it, weaker ones do not, and a seed is the same world each time."""
+
+from __future__ import annotations
+
+from functools import partial
+from multiprocessing import Pool
+from typing import TYPE_CHECKING
+
+import pytest
+
+from controller.election import Rules
+from tests.simulation import weakened
+from tests.simulation.mutants import MUTANTS, NONE, Mutant
+from tests.simulation.profiles import PROFILES
+from tests.simulation.seeds import run_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.simulation.seeds import Outcome
+
+SHORT = 120  # `make simulate` runs as many as it is told
+
+
+def search(mutant: Mutant, seeds: range) -> Iterator[Outcome]:
+    with Pool(2) as pool:
+        yield from pool.imap(partial(run_seed, mutant=mutant), seeds, chunksize=5)
+
+
+def test_the_core_keeps_every_promise() -> None:
+    outcomes = list(search(NONE, range(SHORT)))
+    assert [(outcome.seed, outcome.broken) for outcome in outcomes if outcome.broken] == []
+    assert {outcome.profile for outcome in outcomes} == {profile.name for profile in PROFILES}
+
+
+@pytest.mark.parametrize("name", ["noKernel", "noWatchFence", "releaseFirst", "guard_outlives_watch"])
+def test_the_search_finds_what_a_weaker_core_does(name: str) -> None:
+    found = (outcome.broken for outcome in search(MUTANTS[name], range(200)))
+    assert any(broken is not None and "guard" in broken for broken in found)
+
+
+def test_a_seed_is_the_same_world_each_time_and_tells_its_story() -> None:
+    mutant = MUTANTS["noKernel"]
+    seed = next(seed for seed in range(100) if run_seed(seed, mutant).broken)
+    first, again = run_seed(seed, mutant), run_seed(seed, mutant, listening=True)
+    assert first.broken == again.broken
+    assert again.story[0].startswith(f"seed {seed}, profile ")
+    assert again.story[-1] == again.broken
+
+
+def test_a_weaker_rule_replaces_a_rule_that_exists() -> None:
+    weaker = [found for found in vars(weakened).values() if isinstance(found, type) and issubclass(found, Rules)]
+    names = {name for rules in weaker if rules is not Rules for name in vars(rules) if not name.startswith("_")}
+    assert names <= set(vars(Rules))
+    assert {name for name in vars(Rules) if not name.startswith("_")} == names
