@@ -215,6 +215,8 @@ def _holder(holder: SessionId, turn: float, view: View) -> Judgement | None:
     if seen is None:
         return Judgement(Verdict.WAIT, "owner-not-seen")
     lease = view.timing.lease_duration
+    if isinstance(seen.record, Session):  # a node configured otherwise serves for as long as *its* lease allows
+        lease = max(lease, seen.record.lease_duration)
     ripe_at = seen.since + lease + turn
     if isinstance(seen.record, Session) and seen.record.fenced:
         own_fence = seen.record.writer == view.writer

@@ -94,6 +94,7 @@ class Session:
     beat: int = 0
     fenced: bool = False
     campaigning: bool = True  # False: another live session has this node name
+    lease_duration: float = 0.0  # what this node is configured with, in seconds: who watches it waits as long
     groups: Mapping[str, Membership] = field(default_factory=dict)
     seq: int = 0
     writer: str = ""
@@ -168,6 +169,7 @@ def decode(value: bytes, kind: type[R]) -> R:
 
 _KIND: Mapping[type, str] = {Session: "session", Ownership: "group", Cluster: "cluster"}
 _CHECKS: Mapping[str, tuple[type, bool]] = {  # annotation -> (type, may be null)
+    "float": (float, False),
     "int": (int, False),
     "bool": (bool, False),
     "str": (str, False),

@@ -82,8 +82,16 @@ def _session(turn: Turn, beat: int) -> Session:
         for name, group in turn.groups.items()
         if name in turn.policy.groups
     }
-    state = turn.state
-    return Session(turn.policy.node, beat, False, state.established, groups, state.seq + 1, state.writer)
+    state, policy = turn.state, turn.policy
+    return Session(
+        node=policy.node,
+        beat=beat,
+        campaigning=state.established,
+        lease_duration=float(policy.timing.lease_duration),
+        groups=groups,
+        seq=state.seq + 1,
+        writer=state.writer,
+    )
 
 
 def _save(turn: Turn) -> None:

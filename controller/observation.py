@@ -239,7 +239,8 @@ def _round_over(state: State, now: float, policy: Policy) -> State:
     groups = state.groups
     if state.out_of_contact:  # clients may have learnt another MAC meanwhile
         groups = {name: replace(g, announce=g.role is Role.ACTIVE) for name, g in groups.items()}
-    next_at = max(turn.began_at + policy.timing.retry_period, state.next_round_at)
+    early = state.next_round_at > turn.began_at  # something that the others must know happened meanwhile
+    next_at = state.next_round_at if early else turn.began_at + policy.timing.retry_period
     return replace(state, round=None, next_round_at=next_at, out_of_contact=False, groups=groups)
 
 

@@ -215,6 +215,15 @@ def test_a_session_that_is_missing_is_entombed_before_its_group_is_taken(node: L
     assert ownership(node).session == "n1-a"
 
 
+def test_a_node_with_a_longer_lease_is_watched_for_as_long(node: Lone) -> None:
+    node.put("groups/web", owned_by("n2-x"))
+    node.put("sessions/n2-x", fit(lease_duration=10.0))
+    node.run(9.5)
+    assert not decode(node.store["sessions/n2-x"].value, Session).fenced
+    node.run(2)
+    assert ownership(node).session == "n1-a"
+
+
 def test_one_fence_does_for_all_groups_of_a_dead_node(node: Lone) -> None:
     for group in ("web", "db"):
         node.put(f"groups/{group}", owned_by("n2-x"))
