@@ -83,7 +83,8 @@ class BareMetal:
 
     async def close(self) -> None:
         """Stop announcing and give everything back. The addresses stay, and end with their lifetime."""
-        self._quiet()
+        self._stop_announcing()
+        self._thread.submit(self._conflicts.stop)
         await self._in_thread(self._local.close)
         self._thread.shutdown(wait=False)
 
@@ -108,17 +109,17 @@ class BareMetal:
     async def bind(self, grant: Grant) -> None:
         """Put the addresses on their interfaces, to be removed by the kernel when the grant ends."""
         self._seconds(grant)
-        if self._expires_at is None:
-            await self._in_thread(self._local.decide_routes)
-            await self._ask_for_conflicts()
-        await self._in_thread(lambda: self._local.put(lambda: self._seconds(grant)))
+        coming = self._expires_at is None
+        await self._in_thread(lambda: self._put(grant, coming=coming))
         self._expires_at = grant.expires_at
+        if coming:
+            self._thread.submit(self._ask_for_conflicts)
 
     async def unbind(self) -> None:
         """Remove the VIPs from their interfaces, whatever their prefix and whoever left them there."""
         self._expires_at = None
-        self._quiet()
-        await self._in_thread(self._local.take)
+        self._stop_announcing()
+        await self._in_thread(self._take)
 
     async def inspect(self) -> Placement:
         """Ask the kernel for the addresses."""
@@ -135,8 +136,7 @@ class BareMetal:
         """
         if not self._serving():
             raise StaleGrant("nothing to announce: the VIPs are not bound, or the grant has ended")
-        if self._repeating is not None:
-            self._repeating.cancel()
+        self._stop_announcing()
         await self._in_thread(self._local.tell)
         self._repeating = asyncio.create_task(self._tell_again(), name=f"announcements of {self._group}")
 
@@ -155,12 +155,6 @@ class BareMetal:
     def _serving(self) -> bool:
         return self._expires_at is not None and self._clock() < self._expires_at
 
-    async def _ask_for_conflicts(self) -> None:
-        audience = await self._in_thread(self._local.audience)
-        links = await self._in_thread(self._local.links)
-        own = frozenset(link.mac for link in links if link.mac is not None)
-        self._conflicts.ask([(link, [vip.ip for vip in vips]) for link, vips in audience], own)
-
     async def _tell_again(self) -> None:
         for _ in range(self._options.announce.count - 1):
             await asyncio.sleep(self._options.announce.interval_seconds)
@@ -171,11 +165,28 @@ class BareMetal:
             except ProviderError as error:
                 _log.warning("group %s: announcement not sent: %s", self._group, error)
 
-    def _quiet(self) -> None:
-        self._conflicts.stop()
+    def _stop_announcing(self) -> None:
         if self._repeating is not None:
             self._repeating.cancel()
             self._repeating = None
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    # --- in the thread ---
+
+    def _put(self, grant: Grant, *, coming: bool) -> None:
+        if coming:
+            self._local.decide_routes()
+        self._local.put(lambda: self._seconds(grant))
+
+    def _take(self) -> None:
+        self._conflicts.stop()
+        self._local.take()
+
+    def _ask_for_conflicts(self) -> None:
+        try:
+            own = frozenset(link.mac for link in self._local.links() if link.mac is not None)
+            self._conflicts.ask(self._local.audience(), own)
+        except ProviderError as error:
+            _log.warning("group %s: cannot look for address conflicts: %s", self._group, error)

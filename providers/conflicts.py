@@ -6,15 +6,18 @@ outside the cluster, or one without a guard (RFC 5227 section 2.1; for IPv6 RFC 
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Collection, Iterable
-from functools import partial
+import selectors
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import Final
 
 from providers import arp, ndp
 from providers.announcing import IPAddress, claim, probes
-from providers.base import Finding, Level, ProviderError
+from providers.base import Finding, Level, ProviderError, Vip
 from providers.bpf import LOAD_BYTE, LOAD_HALF, Instruction, one_of
 from providers.rtnetlink import Link
 from providers.wire import Wire
@@ -22,78 +25,74 @@ from providers.wire import Wire
 _log = logging.getLogger(__name__)
 
 _LISTEN_SECONDS: Final = 2.0  # RFC 5227's ANNOUNCE_WAIT
-_SLICE: Final = 50  # frames between two turns of the event loop: under a millisecond
+_STOP_SECONDS: Final = 0.1  # how long the thread may take to notice that it is not wanted any more
 _ONLY_ARP: Final[list[Instruction]] = one_of(LOAD_HALF, 12, [arp.ETHERTYPE])
 _ONLY_ADVERTISEMENTS: Final[list[Instruction]] = one_of(LOAD_BYTE, 54, [ndp.ADVERTISEMENT])
 
 
 class Conflicts:
-    """Asks the LAN about addresses, and keeps what was found until it asks again."""
+    """Asks the LAN about VIPs, and keeps what was found until it asks again."""
 
     def __init__(self, group: str) -> None:
         self._group = group
-        self._found: dict[tuple[IPAddress, bytes], str] = {}
-        self._asking: asyncio.Task[None] | None = None
+        self._question: _Question | None = None
 
     @property
     def found(self) -> tuple[Finding, ...]:
         """Who else answered for a VIP, since it last came here."""
-        return tuple(_finding(address, mac, interface) for (address, mac), interface in self._found.items())
+        question = self._question
+        return () if question is None else tuple(question.found.values())
 
-    def ask(self, wanted: Iterable[tuple[Link, Collection[IPAddress]]], own: frozenset[bytes]) -> None:
-        """Ask now and listen for some seconds, in the background. `own`: this host's MACs, which are no conflict."""
+    def ask(self, wanted: Sequence[tuple[Link, Sequence[Vip]]], own: frozenset[bytes]) -> None:
+        """Ask now and listen for two seconds, in a thread. `own`: this host's MACs, which are no conflict."""
         self.stop()
-        self._found.clear()
-        self._asking = asyncio.create_task(self._ask(list(wanted), own), name=f"conflicts of {self._group}")
+        self._question = _Question(self._group, wanted, own)
+        threading.Thread(target=self._question.ask, name=f"conflicts-{self._group}", daemon=True).start()
 
     def stop(self) -> None:
-        """Ask and listen no longer."""
-        if self._asking is not None:
-            self._asking.cancel()
-            self._asking = None
+        """Listen no longer. What was found stays."""
+        if self._question is not None:
+            self._question.over.set()
 
-    async def _ask(self, wanted: list[tuple[Link, Collection[IPAddress]]], own: frozenset[bytes]) -> None:
-        try:
-            async with asyncio.timeout(_LISTEN_SECONDS), asyncio.TaskGroup() as tasks:
-                for link, addresses in wanted:
-                    tasks.create_task(self._ask_on(link, frozenset(addresses), own))
-        except TimeoutError:
-            return
 
-    async def _ask_on(self, link: Link, addresses: frozenset[IPAddress], own: frozenset[bytes]) -> None:
-        loop = asyncio.get_running_loop()
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One round of asking. In a thread, because closing a packet socket holds its thread up for 10 ms and more."""
+
+    group: str
+    wanted: Sequence[tuple[Link, Sequence[Vip]]]
+    own: frozenset[bytes]
+    over: threading.Event = field(default_factory=threading.Event)
+    found: dict[tuple[IPAddress, bytes], Finding] = field(default_factory=dict)
+
+    def ask(self) -> None:
         try:
-            with (
-                Wire(link.name) as asking,
-                Wire(link.name, arp.ETHERTYPE, _ONLY_ARP) as four,
-                Wire(link.name, ndp.ETHERTYPE, _ONLY_ADVERTISEMENTS) as six,
-            ):
-                for wire in (four, six):
-                    loop.add_reader(wire.fileno(), partial(self._hear, wire, link.name, addresses, own))
-                try:
-                    await _send(asking, probes(addresses, link.mac or b""))
-                    await asyncio.sleep(_LISTEN_SECONDS)
-                finally:
-                    for wire in (four, six):
-                        loop.remove_reader(wire.fileno())
+            with ExitStack() as opened, selectors.DefaultSelector() as waiting:
+                for link, vips in self.wanted:
+                    addresses = frozenset(vip.ip for vip in vips)
+                    for ethertype, keep in ((arp.ETHERTYPE, _ONLY_ARP), (ndp.ETHERTYPE, _ONLY_ADVERTISEMENTS)):
+                        listening = opened.enter_context(Wire(link.name, ethertype, keep))
+                        waiting.register(listening, selectors.EVENT_READ, (listening, link.name, addresses))
+                    opened.enter_context(Wire(link.name)).send(probes(addresses, link.mac or b""))
+                self._listen(waiting)
         except ProviderError as error:
-            _log.warning("group %s: cannot look for address conflicts: %s", self._group, error)
+            _log.warning("group %s: cannot look for address conflicts: %s", self.group, error)
 
-    def _hear(self, wire: Wire, interface: str, addresses: frozenset[IPAddress], own: frozenset[bytes]) -> None:
-        try:
-            frames = wire.received()
-        except ProviderError:  # the link went down: nobody answers on it
-            return
+    def _listen(self, waiting: selectors.BaseSelector) -> None:
+        end = time.monotonic() + _LISTEN_SECONDS
+        while not self.over.is_set() and time.monotonic() < end:
+            for key, _ in waiting.select(_STOP_SECONDS):
+                wire, interface, addresses = key.data
+                self._hear(wire.received(), interface, addresses)
+
+    def _hear(self, frames: list[bytes], interface: str, addresses: frozenset[IPAddress]) -> None:
         for claimed in map(claim, frames):
-            if claimed is not None and claimed[0] in addresses and claimed[1] not in own and claimed not in self._found:
-                self._found[claimed] = interface
-                _log.error("group %s: %s", self._group, _finding(*claimed, interface).message)
-
-
-async def _send(wire: Wire, frames: list[bytes]) -> None:
-    for start in range(0, len(frames), _SLICE):
-        wire.send(frames[start : start + _SLICE])
-        await asyncio.sleep(0)
+            if claimed is None or claimed in self.found or self.over.is_set():
+                continue
+            address, mac = claimed
+            if address in addresses and mac not in self.own:
+                self.found[claimed] = _finding(address, mac, interface)
+                _log.error("group %s: %s", self.group, self.found[claimed].message)
 
 
 def _finding(address: IPAddress, mac: bytes, interface: str) -> Finding:

@@ -30,10 +30,13 @@ class LocalVips:
             self._kernel.close()
             raise
         self._with_route: Mapping[Vip, bool] = {}
+        self._wires: dict[int, Wire] = {}  # by link index; kept, because closing one takes the kernel 10 ms
 
     def close(self) -> None:
-        """Give the descriptor back. The addresses stay as they are."""
+        """Give the descriptors back. The addresses stay as they are."""
         self._kernel.close()
+        for wire in self._wires.values():
+            wire.close()
 
     def links(self) -> list[Link]:
         """Every interface of this host. Raises ProviderError."""
@@ -93,8 +96,9 @@ class LocalVips:
     def tell(self) -> None:
         """Announce every VIP once. Raises ProviderError when a frame does not leave."""
         for link, vips in self.audience():
-            with Wire(link.name) as wire:
-                wire.send(announcements((vip.ip for vip in vips), link.mac or b""))
+            if link.index not in self._wires:
+                self._wires[link.index] = Wire(link.name)
+            self._wires[link.index].send(announcements((vip.ip for vip in vips), link.mac or b""))
 
     def reset(self) -> int:
         """Reset the TCP connections to the VIPs; how many there were. Raises ProviderError."""

@@ -16,7 +16,10 @@ _LARGEST: Final = 2048
 
 
 class Wire:
-    """A packet socket on one interface. Without an ethertype it only sends."""
+    """A packet socket on one interface. Without an ethertype it only sends.
+
+    To close one takes the kernel 10 ms and more (an RCU grace period): not a thing to do in an event loop.
+    """
 
     def __init__(self, interface: str, ethertype: int = 0, keep: Sequence[Instruction] = ()) -> None:
         """`keep`: the filter that decides in the kernel which frames are received. Raises ProviderError."""
