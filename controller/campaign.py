@@ -18,15 +18,16 @@ def contest(turn: Turn, name: str) -> None:
         return
     record, _ = turn.ownership(name)
     mine = record is not None and record.session == turn.state.session
-    if _barred(turn, name, mine):
+    offered = record is not None and record.offered_to == turn.state.session
+    if _barred(turn, name, mine, offered):
         if mine:
             release(turn, name)
     elif _renewed(turn):
         _take(turn, name, judge(name, turn.view(name)))
 
 
-def _barred(turn: Turn, name: str, mine: bool) -> bool:
-    """Unfit, sitting out or going. Paused, only what is ours already is taken up again."""
+def _barred(turn: Turn, name: str, mine: bool, offered: bool) -> bool:
+    """Unfit, going, or sitting out what is not offered to us. Paused, only what is ours already is taken up again."""
     group = turn.groups[name]
     if turn.stopping or name not in turn.policy.groups:
         return True
@@ -34,7 +35,7 @@ def _barred(turn: Turn, name: str, mine: bool) -> bool:
         return not mine or group.healthy is False
     if group.role is not Role.STANDBY:
         return True
-    if turn.policy.rules.sits_out(group.sits_out_until, turn.now):
+    if not offered and turn.policy.rules.sits_out(group.sits_out_until, turn.now):
         turn.wake(group.sits_out_until)
         return True
     return False

@@ -263,6 +263,18 @@ def test_a_wish_for_a_node_that_is_not_fit_is_dropped_from_the_record(active: Lo
     assert active.state.groups["web"].role is Role.ACTIVE
 
 
+def test_what_is_offered_back_at_once_is_taken_at_once(active: Lone) -> None:
+    active.put("sessions/n2-x", fit())
+    active.run(1)
+    active.tell(ev.Asked("web", "n2"))
+    active.run(0.3)
+    free = ownership(active)
+    assert (free.session, free.offered_to) == (None, "n2-x")
+    active.put("groups/web", replace(free, offered_to=SessionId("n1-a"), seq=free.seq + 2, epoch=free.epoch + 1))
+    active.tell(ev.Hint())
+    assert active.state.groups["web"].role is Role.ACTIVE
+
+
 def test_a_wish_of_an_earlier_epoch_means_nothing(active: Lone) -> None:
     active.put("sessions/n2-x", fit())
     record = ownership(active)
