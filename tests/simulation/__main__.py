@@ -1,4 +1,4 @@
-"""`python -m tests.simulation --seeds 0-20000 [--mutant NAME] [--jobs 2]`: search, and tell the story of what is found."""
+"""`python -m tests.simulation --seeds 0-20000 [--profile NAME] [--mutant NAME]`: search, and tell the story of what is found."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import partial
 from multiprocessing import Pool
 
 from tests.simulation.mutants import MUTANTS, NONE
+from tests.simulation.profiles import PROFILES
 from tests.simulation.seeds import Outcome, run_seed
 
 
@@ -19,7 +20,9 @@ def main() -> int:
     first, last = given.seeds
     began, hours, done, caught = time.monotonic(), 0.0, 0, []
     with Pool(given.jobs) as pool:
-        for outcome in pool.imap(partial(run_seed, mutant=mutant), range(first, last + 1), chunksize=20):
+        for outcome in pool.imap(
+            partial(run_seed, mutant=mutant, profile=given.profile), range(first, last + 1), chunksize=20
+        ):
             done += 1
             hours += outcome.cluster_seconds / 3600
             if outcome.broken:
@@ -32,7 +35,7 @@ def main() -> int:
                 print(f"{done} seeds, {done / (time.monotonic() - began):.1f}/s", flush=True)
     print(_summary(given.mutant, done, caught, hours, time.monotonic() - began))
     if caught and not given.quiet:
-        print("\n".join(run_seed(caught[0].seed, mutant, listening=True).story))
+        print("\n".join(run_seed(caught[0].seed, mutant, profile=given.profile, listening=True).story))
     return int(bool(caught) == (given.mutant is None))
 
 
@@ -40,6 +43,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", type=_span, default=(0, 999), help="FIRST-LAST, or one seed")
     parser.add_argument("--mutant", choices=sorted(MUTANTS), help="remove this rule, and be content when it is caught")
+    parser.add_argument("--profile", choices=[profile.name for profile in PROFILES], help="all seeds of this kind")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--stop-after", type=int, default=1, help="violations")
     parser.add_argument("--quiet", action="store_true", help="no story")

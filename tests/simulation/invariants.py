@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from controller.lease import GROUPS, SESSIONS, BadRecord, Entry, Ownership, Session, SessionId, decode
+from controller.lease import CLUSTER, GROUPS, SESSIONS, BadRecord, Entry, Ownership, Session, SessionId, decode
 from tests.simulation.world import Violation
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Invariants:
         self.created_at: dict[str, float] = {}
         self._owners: dict[tuple[str, int], SessionId] = {}
         self._highest: dict[str, int] = {}
-        self._released: dict[tuple[str, SessionId], float] = {}
+        self._released: dict[str, tuple[SessionId, float]] = {}
 
     # --- one owner
 
@@ -70,6 +70,8 @@ class Invariants:
         key = message.key
         if key.startswith(SESSIONS):
             self._remember_fence(key)
+        if key == CLUSTER:
+            self._released.clear()  # paused, nobody takes anything
         if not key.startswith(GROUPS):
             return
         group, owner = key.removeprefix(GROUPS), self._ownership(key.removeprefix(GROUPS))
@@ -84,7 +86,7 @@ class Invariants:
         if old is not None and old.session is not None and old.session != owner.session:
             self._check_given_up(group, old, message)
             if owner.session is None:
-                self._remember_release(group, old)
+                self._remember_release(group, old.session)
         if owner.session is not None and (old is None or old.session != owner.session):
             self._check_not_won_back(group, owner.session)
 
@@ -113,14 +115,14 @@ class Invariants:
         if host.answers(group):
             raise Violation(f"{group} given up by {host.name} while it answers 200")
 
-    def _remember_release(self, group: str, old: Ownership) -> None:
-        self._released.clear()
-        if old.session is not None and self._cluster.fair:
-            self._released[group, old.session] = self._cluster.world.now
+    def _remember_release(self, group: str, releaser: SessionId) -> None:
+        if self._cluster.fair:
+            self._released[group] = releaser, self._cluster.world.now
 
     def _check_not_won_back(self, group: str, taker: SessionId) -> None:
-        released_at = self._released.pop((group, taker), None)
-        if released_at is None:
+        releaser, released_at = self._released.pop(group, (None, 0.0))
+        forgotten = self._cluster.world.now > released_at + 0.9 * self._cluster.timing.lease_duration
+        if releaser != taker or forgotten:
             return
         fit = [host.name for host in self._cluster.hosts.values() if self._was_fit(host, group, taker, released_at)]
         if fit:
@@ -128,9 +130,10 @@ class Invariants:
 
     def _was_fit(self, host: Host, group: str, taker: SessionId, released_at: float) -> bool:
         """Whether the host could have taken it, known to all for long enough."""
-        rival = self.sessions[taker]
         settled = host.settled_at + 2 * self._cluster.timing.lease_duration < released_at
-        return host.node != rival.node and host.groups[group].priority > 0 and host.fit(group) and settled
+        namesakes = sum(other.node == host.node for other in self._cluster.hosts.values())
+        other = host is not self.sessions[taker] and namesakes == 1
+        return other and settled and host.groups[group].priority > 0 and host.fit(group)
 
     # --- what an operator did
 

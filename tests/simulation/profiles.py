@@ -76,9 +76,10 @@ class Setting:
     faults_last: float = field(default=0.0)
 
 
-def draw_setting(rng: Random) -> Setting:
-    """A cluster by the seed."""
-    profile = rng.choice(PROFILES)
+def draw_setting(rng: Random, wanted: str | None = None) -> Setting:
+    """A cluster by the seed; `wanted` names a profile that is not to be drawn."""
+    drawn = rng.choice(PROFILES)
+    profile = next((profile for profile in PROFILES if profile.name == wanted), drawn)
     timing = _timing(rng)
     names = ["a", "b", "c", "d"][: rng.choice((2, 2, 2, 3, 3, 4))]
     groups = ["web", "db", "log"][: rng.choice((1, 1, 2, 3))]

@@ -33,10 +33,10 @@ def settled_after(setting: Setting) -> float:
     return 3 * setting.timing.lease_duration * (1 + setting.timing.drift) + 10 * setting.timing.retry_period
 
 
-def run_seed(seed: int, mutant: Mutant = NONE, *, listening: bool = False) -> Outcome:
+def run_seed(seed: int, mutant: Mutant = NONE, *, profile: str | None = None, listening: bool = False) -> Outcome:
     """Run one seed to its end or to the first violation."""
     rng = Random(seed)
-    setting = draw_setting(rng)
+    setting = draw_setting(rng, profile)
     world = World()
     storm = Storm(rng, setting.trip)
     cluster = Cluster(world, setting.hosts, setting.timing, storm, mutant, listening=listening)
