@@ -90,7 +90,7 @@ def release(turn: Turn, name: str) -> None:
         record, turn.state.writer, session=None, node=None, wanted=None,
         offered_to=None if offered is None else SessionId(offered),
     )  # fmt: skip
-    turn.put_group(name, hand_to=None)
+    turn.put_group(name, hand_to=None, owned=None)  # the grant is dropped, then the release leaves
     turn.write(GROUPS + name, Purpose.RELEASE, free, version)
 
 

@@ -217,7 +217,7 @@ def _released(turn: Turn) -> bool:
         isinstance(seen.record, Ownership) and seen.record.session == turn.state.session and key.startswith(GROUPS)
         for key, seen in turn.state.sightings.items()
     )
-    pending = any(write.purpose is Purpose.RELEASE for write in turn.state.pending.values())
+    pending = any(write.purpose in (Purpose.TAKE, Purpose.RELEASE) for write in turn.state.pending.values())
     assert turn.state.stop_by is not None
     return not (named or pending) or turn.due(turn.state.stop_by)
 

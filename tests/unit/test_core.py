@@ -275,6 +275,20 @@ def test_what_is_offered_back_at_once_is_taken_at_once(active: Lone) -> None:
     assert active.state.groups["web"].role is Role.ACTIVE
 
 
+@pytest.mark.parametrize("event", [ev.Judged("web", healthy=False, why="app"), ev.Stop()])
+def test_what_is_won_too_late_is_given_back_without_being_opened(node: Lone, event: ev.Event) -> None:
+    node.run(2.9)
+    node.held = (ev.Write,)
+    while not (take := [a for a in node.waiting if isinstance(a, ev.Write) and a.key == "groups/web"]):
+        node.run(0.05)
+    node.tell(event)
+    node.held = ()
+    node.actions.clear()
+    node.carry_out(take[0])
+    assert ownership(node).session is None
+    assert not any("web" in a.groups for a in node.did(ev.Arm) if isinstance(a, ev.Arm))
+
+
 def test_a_wish_of_an_earlier_epoch_means_nothing(active: Lone) -> None:
     active.put("sessions/n2-x", fit())
     record = ownership(active)
