@@ -16,10 +16,12 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 
 from providers import guard_table as layout
+from providers import nft_listing as listing
 from providers import nftables as nft
+from providers.attributes import text
 from providers.base import GuardState, Plan, ProviderError
 from providers.guard_table import Contents
-from providers.netlink import NETFILTER, Message, NetlinkError, Refusal, Socket, text
+from providers.netlink import NETFILTER, Message, NetlinkError, Refusal, Socket
 
 _ABSENT = {errno.ENOENT}
 _UNSUPPORTED = {errno.EOPNOTSUPP, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT}
@@ -77,7 +79,7 @@ class KernelGuard:
             self._commit(messages, "change the guard")
         self.owned = bool(flags & nft.PERSIST)
         self._plan, self._ids = dict(plan), ids
-        self._whole = self._listing()
+        self._whole = self._fingerprint()
         return tuple(sorted(absent))
 
     def remove(self) -> None:
@@ -137,16 +139,16 @@ class KernelGuard:
         A chain's listing counts its rules and the map elements that lead to it, so while the chains are listed as they
         were, rules and addresses are all there: a look at a thousand VIPs twice a second costs next to nothing.
         """
-        listing = self._listing()
-        if listing == self._whole:
+        now = self._fingerprint()
+        if now == self._whole:
             return
         have = self._contents()
         want = layout.wanted(self.name, self._plan, _guardable(self._plan, have))
         if not layout.fits(have, want) or layout.difference(self.table, have, want):
             raise GuardMissing(f"the guard {self.table} is not there, or not whole")
-        self._whole = listing
+        self._whole = now
 
-    def _listing(self) -> frozenset[bytes]:
+    def _fingerprint(self) -> frozenset[bytes]:
         """Our chains as listed, and the names of the interfaces that are there to be guarded."""
         chains = self._list(nft.GET_CHAIN)
         bodies = {message.body[4:] for message in chains}  # without the header's count of everybody's transactions
@@ -156,16 +158,16 @@ class KernelGuard:
     def _contents(self) -> Contents:
         notes: dict[str, list[str]] = defaultdict(list)
         for message in self._list(nft.GET_RULE):
-            chain, note = nft.listed_rule(message)
+            chain, note = listing.listed_rule(message)
             notes[chain].append(note)
-        chains = [nft.listed_chain(message) for message in self._list(nft.GET_CHAIN)]
-        sets = frozenset(nft.listed_set(message) for message in self._list(nft.GET_SET))
+        chains = [listing.listed_chain(message) for message in self._list(nft.GET_CHAIN)]
+        sets = frozenset(listing.listed_set(message) for message in self._list(nft.GET_SET))
         addresses = {
             element.key: element.chain or ""
             for name in sorted(sets & {"vips4", "vips6"})
             for element in self._elements(name)
         }
-        tables = [nft.listed_table(message)[1] for message in self._list(nft.GET_TABLE)]
+        tables = [listing.listed_table(message)[1] for message in self._list(nft.GET_TABLE)]
         return Contents(
             note=tables[0] if tables else "",
             sets=sets,
@@ -185,12 +187,12 @@ class KernelGuard:
             listed = self._socket.dump(nft.request(what), "list the guard")
         except NetlinkError as error:
             raise _translated(error.code, str(error)) from error
-        return [message for message in listed if nft.table_of(message) == self.table]
+        return [message for message in listed if listing.table_of(message) == self.table]
 
-    def _elements(self, name: str) -> list[nft.ListedElement]:
+    def _elements(self, name: str) -> list[listing.ListedElement]:
         request = nft.request(nft.GET_ELEMENT, text(1, self.table), text(2, name))
         try:
-            return list(nft.listed_elements(self._socket.dump(request, f"list {name} of the guard")))
+            return list(listing.listed_elements(self._socket.dump(request, f"list {name} of the guard")))
         except NetlinkError as error:
             raise _translated(error.code, str(error)) from error
 

@@ -33,6 +33,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from providers import nft_listing as listing
 from providers import nftables as nft
 from providers.base import Guarded, Plan, ProviderError
 from providers.netlink import Message
@@ -56,7 +57,7 @@ class Contents:
 
     note: str
     sets: frozenset[str]
-    chains: Mapping[nft.ListedChain, tuple[str, ...]]
+    chains: Mapping[listing.ListedChain, tuple[str, ...]]
     addresses: Mapping[bytes, str]
 
 
@@ -94,14 +95,14 @@ def group_ids(plan: Plan) -> dict[str, bytes]:
 
 def wanted(name: str, plan: Plan, interfaces: frozenset[str]) -> Contents:
     """What the table must hold to guard this plan on these interfaces. Raises ProviderError."""
-    chains: dict[nft.ListedChain, tuple[str, ...]] = {
-        nft.ListedChain(direction): tuple(note for note, _ in rules) for direction, rules in _DISPATCH.items()
+    chains: dict[listing.ListedChain, tuple[str, ...]] = {
+        listing.ListedChain(direction): tuple(note for note, _ in rules) for direction, rules in _DISPATCH.items()
     }
     for group in plan:
-        chains[nft.ListedChain(group_chain(group))] = _GROUP_NOTES
+        chains[listing.ListedChain(group_chain(group))] = _GROUP_NOTES
     for interface in sorted(interfaces):
         for direction, hook in _DIRECTIONS.items():
-            chains[nft.ListedChain(f"{direction}_{interface}", hook, frozenset({interface}))] = (direction,)
+            chains[listing.ListedChain(f"{direction}_{interface}", hook, frozenset({interface}))] = (direction,)
     return Contents(table_note(name), frozenset(_SETS), chains, _addresses(plan))
 
 
@@ -190,7 +191,7 @@ def disarm(table: str, ids: list[bytes]) -> list[Message]:
     return messages
 
 
-def _chain(table: str, chain: nft.ListedChain) -> list[Message]:
+def _chain(table: str, chain: listing.ListedChain) -> list[Message]:
     if chain.hook is None:
         group = chain.name.removeprefix(group_chain(""))
         rules = _group_rules(group_id(group))
@@ -203,7 +204,7 @@ def _chain(table: str, chain: nft.ListedChain) -> list[Message]:
     ]
 
 
-def _skeleton(contents: Contents) -> dict[nft.ListedChain, tuple[str, ...]]:
+def _skeleton(contents: Contents) -> dict[listing.ListedChain, tuple[str, ...]]:
     return {chain: notes for chain, notes in contents.chains.items() if chain.name in _DIRECTIONS}
 
 

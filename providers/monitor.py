@@ -14,6 +14,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Final
 
+from providers import nft_listing as listing
 from providers import nftables as nft
 from providers import rtnetlink
 from providers.bpf import EVERYTHING, JUMP_IF_EQUAL, LOAD_HALF, LOAD_WORD, RETURN, Instruction, one_of
@@ -168,7 +169,7 @@ _TOLD: Final = {
 
 def _guard_changed(table: str, message: Message) -> Iterator[Change]:
     what = _TOLD.get(message.kind)
-    if what is not None and nft.table_of(message) == table:
+    if what is not None and listing.table_of(message) == table:
         yield Change(Kind.GUARD_CHANGED, detail=what)
 
 

@@ -4,7 +4,7 @@ The kernel works a request off inside the sender's `send`, and the answers are i
 nothing here waits: an answer that is not there yet will not come. What a call can wait for is a kernel lock (RTNL, the
 nf_tables commit mutex), which no deadline in user space can cut short.
 
-Layout of messages and attributes: netlink(7), linux/netlink.h.
+Layout of messages: netlink(7), linux/netlink.h.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from providers.attributes import attributes, string
 from providers.base import ProviderError
 from providers.bpf import Instruction, attach
 
@@ -34,6 +35,7 @@ _REQUEST = 0x1
 _DUMP_INTERRUPTED = 0x10
 _ACK_HAS_TEXT = 0x200  # NLM_F_ACK_TLVS
 _ACK_IS_CAPPED = 0x100  # NLM_F_CAPPED
+_ACK_OF_HEADER = 20  # an error code and the header of the request that it is about
 _ERROR = 2
 _DONE = 3
 _SOL_NETLINK = 270
@@ -41,9 +43,6 @@ _CAP_ACK = 10
 _EXT_ACK = 11
 _STRICT_CHECK = 12
 _HEADER = struct.Struct("=IHHII")
-_ATTRIBUTE = struct.Struct("=HH")
-_NESTED = 0x8000
-_TYPE_MASK = 0x3FFF
 _BUFFER = 1 << 16
 ROOM = 4 << 20  # bytes that a socket may hold for us, where the system's limits allow
 _SO_SNDBUFFORCE = 32
@@ -80,54 +79,6 @@ class Refusal:
     index: int
     code: int
     said: str
-
-
-# --- attributes --------------------------------------------------------------------------------------------------
-
-
-def attribute(kind: int, value: bytes) -> bytes:
-    """One attribute, padded to four bytes."""
-    return _ATTRIBUTE.pack(4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
-
-
-def nested(kind: int, *attributes: bytes) -> bytes:
-    """An attribute that holds attributes."""
-    return attribute(kind | _NESTED, b"".join(attributes))
-
-
-def text(kind: int, value: str) -> bytes:
-    """A string attribute, ended by NUL."""
-    return attribute(kind, value.encode() + b"\0")
-
-
-def u32(kind: int, value: int) -> bytes:
-    """A 32-bit attribute in host order (rtnetlink)."""
-    return attribute(kind, struct.pack("=I", value))
-
-
-def be32(kind: int, value: int) -> bytes:
-    """A 32-bit attribute in network order (nf_tables)."""
-    return attribute(kind, struct.pack("!I", value))
-
-
-def be64(kind: int, value: int) -> bytes:
-    """A 64-bit attribute in network order (nf_tables)."""
-    return attribute(kind, struct.pack("!Q", value))
-
-
-def attributes(data: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
-    """The attributes in data from offset on, as (kind, value). A malformed tail is left out."""
-    while offset + 4 <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, offset)
-        if length < 4 or offset + length > len(data):
-            return
-        yield kind & _TYPE_MASK, data[offset + 4 : offset + length]
-        offset += (length + 3) & ~3
-
-
-def string(value: bytes) -> str:
-    """A string attribute's text."""
-    return value.rstrip(b"\0").decode(errors="replace")
 
 
 # --- sockets -----------------------------------------------------------------------------------------------------
@@ -236,7 +187,7 @@ class Socket:
             while (data := self._receive()) is not None:
                 for kind, flags, sequence, port, body in _split(data):
                     if sequence == self._sequence and kind == _ERROR:
-                        raise NetlinkError(-struct.unpack_from("=i", body)[0], what, _explanation(flags, body))
+                        raise NetlinkError(-struct.unpack_from("=i", body)[0], what, _explanation(kind, flags, body))
                     if sequence == self._sequence:
                         return Message(kind, flags, body, port)
         except OSError as error:
@@ -273,7 +224,7 @@ class Socket:
                     code = -struct.unpack_from("=i", body)[0]
                     confirmed = confirmed or code == 0
                     if code:
-                        refusals.append(Refusal(sequence - first, code, _explanation(flags, body)))
+                        refusals.append(Refusal(sequence - first, code, _explanation(kind, flags, body)))
         except OSError as error:
             raise NetlinkError(error.errno or 0, what) from error
         return refusals, confirmed
@@ -290,7 +241,7 @@ class Socket:
                     if kind == _ERROR or (kind == _DONE and len(body) >= 4):
                         code = -struct.unpack_from("=i", body)[0]
                         if code and code != errno.EINTR:
-                            raise NetlinkError(code, what, _explanation(flags, body))
+                            raise NetlinkError(code, what, _explanation(kind, flags, body))
                         return None if interrupted or code else found
                     found.append(Message(kind, flags, body, port))
         except OSError as error:
@@ -309,11 +260,14 @@ def _split(data: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:
         offset += (length + 3) & ~3
 
 
-def _explanation(flags: int, body: bytes) -> str:
+def _explanation(kind: int, flags: int, body: bytes) -> str:
     """The text that the kernel adds to an error (NETLINK_EXT_ACK), if any."""
     if not flags & _ACK_HAS_TEXT:
         return ""
-    offset = 4 + 16
-    if not flags & _ACK_IS_CAPPED and len(body) >= offset:
+    if kind == _DONE:
+        offset = 4
+    elif flags & _ACK_IS_CAPPED or len(body) < _ACK_OF_HEADER:
+        offset = _ACK_OF_HEADER
+    else:
         offset = 4 + ((int(_HEADER.unpack_from(body, 4)[0]) + 3) & ~3)
     return next((string(value) for kind, value in attributes(body, offset) if kind == 1), "")

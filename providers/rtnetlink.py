@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import Final
 
+from providers.attributes import attribute, attributes, string, text, u32
 from providers.base import Vip
-from providers.netlink import CREATE, REPLACE, Message, Socket, attribute, attributes, string, text, u32
+from providers.netlink import CREATE, REPLACE, Message, Socket
 
 NEW_LINK, DELETE_LINK, GET_LINK = 16, 17, 18
 NEW_ADDRESS, DELETE_ADDRESS, GET_ADDRESS = 20, 21, 22

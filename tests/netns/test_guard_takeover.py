@@ -10,6 +10,7 @@ import pytest
 
 from providers import netlink
 from providers import nftables as nft
+from providers.attributes import text
 from providers.base import GuardState, ProviderError
 from providers.guard import GuardMissing, KernelGuard
 from providers.netlink import NETFILTER, Socket
@@ -172,6 +173,6 @@ async def test_a_table_of_another_layout_is_built_anew_and_shut(lan: Lan, guard:
 async def test_an_answer_names_what_the_kernel_refused(lan: Lan, guard: KernelGuard) -> None:
     guard.install(lan.plan("web"))
     with Socket(NETFILTER) as other, pytest.raises(netlink.NetlinkError, match="No such file"):
-        other.dump(nft.request(nft.GET_ELEMENT, netlink.text(1, "none"), netlink.text(2, "none")), "list nothing")
+        other.dump(nft.request(nft.GET_ELEMENT, text(1, "none"), text(2, "none")), "list nothing")
     with pytest.raises(ProviderError, match="1e-05 s"):
         await guard.start(0, 1e-5)
