@@ -13,6 +13,7 @@ from controller.demo.chapters import HEALTH_PERIOD_SECONDS, Chapter, Outcome, ou
 from controller.demo.cluster import GROUP, Cluster
 from controller.demo.lab import ROOT, VIP, Host, Lab
 from controller.demo.narrator import Narrator
+from controller.demo.samples import first_answer
 
 LEASE_SECONDS = 1.0
 START_LIMIT_SECONDS = 10.0
@@ -61,12 +62,14 @@ class Story:
         self._narrator = Narrator(lab.recording, lab.nodes)
         self._cluster = Cluster(lab, {"type": "file", "path": str(ROOT / "store")}, {"duration_seconds": LEASE_SECONDS})
         self._outcomes: list[Outcome] = []
+        self._problems: list[str] = []
 
     def tell(self) -> int:
         """All chapters and the table. Ends early when a chapter leaves nobody to go on with."""
         first = self._begin()
         if first is None:
-            return self._end("nobody serves")
+            self._problems.append("nobody serves")
+            return self._end()
         second = self._other(first)
         self._host_dies(first)
         self._host_returns(first)
@@ -118,8 +121,14 @@ class Story:
         since = time.monotonic()
         command = self._cluster.command(to, "switchover", GROUP, "--to", to.name)
         self._narrator.watch(START_LIMIT_SECONDS, lambda: command.poll() is not None)
+        back = time.monotonic()
         self._say(f">> the command is back, exit {command.returncode}")
+        if command.returncode != 0:
+            self._problems.append(f"anyvip switchover: exit {command.returncode}")
         self._failover(f"switchover to {to.name}", since, self._other(to))
+        served = first_answer(self._lab.recording.between(since, time.monotonic()), self._lab.nodes.index(to), since)
+        if served is None or served > back:
+            self._problems.append(f"anyvip switchover was back before {to.name} served")
 
     # --- what they share -------------------------------------------------------------------------------------------
 
@@ -139,8 +148,8 @@ class Story:
         samples = self._lab.recording.between(since, until)
         self._outcomes.append(outcome(chapter, expected, samples, self._lab.nodes))
 
-    def _end(self, *broken: str) -> int:
-        problems = [*broken, *(f"{name} has ended" for name in self._lab.dead_probers())]
+    def _end(self) -> int:
+        problems = [*self._problems, *(f"{name} has ended" for name in self._lab.dead_probers())]
         problems += [f"{o.chapter.event}: {problem}" for o in self._outcomes for problem in o.broken]
         self._cluster.stop()
         _print("", table(self._outcomes), "", NOTE, "")

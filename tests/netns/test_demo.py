@@ -79,7 +79,10 @@ def test_the_demo_keeps_its_promises_and_leaves_nothing(mark: str) -> None:
 
 def test_an_ordinary_user_can_run_it(mark: str) -> None:
     """What `unshare --user` gives is all that an ordinary user has; as root, root's own rights are left outside."""
-    process = demo(mark, *(["unshare", "--user", "--map-root-user"] if os.geteuid() == 0 else []))
+    as_user = ["unshare", "--user", "--map-root-user"] if os.geteuid() == 0 else []
+    if subprocess.run([*as_user, "true"], check=False).returncode:
+        pytest.skip("no user namespaces here")
+    process = demo(mark, *as_user)
     told, _ = process.communicate(timeout=LIMIT_SECONDS)
     assert process.returncode == 0, told
     assert left_behind(mark) == []
