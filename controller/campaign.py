@@ -16,6 +16,8 @@ def contest(turn: Turn, name: str) -> None:
         return
     if turn.state.renewed is None or turn.busy(GROUPS + name) or not turn.due(turn.state.quarantine_until):
         return
+    if group.role is Role.INIT and name in turn.policy.groups and not turn.stopping:
+        return  # nothing is taken, nor given away, before it is known whether we are fit
     record, _ = turn.ownership(name)
     mine = record is not None and record.session == turn.state.session
     offered = record is not None and record.offered_to == turn.state.session

@@ -146,10 +146,12 @@ class Local:
         )
 
     def _provider(self, plugin: Plugin, name: str, group: Group) -> Provider:
-        if plugin.type == AUTO:
-            kind = provider_type(auto_type())
-            return kind.open(kind.Options(), group=name, vips=group.vips, clock=self._clock)
-        return provider_type(plugin.type).open(plugin.options, group=name, vips=group.vips, clock=self._clock)
+        kind = provider_type(auto_type() if plugin.type == AUTO else plugin.type)
+        options = kind.Options() if plugin.type == AUTO else plugin.options
+        provider = kind.open(options, group=name, vips=group.vips, clock=self._clock)
+        if hasattr(provider, "unguarded"):
+            provider.unguarded = isinstance(self.guard, Unguarded)
+        return provider
 
     def _plan(self) -> Plan:
         return {name: guarded for name, steps in self.groups.items() if (guarded := _guarded(steps.providers))}
