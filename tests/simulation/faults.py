@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from controller.events import Asked, Drifted, PauseAsked, Stop
@@ -73,6 +74,7 @@ class Faults:
         host.cut = False
         while host.process is not None and not host.process.awake:
             host.thaw()
+        host.reload(host.groups)
         host.start()
         for group in host.groups:
             host.judge(group, True)
@@ -105,6 +107,17 @@ class Faults:
 
     def _end_failing(self, fail: float, kernel_fail: float) -> None:
         self._storm.fail, self._storm.kernel_fail = fail, kernel_fail
+
+    def reload(self, host: Host) -> None:
+        """Its configuration changes for a while: a group's priority, or the group is gone from it."""
+        group = self._some_group()
+        changed = dict(host.groups)
+        if self._rng.random() < 0.5:
+            del changed[group]
+        else:
+            changed[group] = replace(changed[group], priority=self._rng.choice((0, 1, 200)))
+        host.reload(changed)
+        self._later(self._span(0.3, 2), host.reload, host.groups)
 
     def flush(self, host: Host) -> None:
         host.flush()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from controller.events import GuardLost, Judged
+from controller.events import GuardLost, Judged, Tick
 from controller.lease import SessionId
 from controller.machine import GroupPolicy, Policy
 from tests.simulation.world import Clock
@@ -24,7 +24,7 @@ class Host:
 
     def __init__(self, cluster: Cluster, name: str, node: str, clock: Clock, groups: Mapping[str, GroupPolicy]) -> None:
         self.cluster, self.name, self.node = cluster, name, node
-        self.groups = groups
+        self.groups = self.configured = groups
         self.healthy = dict.fromkeys(groups, True)
         self.settled_at = 0.0
         self.saved: Saved | None = None
@@ -42,7 +42,7 @@ class Host:
 
     def policy(self) -> Policy:
         """What its daemon is configured with."""
-        return Policy(self.node, self.boot_id, self.cluster.timing, self.groups, self.cluster.mutant.rules())
+        return Policy(self.node, self.boot_id, self.cluster.timing, self.configured, self.cluster.mutant.rules())
 
     def mint(self) -> SessionId:
         """A session id never used before."""
@@ -121,6 +121,15 @@ class Host:
         self.healthy[group] = healthy
         self.settled_at = self.cluster.world.now
         self.post(Judged(group, healthy, "checks"))
+
+    def reload(self, groups: Mapping[str, GroupPolicy]) -> None:
+        """Another configuration from here on."""
+        if groups != self.configured:
+            self.tell(f"configured anew: {', '.join(f'{name} priority {p.priority}' for name, p in groups.items())}")
+        self.configured = groups
+        if self.process is not None:
+            self.process.policy = self.policy()
+            self.process.post(Tick())
 
     def flush(self) -> None:
         """Somebody flushes the guard; it is installed again, shut, and the daemon told."""

@@ -64,7 +64,7 @@ class Process:
         self.policy = host.policy()
         self.state = machine.initial(self.policy)
         self.dead = False
-        self.until = dict.fromkeys(self.policy.groups, 0.0)
+        self.until = dict.fromkeys(host.groups, 0.0)
         self._frozen = 0
         self._backlog: list[tuple[str, str, Callable[..., None], tuple[Any, ...]]] = []
         self._waiting: dict[int, tuple[float, Read | Write]] = {}
@@ -249,8 +249,8 @@ class Process:
         self.step(self.cluster.weather.loop(), "timer", "", self._start_timer, action, at)
 
     def _start_timer(self, action: StartTimer, at: float) -> None:
-        error = self.cluster.weather.kernel()
-        if error is None:
+        done, error = self.cluster.weather.kernel()
+        if done:
             self.host.kernel.start(action.slot, action.seconds)
         self._said(TimerStarted(action.slot, at, error))
 
@@ -258,20 +258,20 @@ class Process:
         self.step(self.cluster.weather.loop(), "arm", "", self._arm, action)
 
     def _arm(self, action: Arm) -> None:
-        error = self.cluster.weather.kernel()
-        if error is None:
+        done, error = self.cluster.weather.kernel()
+        if done:
             self.host.kernel.arm(action.slot, action.groups)
             self.cluster.invariants.armed(self.host, action.groups)
         self._said(Armed(action.slot, action.groups, error))
 
     def _shut(self, action: Run) -> None:
-        error = self.cluster.weather.kernel()
-        if error is None:
+        done, error = self.cluster.weather.kernel()
+        if done:
             self.host.kernel.shut({action.group})
         self._said(Ran(action.group, action.epoch, action.step, error))
 
     def _clear(self) -> None:
-        error = self.cluster.weather.kernel()
-        if error is None:
+        done, error = self.cluster.weather.kernel()
+        if done:
             self.host.kernel.clear()
         self._said(Cleared(error))

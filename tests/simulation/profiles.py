@@ -41,7 +41,7 @@ class Profile:
 
 
 _PLANNED = {"ask": 6, "unfit": 3, "stop": 2, "pause": 1}
-_BAD = {"freeze": 3, "freeze_at": 6, "kill": 4, "kill_at": 3, "cut": 4, "flush": 1, "drift": 1, "fail": 2}
+_BAD = {"freeze": 3, "freeze_at": 6, "kill": 4, "kill_at": 3, "cut": 4, "flush": 1, "drift": 1, "fail": 2, "reload": 2}
 
 PROFILES = (
     Profile("calm", _PLANNED, pause=2.0, fair=True),

@@ -84,9 +84,9 @@ class Weather:
         """How late the kernel ends this timer."""
         return longest
 
-    def kernel(self) -> str | None:
-        """The error of this call into the kernel."""
-        return None
+    def kernel(self) -> tuple[bool, str | None]:
+        """Whether this call into the kernel takes effect, and the error that the caller sees."""
+        return True, None
 
     def step(self, step: Step) -> tuple[float, str | None]:
         """How many seconds a step takes, and how it fails."""
@@ -139,8 +139,10 @@ class Storm(Weather):
     def overshoot(self, longest: float) -> float:
         return self._rng.choice((0.0, longest, longest * self._rng.random()))
 
-    def kernel(self) -> str | None:
-        return "EBUSY" if self.kernel_fail and self._rng.random() < self.kernel_fail else None
+    def kernel(self) -> tuple[bool, str | None]:
+        if self.kernel_fail and self._rng.random() < self.kernel_fail:
+            return self._rng.random() < 0.5, "ENOBUFS"
+        return True, None
 
     def step(self, step: Step) -> tuple[float, str | None]:
         seconds = _USUAL[step] * (0.5 + self._rng.random())
