@@ -92,12 +92,12 @@ class Cluster:
     def stop_store(self) -> None:
         """The store answers nobody."""
         self.story.chapter("store", lambda: "operator: the store is down")
-        self.store.down = True
+        self.store.down += 1
 
     def start_store(self) -> None:
-        """The store answers again."""
+        """The store answers again, unless something else keeps it down."""
         self.story.chapter("store", lambda: "operator: the store is up")
-        self.store.down = False
+        self.store.down = max(self.store.down - 1, 0)
 
     def restore(self, backup: Snapshot, *, rewind: bool) -> None:
         """Restore a backup; with `rewind`, versions are used again, and nothing sent before arrives any more."""

@@ -63,7 +63,7 @@ class Faults:
         self._storm.settle()
         cluster.network.holds.clear()
         cluster.network.forget()
-        cluster.start_store()
+        cluster.store.down = 0
         for key in [key for key, entry in cluster.store.entries.items() if entry.value == b"oops"]:
             cluster.delete(key)
         for host in cluster.hosts.values():

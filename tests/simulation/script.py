@@ -257,7 +257,7 @@ class Stage:
         self.cluster.network.release()
 
     def _do_store(self, how: str) -> None:
-        self.cluster.store.down = how == "down"
+        self.cluster.store.down = int(how == "down")
 
     def _do_backup(self) -> None:
         self._backup = self.cluster.store.snapshot()

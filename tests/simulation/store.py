@@ -24,7 +24,7 @@ class Register:
 
     def __init__(self, changed: Callable[[str], None]) -> None:
         self.entries: dict[str, Entry] = {}
-        self.down = False
+        self.down = 0  # how many reasons there are for not answering
         self._revision = 0
         self._changed = changed
 
