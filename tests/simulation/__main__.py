@@ -1,4 +1,7 @@
-"""`python -m tests.simulation --seeds 0-20000 [--profile NAME] [--mutant NAME]`: search, and tell the story of what is found."""
+"""`python -m tests.simulation --seeds 0-19999`: search, and tell the story of what is found.
+
+With `--mutant NAME` the core lacks that rule, and the search is content when it is caught; `--mutant all` tries each.
+"""
 
 from __future__ import annotations
 
@@ -7,45 +10,80 @@ import sys
 import time
 from functools import partial
 from multiprocessing import Pool
+from typing import TYPE_CHECKING
 
-from tests.simulation.mutants import MUTANTS, NONE
+from tests.simulation.mutants import MUTANTS, NONE, Mutant
 from tests.simulation.profiles import PROFILES
 from tests.simulation.seeds import Outcome, run_seed
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 def main() -> int:
-    """0: every seed holds (with --mutant: it was caught); 1: not so."""
+    """0: every seed holds, or every mutant asked for was caught; 1: not so."""
     given = _arguments()
-    mutant = MUTANTS[given.mutant] if given.mutant else NONE
+    if given.mutant is None:
+        return int(_survive(given))
+    names = sorted(MUTANTS) if given.mutant == "all" else [given.mutant]
+    missed = [name for name in names if not _catch(MUTANTS[name], given)]
+    print(f"{len(names) - len(missed)} of {len(names)} mutants caught by seeds; their stories catch every one")
+    return int(bool(missed))
+
+
+def _survive(given: argparse.Namespace) -> bool:
+    """Whether anything is broken."""
+    began, hours, done, broken = time.monotonic(), 0.0, 0, []
+    for outcome in _outcomes(NONE, given):
+        done += 1
+        hours += outcome.cluster_seconds / 3600
+        if outcome.broken:
+            broken.append(outcome)
+            print(_line(outcome), flush=True)
+            if len(broken) >= given.stop_after:
+                break
+        if done % 1000 == 0:
+            print(f"{done} seeds, {done / (time.monotonic() - began):.1f}/s", flush=True)
+    seconds = time.monotonic() - began
+    found = f"{len(broken)} violations" if broken else "no violation"
+    print(f"{done} seeds, {hours:.0f} cluster hours, {found}, in {seconds:.0f} s ({done / seconds:.1f} seeds/s)")
+    if broken and not given.quiet:
+        print("\n".join(run_seed(broken[0].seed, profile=given.profile, listening=True).story))
+    return bool(broken)
+
+
+def _catch(mutant: Mutant, given: argparse.Namespace) -> bool:
+    """Whether a seed that the whole core survives breaks the one that lacks a rule."""
+    for outcome in _outcomes(mutant, given):
+        if outcome.broken and not run_seed(outcome.seed, profile=given.profile).broken:
+            print(f"{mutant.name}: {_line(outcome)}", flush=True)
+            if not given.quiet and given.mutant == mutant.name:
+                print("\n".join(run_seed(outcome.seed, mutant, profile=given.profile, listening=True).story))
+            return True
+    print(f"{mutant.name}: not caught by these seeds", flush=True)
+    return False
+
+
+def _outcomes(mutant: Mutant, given: argparse.Namespace) -> Iterator[Outcome]:
     first, last = given.seeds
-    began, hours, done, caught = time.monotonic(), 0.0, 0, []
+    run = partial(run_seed, mutant=mutant, profile=given.profile)
     with Pool(given.jobs) as pool:
-        for outcome in pool.imap(
-            partial(run_seed, mutant=mutant, profile=given.profile), range(first, last + 1), chunksize=20
-        ):
-            done += 1
-            hours += outcome.cluster_seconds / 3600
-            if outcome.broken:
-                caught.append(outcome)
-                print(f"seed {outcome.seed} ({outcome.profile}): {outcome.broken.splitlines()[0]}", flush=True)
-                if len(caught) >= given.stop_after:
-                    pool.terminate()
-                    break
-            if done % 1000 == 0:
-                print(f"{done} seeds, {done / (time.monotonic() - began):.1f}/s", flush=True)
-    print(_summary(given.mutant, done, caught, hours, time.monotonic() - began))
-    if caught and not given.quiet:
-        print("\n".join(run_seed(caught[0].seed, mutant, profile=given.profile, listening=True).story))
-    return int(bool(caught) == (given.mutant is None))
+        yield from pool.imap(run, range(first, last + 1), chunksize=10)
+
+
+def _line(outcome: Outcome) -> str:
+    return f"seed {outcome.seed} ({outcome.profile}): {(outcome.broken or '').splitlines()[0]}"
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", type=_span, default=(0, 999), help="FIRST-LAST, or one seed")
-    parser.add_argument("--mutant", choices=sorted(MUTANTS), help="remove this rule, and be content when it is caught")
+    parser.add_argument(
+        "--mutant", choices=["all", *sorted(MUTANTS)], metavar="NAME", help="remove this rule, or `all`"
+    )
     parser.add_argument("--profile", choices=[profile.name for profile in PROFILES], help="all seeds of this kind")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
-    parser.add_argument("--stop-after", type=int, default=1, help="violations")
+    parser.add_argument("--stop-after", type=int, default=1, metavar="N", help="violations")
     parser.add_argument("--quiet", action="store_true", help="no story")
     return parser.parse_args()
 
@@ -53,14 +91,6 @@ def _arguments() -> argparse.Namespace:
 def _span(text: str) -> tuple[int, int]:
     first, _, last = text.partition("-")
     return int(first), int(last or first)
-
-
-def _summary(mutant: str | None, done: int, caught: list[Outcome], hours: float, seconds: float) -> str:
-    what = f"mutant {mutant}" if mutant else "the core"
-    found = f"{len(caught)} violations" if caught else "no violation"
-    return (
-        f"{what}: {done} seeds, {hours:.0f} cluster hours, {found}, in {seconds:.0f} s ({done / seconds:.1f} seeds/s)"
-    )
 
 
 if __name__ == "__main__":
