@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from controller import events as ev
@@ -18,6 +18,10 @@ from controller.telemetry import Op, Outcome, Telemetry
 from providers.base import Guard, ProviderError
 
 _log = logging.getLogger("anyvip")
+
+_EXPECTED = (StoreError, ProviderError, HookError, TimeoutError)
+# Of plugins one never knows, and the core waits for its one answer: a cancellation that leaks out is an error, too.
+_ANYTHING = (Exception, asyncio.CancelledError)
 
 
 def new_session_id(node: str) -> SessionId:
@@ -48,7 +52,7 @@ class Executor:
         self._telemetry = telemetry
         self._tasks = tasks
         self._post = post
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._running: dict[str, list[asyncio.Task[None]]] = {}
         self._effects: Mapping[type, Callable[[ev.Action], Awaitable[ev.Event]]] = {
             ev.Clear: self._clear,
             ev.Mint: self._mint,
@@ -63,8 +67,8 @@ class Executor:
         if isinstance(action, ev.Save):
             self._around.life.save(action.saved)
         elif isinstance(action, ev.Run):
-            before = self._running.get(action.group)
-            self._running[action.group] = self._tasks.create_task(self._run(action, before))
+            before = [task for task in self._running.get(action.group, ()) if not task.done()]
+            self._running[action.group] = [*before, self._tasks.create_task(self._run(action, before))]
         else:
             self._tasks.create_task(self._answer(action))
 
@@ -75,14 +79,18 @@ class Executor:
 
     async def _clear(self, _: ev.Action) -> ev.Event:
         around = self._around
-        try:
-            await around.guard.shut(list(around.groups))
-            for steps in around.groups.values():
-                await steps.unbind()
-        except (ProviderError, TimeoutError) as error:
-            _log.warning("what an earlier life left behind cannot be unbound yet: %s", _line(error))
-            return ev.Cleared(_line(error))
-        return ev.Cleared()
+        failed = ""
+        for undo in (self._shut_all, *(steps.unbind for steps in around.groups.values())):
+            try:
+                await undo()
+            except _ANYTHING as error:
+                failed = failed or _line(error)
+        if failed:
+            _log.warning("what an earlier life left behind cannot be unbound yet: %s", failed)
+        return ev.Cleared(failed or None)
+
+    async def _shut_all(self) -> None:
+        await self._around.guard.shut(list(self._around.groups))
 
     async def _mint(self, _: ev.Action) -> ev.Event:
         return ev.Minted(new_session_id(self._around.node))
@@ -92,16 +100,16 @@ class Executor:
         at = self._around.clock()
         try:
             await self._around.guard.start(action.slot, action.seconds)
-        except ProviderError as error:
-            _log.warning("the guard's timer cannot be started: %s", error)
-            return ev.TimerStarted(action.slot, at, _line(error))
+        except _ANYTHING as error:
+            _log.warning("the guard's timer cannot be started: %s", line := _line(error))
+            return ev.TimerStarted(action.slot, at, line)
         return ev.TimerStarted(action.slot, at)
 
     async def _arm(self, action: ev.Action) -> ev.Event:
         assert isinstance(action, ev.Arm)
         try:
             await self._around.guard.arm(action.slot, action.groups)
-        except ProviderError as error:
+        except _ANYTHING as error:
             return ev.Armed(action.slot, action.groups, _line(error))
         return ev.Armed(action.slot, action.groups)
 
@@ -113,9 +121,10 @@ class Executor:
         try:
             async with asyncio.timeout(self._around.call_timeout):
                 entries = await self._around.store.read("")
-        except (StoreError, TimeoutError) as error:
-            self._requested(Op.READ, Outcome.FAILED, sent_at, _line(error))
-            return ev.Failed(action.request, _line(error))
+        except _ANYTHING as error:
+            line = _line(error)
+            self._requested(Op.READ, Outcome.FAILED, sent_at, line)
+            return ev.Failed(action.request, line)
         self._requested(Op.READ, Outcome.OK, sent_at)
         return ev.Listed(action.request, sent_at, entries)
 
@@ -128,9 +137,10 @@ class Executor:
         except Conflict:
             self._requested(Op.WRITE, Outcome.REFUSED, sent_at)
             return ev.Refused(action.request)
-        except (StoreError, TimeoutError) as error:
-            self._requested(Op.WRITE, Outcome.UNSURE, sent_at, _line(error))
-            return ev.Unsure(action.request, _line(error))
+        except _ANYTHING as error:
+            line = _line(error)
+            self._requested(Op.WRITE, Outcome.UNSURE, sent_at, line)
+            return ev.Unsure(action.request, line)
         self._requested(Op.WRITE, Outcome.OK, sent_at)
         return ev.Wrote(action.request, sent_at, version)
 
@@ -139,11 +149,13 @@ class Executor:
 
     # --- a group's steps ---
 
-    async def _run(self, order: ev.Run, before: asyncio.Task[None] | None) -> None:
-        """One step at a time: the one before is cancelled and has ended when this one begins."""
-        if before is not None and not before.done():
-            before.cancel()
-            await asyncio.wait([before])
+    async def _run(self, order: ev.Run, before: Sequence[asyncio.Task[None]]) -> None:
+        """One step at a time: whatever was begun before is cancelled and has ended when this one begins."""
+        for task in before:
+            if not task.cancelling():  # twice would cut short what it does to end well
+                task.cancel()
+        if before:
+            await asyncio.wait(before)
         began_at = self._around.clock()
         error = await self._error_of(order)
         seconds = self._around.clock() - began_at
@@ -154,13 +166,22 @@ class Executor:
     async def _error_of(self, order: ev.Run) -> str | None:
         try:
             await self._around.groups[order.group].run(order)
-        except (ProviderError, HookError) as error:
-            return _line(error)
         except TimeoutError:
             return f"{order.step} did not end in time"
+        except _ANYTHING as error:
+            return _line(error)
         return None
 
 
 def _line(error: BaseException) -> str:
+    """What went wrong, on one line. Raises the error again if it is that this very task was cancelled."""
+    task = asyncio.current_task()
+    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+        raise error
     text = " ".join(str(error).split())
-    return text or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
+    if isinstance(error, _EXPECTED) and text:
+        return text
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    _log.debug("a plugin failed in a way of its own", exc_info=error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
