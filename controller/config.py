@@ -52,11 +52,11 @@ class Lease(Section):
     )
     renew_deadline_seconds: Seconds | None = Field(
         default=None,
-        description="Seconds a node may serve after it has sent a renewal. Default: two thirds of duration_seconds.",
+        description="Seconds a node may serve after it has sent a renewal. Default: 0.7 of duration_seconds.",
     )
     retry_period_seconds: Seconds | None = Field(
         default=None,
-        description="Seconds between renewals. Default: 0.3 of renew_deadline_seconds, so that two may be lost.",
+        description="Seconds between renewals. Default: a quarter of renew_deadline_seconds, so that two may be lost.",
     )
     clock_drift: float = Field(
         default=0.01,

@@ -237,13 +237,14 @@ class Timing:
 
     @classmethod
     def derive(cls, lease_duration: float, *, drift: float = 0.01, overshoot: float = 0.05) -> Timing:
-        """Two thirds of the lease to serve on one renewal, and three renewals in that time.
+        """Seven tenths of the lease to serve on one renewal, and a renewal each quarter of that.
 
-        The third that is left, less drift and overshoot, is what a virtual machine may be stopped for unseen.
+        So a daemon that dies has over half a lease to be back and adopt, and what is left of the lease beyond the
+        seven tenths, less drift and overshoot, is what a virtual machine may be stopped for unseen.
         """
         longest = longest_renew_deadline(lease_duration, drift, overshoot)
-        renew_deadline = min(lease_duration * 2 / 3, longest)
-        return cls(lease_duration, renew_deadline, renew_deadline * 0.3, drift, overshoot)
+        renew_deadline = min(lease_duration * 0.7, longest)
+        return cls(lease_duration, renew_deadline, renew_deadline / 4, drift, overshoot)
 
     def problems(self) -> list[str]:
         """Every relation that cannot be safe or cannot work, by the names the configuration uses."""

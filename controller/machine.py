@@ -85,10 +85,12 @@ def decide(state: State, now: float, policy: Policy) -> Decision:
     turn = Turn(state, now, policy)
     if state.phase not in (Phase.INIT, Phase.GONE):
         membership.begin(turn)
-        for name in policy.groups:
-            turn.groups.setdefault(name, GroupState(since=now, opened=True))
-        for name in tuple(turn.groups):
+        for name in policy.groups.keys() - turn.groups.keys():
+            turn.groups[name] = GroupState(since=now, opened=True)
+        for name in turn.concerned():
+            turn.begin(name)
             _group(turn, name)
+        turn.begin("")
         _arm(turn)
         membership.go_on(turn)
     return turn.decision()

@@ -18,7 +18,7 @@ def begin(turn: Turn) -> None:
     """What comes before the groups decide: a session that is over takes them all down."""
     state = turn.state
     if state.over is not None and state.phase in (Phase.MEMBER, Phase.ADOPTING, Phase.CREATING):
-        turn.put(phase=Phase.ENDING, round=None, renewed=None)
+        turn.put(phase=Phase.ENDING, round=None, renewed=None, concerned=None)
     _establish(turn)
 
 
@@ -157,7 +157,7 @@ def _establish(turn: Turn) -> None:
     if state.established or state.renewed is None or state.round is not None:
         return
     if not has_twin(turn):
-        turn.put(established=True, next_round_at=turn.now)
+        turn.put(established=True, next_round_at=turn.now, concerned=None)
 
 
 def has_twin(turn: Turn) -> bool:

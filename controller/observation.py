@@ -29,7 +29,26 @@ from controller.state import (
 
 def observe(state: State, event: ev.Event, now: float, policy: Policy) -> State:
     """The state after this event, which arrived now."""
-    return _OBSERVERS[type(event)](state, event, now, policy)
+    after = _OBSERVERS[type(event)](state, event, now, policy)
+    concerned = _concerned(state, event)
+    if concerned is None or state.concerned is None:
+        return replace(after, concerned=None)
+    return replace(after, concerned=state.concerned | concerned)
+
+
+def _concerned(state: State, event: ev.Event) -> frozenset[str] | None:
+    """The groups that have to decide anew because of this event; None: all. What is just due wakes by itself."""
+    match event:
+        case ev.Ran() | ev.Judged() | ev.Asked() | ev.Drifted():
+            return frozenset({event.group})
+        case ev.Armed():
+            return event.groups
+        case ev.Wrote() if state.pending[event.request].key.startswith(GROUPS):
+            return frozenset({state.pending[event.request].key.removeprefix(GROUPS)})
+        case ev.TimerStarted() | ev.Hint() | ev.Tick() | ev.Failed() | ev.PauseAsked() | ev.GuardLost():
+            return frozenset()
+        case _:
+            return None
 
 
 def own_key(state: State) -> str:
@@ -91,16 +110,15 @@ def _timer_started(state: State, event: ev.TimerStarted, now: float, policy: Pol
 
 
 def _armed(state: State, event: ev.Armed, now: float, policy: Policy) -> State:  # noqa: ARG001
-    for name in event.groups:
-        group = state.groups.get(name)
-        if group is None:
-            continue
+    groups = dict(state.groups)
+    for name in event.groups & groups.keys():
+        group = groups[name]
         if event.error is None:
-            state = _group(state, name, arming=False, armed=True)
+            groups[name] = replace(group, arming=False, armed=True)
         else:
             leaving = group.leaving or Leaving(Reason.STEP_FAILED, detail=event.error)
-            state = _group(state, name, arming=False, leaving=leaving, error=event.error)
-    return state
+            groups[name] = replace(group, arming=False, leaving=leaving, error=event.error)
+    return replace(state, groups=groups)
 
 
 def _guard_lost(state: State, event: ev.GuardLost, now: float, policy: Policy) -> State:  # noqa: ARG001
@@ -239,8 +257,10 @@ def _round_over(state: State, now: float, policy: Policy) -> State:
     groups = state.groups
     if state.out_of_contact:  # clients may have learnt another MAC meanwhile
         groups = {name: replace(g, announce=g.role is Role.ACTIVE) for name, g in groups.items()}
-    early = state.next_round_at > turn.began_at  # something that the others must know happened meanwhile
-    next_at = state.next_round_at if early else turn.began_at + policy.timing.retry_period
+    pause = policy.timing.retry_period
+    if state.next_round_at > turn.began_at:  # something that the others must know happened meanwhile
+        pause /= 4
+    next_at = max(turn.began_at + pause, now)
     return replace(state, round=None, next_round_at=next_at, out_of_contact=False, groups=groups)
 
 
@@ -248,14 +268,17 @@ def _listed(state: State, event: ev.Listed, now: float, policy: Policy) -> State
     if event.request != state.reading:
         return state
     before, state = state, replace(state, reading=None)
-    state = replace(state, sightings=_sightings(state, event, now, policy))
+    told = _Told(state, event.sent_at, policy)
+    state = replace(state, sightings=_sightings(state, event, now, policy, told))
     if any(policy.rules.went_back(_record(before, key), seen.record) for key, seen in state.sightings.items()):
         quarantine = now + policy.timing.lease_duration
         state = replace(state, over=state.over or Reason.RESTORED, quarantine_until=quarantine)
-    state = _own_session(state, event, policy)
-    for name in state.groups:
-        if _counts(state, GROUPS + name, event.sent_at, policy):
-            state = _own_group(state, name, event, now, policy)
+    state = _own_session(state, policy, told)
+    groups = dict(state.groups)
+    for name in groups:
+        if told.of(GROUPS + name):
+            groups[name] = _own_group(state, name, policy.rules.confirmed_at(event.sent_at, now), policy)
+    state = replace(state, groups=groups)
     turn = state.round
     if turn is not None and turn.timer_at is not None and event.sent_at >= turn.timer_at and turn.sent:
         state = _round_over(replace(state, round=replace(turn, listing=False)), now, policy)
@@ -267,23 +290,29 @@ def _record(state: State, key: str) -> Any:
     return None if seen is None else seen.record
 
 
-def _counts(state: State, key: str, sent_at: float, policy: Policy) -> bool:
-    """One operation per record at a time: an answer from before our last write of the key ended says nothing."""
-    if any(write.key == key for write in state.pending.values()):
-        return policy.rules.answer_counts(sent_at, inf)
-    return policy.rules.answer_counts(sent_at, state.completed.get(key, -inf))
+class _Told:
+    """Of which keys an answer tells: one operation per record at a time, so not of those we were writing meanwhile."""
+
+    def __init__(self, state: State, sent_at: float, policy: Policy) -> None:
+        self._completed = {**state.completed, **{write.key: inf for write in state.pending.values()}}
+        self._sent_at = sent_at
+        self._counts = policy.rules.answer_counts
+
+    def of(self, key: str) -> bool:
+        """Whether what it says of the key counts."""
+        return self._counts(self._sent_at, self._completed.get(key, -inf))
 
 
-def _sightings(state: State, event: ev.Listed, now: float, policy: Policy) -> Mapping[str, Sighting]:
+def _sightings(state: State, event: ev.Listed, now: float, policy: Policy, told: _Told) -> Mapping[str, Sighting]:
     lease = policy.timing.lease_duration
     fresh = dict(state.sightings)
     for key, entry in event.entries.items():
-        if _counts(state, key, event.sent_at, policy):
+        if told.of(key):
             fresh[key] = sight(fresh.get(key), key, entry, now, lease)
     absent = [key for key in fresh if key not in event.entries]
     named = {GROUPS + name for name in state.groups} | {own_key(state), CLUSTER} | _named_sessions(fresh)
     for key in {*absent, *(key for key in named if key not in event.entries)}:
-        if not _counts(state, key, event.sent_at, policy):
+        if not told.of(key):
             continue
         if key in named:
             fresh[key] = sight(fresh.get(key), key, None, now, lease)
@@ -298,11 +327,11 @@ def _named_sessions(sightings: Mapping[str, Sighting]) -> set[str]:
     return {SESSIONS + sid for r in records for sid in (r.session, r.from_session) if sid is not None}
 
 
-def _own_session(state: State, event: ev.Listed, policy: Policy) -> State:
+def _own_session(state: State, policy: Policy, told: _Told) -> State:
     """Is our session what we know it to be? An unexpected version is our own late write, or the end."""
     key = own_key(state)
     joined = state.phase in (Phase.MEMBER, Phase.ADOPTING) or (state.phase is Phase.CREATING and state.seq > 0)
-    if not joined or not _counts(state, key, event.sent_at, policy):
+    if not joined or not told.of(key):
         return state
     seen = state.sightings[key]
     if not state.doubt and seen.version == state.version:
@@ -316,27 +345,26 @@ def _own_session(state: State, event: ev.Listed, policy: Policy) -> State:
     return replace(state, phase=phase, version=seen.version, doubt=False, beat=beat, seq=seq)
 
 
-def _own_group(state: State, name: str, event: ev.Listed, now: float, policy: Policy) -> State:
+def _own_group(state: State, name: str, confirmed_at: float, policy: Policy) -> GroupState:
     group, seen = state.groups[name], state.sightings[GROUPS + name]
     record = seen.record if isinstance(seen.record, Ownership) else None
     if record is not None and record.epoch > group.epoch:
-        state = _group(state, name, epoch=record.epoch)
+        group = replace(group, epoch=record.epoch)
     assert state.session is not None
-    confirmed_at = policy.rules.confirmed_at(event.sent_at, now)
     if not policy.rules.still_ours(record, state.session):
         if group.owned is None and not group.adoptable:
-            return state
+            return group
         leaving = Leaving(Reason.TAKEN if record is not None else Reason.DELETED, lost=True)
-        return _group(state, name, owned=None, adoptable=False, leaving=leaving)
+        return replace(group, owned=None, adoptable=False, leaving=leaving)
     if group.owned is not None:
         version = seen.version or group.owned.version
-        return _group(state, name, owned=replace(group.owned, version=version, confirmed_at=confirmed_at))
+        return replace(group, owned=Owned(version, group.owned.epoch, confirmed_at))
     enough = policy.rules.reading_is_enough(group.adoptable)
     if enough and record is not None and seen.version is not None:
-        owned = Owned(seen.version, record.epoch, confirmed_at)
         taken_as = Reason.ADOPTED if group.adoptable else Reason.REGAINED
-        return _group(state, name, owned=owned, adoptable=False, taken_as=taken_as)
-    return state
+        owned = Owned(seen.version, record.epoch, confirmed_at)
+        return replace(group, owned=owned, adoptable=False, taken_as=taken_as)
+    return group
 
 
 # --- what people and checks say ----------------------------------------------------------------------------------

@@ -232,6 +232,9 @@ class State:
     saved_beat: int = -1  # what the state file says
     over: Reason | None = None  # why the session is over
     groups: Mapping[str, GroupState] = field(default_factory=dict)
+    concerned: frozenset[str] | None = None  # the groups that events since the last decision concern; None: all
+    wakes: Mapping[str, float] = field(default_factory=dict)  # when a group must decide anew, whatever happens
+    decided_by: Policy | None = None  # the policy of the last decision
 
     @property
     def paused(self) -> bool:

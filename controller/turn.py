@@ -23,13 +23,28 @@ class Turn:
         self.groups = dict(state.groups)
         self._actions: list[ev.Action] = []
         self._transitions: list[Transition] = []
-        self._wake_at: float | None = None
+        self._wakes = {name: at for name, at in state.wakes.items() if name}
+        self._deciding = ""  # the group that decides; empty: the node
+        self._writing = {write.key for write in state.pending.values()}
 
     def decision(self) -> Decision:
         """What was decided."""
-        if self.groups != self.state.groups:
-            self.put(groups=self.groups)
-        return Decision(self.state, tuple(self._actions), self._wake_at, tuple(self._transitions))
+        wakes = self._wakes
+        self.put(groups=self.groups, wakes=wakes, concerned=frozenset(), decided_by=self.policy)
+        return Decision(self.state, tuple(self._actions), min(wakes.values(), default=None), tuple(self._transitions))
+
+    def concerned(self) -> list[str]:
+        """The groups that have to decide: those that something happened to, and those whose time has come."""
+        state = self.state
+        if state.concerned is None or state.decided_by is not self.policy:
+            return list(self.groups)
+        due = {name for name, at in self._wakes.items() if at <= self.now}
+        return [name for name in self.groups if name in due or name in state.concerned]
+
+    def begin(self, name: str) -> None:
+        """From now on this group decides (empty: the node), and wakes are its."""
+        self._deciding = name
+        self._wakes.pop(name, None)
 
     def put(self, **changes: Any) -> None:
         """Change the node's part of the state."""
@@ -46,8 +61,8 @@ class Turn:
 
     def wake(self, at: float | None) -> None:
         """Decide again at this moment, at the latest."""
-        if at is not None and (self._wake_at is None or at < self._wake_at):
-            self._wake_at = at
+        if at is not None:
+            self._wakes[self._deciding] = min(at, self._wakes.get(self._deciding, at))
 
     def due(self, at: float) -> bool:
         """Whether this moment has come; if not, wake then."""
@@ -66,13 +81,14 @@ class Turn:
 
     def busy(self, key: str) -> bool:
         """Whether a write of the key is in flight: one at a time."""
-        return any(write.key == key for write in self.state.pending.values())
+        return key in self._writing
 
     def write(self, key: str, purpose: Purpose, record: Record | None, expected: Version | None) -> None:
         """Order a compare-and-swap."""
         request = self.state.requests + 1
         value = None if record is None else encode(record)
         pending = {**self.state.pending, request: Pending(key, purpose, record, value)}
+        self._writing.add(key)
         self.put(requests=request, pending=pending)
         self.act(ev.Write(request, key, value, expected))
 

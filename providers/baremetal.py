@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from math import ceil
 from typing import Annotated, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -150,7 +151,8 @@ class BareMetal:
         left = grant.expires_at - self._clock()
         if left <= 0 or (self.unguarded and left < 1):
             raise StaleGrant(f"group {grant.group}: the grant has {left:.3f} s left, too little to bind")
-        return max(1, int(left))  # with a guard the lifetime is the second line: a late end lets nothing pass
+        # With a guard the lifetime is the second line: it must not end first, and a late end lets nothing pass.
+        return int(left) if self.unguarded else ceil(left)
 
     def _serving(self) -> bool:
         return self._expires_at is not None and self._clock() < self._expires_at

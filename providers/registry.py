@@ -7,6 +7,7 @@ A provider's class has `Options`, a pydantic model of its keys besides `type`, a
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol
 
@@ -26,11 +27,13 @@ class ProviderType(Protocol):
         """One group's provider. Raises ProviderError."""
 
 
+@cache  # the list of what is installed is read from the disk
 def known_providers() -> tuple[str, ...]:
     """The names that are installed, sorted."""
     return tuple(sorted(entry_points(group=GROUP).names))
 
 
+@cache  # the list of what is installed is read from the disk
 def provider_type(name: str) -> ProviderType:
     """The provider's class. Raises ValueError for an unknown name, or for one that cannot be loaded here."""
     found: EntryPoint | None = next(iter(entry_points(group=GROUP, name=name)), None)

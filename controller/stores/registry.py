@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
@@ -26,11 +27,13 @@ class StoreType(Protocol):
         """
 
 
+@cache  # the list of what is installed is read from the disk
 def known_stores() -> tuple[str, ...]:
     """The type of every store that is installed, sorted."""
     return tuple(sorted(entry_points(group=GROUP).names))
 
 
+@cache  # the list of what is installed is read from the disk
 def store_type(name: str) -> StoreType:
     """The store of this type. Raises ValueError, which names the known ones or says why it cannot be loaded."""
     found = entry_points(group=GROUP, name=name)

@@ -154,7 +154,7 @@ async def test_a_configuration_that_is_right(config: Path) -> None:
     assert (ran.code, ran.err) == (0, "")
     assert ran.out == (
         f"{config}: ok: node n1 of cluster shop, groups 1, VIPs 1, "
-        "lease 3 s (serves 2 s after it has sent a renewal, sends one every 0.6 s)\n"
+        "lease 3 s (serves 2.1 s after it has sent a renewal, sends one every 0.525 s)\n"
     )
 
 
