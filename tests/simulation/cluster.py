@@ -31,6 +31,7 @@ class HostPlan:
     node: str
     clock: Clock
     groups: Mapping[str, GroupPolicy]
+    timing: Timing
 
 
 class Cluster:
@@ -40,7 +41,6 @@ class Cluster:
         self,
         world: World,
         plans: list[HostPlan],
-        timing: Timing,
         weather: Weather,
         mutant: Mutant,
         *,
@@ -48,14 +48,14 @@ class Cluster:
     ) -> None:
         self.world, self.weather = world, weather
         self.mutant = mutant
-        self.timing = mutant.stretched(timing)
+        self.timing = max((plan.timing for plan in plans), key=lambda timing: timing.lease_duration)
         self.fair = False  # nothing but what was planned happens
         self.story = Story(world, listening=listening)
         self.store = Register(self._changed)
         self.network = Network(world, self.store, weather, self.story)
         self.invariants = Invariants(self)
         self.network.landed = self.invariants.landed
-        self.hosts = {plan.name: Host(self, plan.name, plan.node, plan.clock, plan.groups) for plan in plans}
+        self.hosts = {plan.name: Host(self, plan) for plan in plans}
         self.groups = sorted({group for plan in plans for group in plan.groups})
 
     def unix_time(self) -> float:

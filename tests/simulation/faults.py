@@ -68,6 +68,13 @@ class Faults:
             cluster.delete(key)
         for host in cluster.hosts.values():
             self._heal_host(host)
+        self._world.after(0.2 * self._lease, self._heal_again)
+
+    def _heal_again(self) -> None:
+        """What a frozen daemon had been asked for, to stop or to pause, it did when it was thawed."""
+        for host in self._cluster.hosts.values():
+            host.start()
+            host.post(PauseAsked(paused=False))
 
     def _heal_host(self, host: Host) -> None:
         host.traps.clear()

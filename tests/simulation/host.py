@@ -15,24 +15,25 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from controller.events import Event, Saved
-    from tests.simulation.cluster import Cluster
+    from tests.simulation.cluster import Cluster, HostPlan
     from tests.simulation.process import Process, Trap
 
 
 class Host:
     """`name` tells machines apart, `node` is what it calls itself; two may call themselves the same."""
 
-    def __init__(self, cluster: Cluster, name: str, node: str, clock: Clock, groups: Mapping[str, GroupPolicy]) -> None:
-        self.cluster, self.name, self.node = cluster, name, node
-        self.groups = self.configured = groups
-        self.healthy = dict.fromkeys(groups, True)
+    def __init__(self, cluster: Cluster, plan: HostPlan) -> None:
+        self.cluster, self.name, self.node = cluster, plan.name, plan.node
+        self.groups = self.configured = plan.groups
+        self.timing = cluster.mutant.stretched(plan.timing)
+        self.healthy = dict.fromkeys(plan.groups, True)
         self.settled_at = 0.0
         self.saved: Saved | None = None
         self.cut = False
         self.traps: list[Trap] = []
         self.process: Process | None = None
         self._boots, self._lives, self._sessions = count(1), count(1), count(1)
-        self.boot(clock)
+        self.boot(plan.clock)
 
     def boot(self, clock: Clock) -> None:
         """The machine starts: a new clock, nothing bound, no state of this boot."""
@@ -42,7 +43,7 @@ class Host:
 
     def policy(self) -> Policy:
         """What its daemon is configured with."""
-        return Policy(self.node, self.boot_id, self.cluster.timing, self.configured, self.cluster.mutant.rules())
+        return Policy(self.node, self.boot_id, self.timing, self.configured, self.cluster.mutant.rules())
 
     def mint(self) -> SessionId:
         """A session id never used before."""

@@ -32,6 +32,11 @@ class Profile:
     deaf: float = 0.3
     fair: bool = False
 
+    @property
+    def deletes(self) -> bool:
+        """Whether records vanish: then all leases must be alike, for a gap does not say how long its owner's was."""
+        return bool(self.faults.keys() & {"delete_group", "delete_session", "wipe", "scribble", "restore"})
+
     def set_weather(self, storm: Storm, rng: Random, lease: float) -> None:
         """Draw this seed's weather."""
         storm.slow, storm.lose, storm.copy = (rng.random() * most for most in (self.slow, self.lose, self.copy))
@@ -89,12 +94,24 @@ def draw_setting(rng: Random, wanted: str | None = None) -> Setting:
             {group: GroupPolicy(max(p.priority, 1), p.preempt, p.preempt_delay) for group, p in policy.items()}
         )
     twin = len(names) > 2 and rng.random() < 0.15
+    unlike = not profile.deletes and rng.random() < 0.1  # leases of different length, as while they are being changed
     hosts = [
-        HostPlan(name, "b" if twin and name == names[-1] else name, _clock(rng, timing), policy)
+        HostPlan(
+            name,
+            "b" if twin and name == names[-1] else name,
+            _clock(rng, timing),
+            policy,
+            _scaled(timing, rng.choice((0.4, 0.7))) if unlike and rng.random() < 0.5 else timing,
+        )
         for name, policy in zip(names, policies, strict=True)
     ]
     trip = min(0.005, timing.retry_period / 20) if profile.fair else rng.choice((0.002, 0.02)) * timing.retry_period
     return Setting(profile, timing, hosts, trip, rng.uniform(4, 14) * timing.lease_duration)
+
+
+def _scaled(timing: Timing, factor: float) -> Timing:
+    deadline = longest_renew_deadline(timing.lease_duration * factor, timing.drift, timing.overshoot)
+    return Timing(timing.lease_duration * factor, deadline, deadline * 0.3, timing.drift, timing.overshoot)
 
 
 def _timing(rng: Random) -> Timing:

@@ -1,5 +1,6 @@
 """Stories told by hand: what happens stands at the margin, what was seen stands indented below it.
 
+    tight                             not 7 of the lease's 10 s to serve on one renewal, but as many as are safe
     node a                            a machine; `as NAME` calls itself so, `priority N`, `preempt S`, `rate R`
     start a                           its daemon, with the state file if there is one (`start a fresh`: without)
     run 5s, until web on a            let time pass; until somebody answers 200 for the group, or `nobody`
@@ -94,7 +95,7 @@ class Stage:
 
     def __init__(self, mutant: Mutant) -> None:
         self._mutant = mutant
-        self._timing = Timing.derive(10)
+        self._timing = Timing(10.0, 7.0, 2.0)
         self._weather = Weather()
         self._groups = ["web"]
         self._plans: list[HostPlan] = []
@@ -104,7 +105,7 @@ class Stage:
     def cluster(self) -> Cluster:
         """Built when it is needed: after all machines are named."""
         if self._built is None:
-            self._built = Cluster(World(), self._plans, self._timing, self._weather, self._mutant, listening=True)
+            self._built = Cluster(World(), self._plans, self._weather, self._mutant, listening=True)
         return self._built
 
     def play(self, line: str) -> Iterator[str]:
@@ -117,11 +118,9 @@ class Stage:
 
     # --- before the daemons start
 
-    def _do_lease(self, duration: str, how: str = "") -> None:
-        self._timing = Timing.derive(_seconds(duration))
-        if how == "tight":  # serve as long as is safe
-            deadline = longest_renew_deadline(_seconds(duration), self._timing.drift, self._timing.overshoot)
-            self._timing = Timing(_seconds(duration), deadline, deadline * 0.3)
+    def _do_tight(self) -> None:
+        deadline = longest_renew_deadline(10.0, self._timing.drift, self._timing.overshoot)
+        self._timing = Timing(10.0, deadline, deadline * 0.3)
 
     def _do_groups(self, *names: str) -> None:
         self._groups = list(names)
@@ -131,7 +130,8 @@ class Stage:
         delay = given.get("preempt")
         policy = GroupPolicy(int(given.get("priority", 100)), delay is not None, _seconds(delay or "0s"))
         clock = Clock(0.0, float(given.get("rate", 1)))
-        self._plans.append(HostPlan(name, given.get("as", name), clock, dict.fromkeys(self._groups, policy)))
+        groups = dict.fromkeys(self._groups, policy)
+        self._plans.append(HostPlan(name, given.get("as", name), clock, groups, self._timing))
 
     def _do_watch(self, _off: str) -> None:
         self._weather = Unwatched()

@@ -39,7 +39,7 @@ def run_seed(seed: int, mutant: Mutant = NONE, *, profile: str | None = None, li
     setting = draw_setting(rng, profile)
     world = World()
     storm = Storm(rng, setting.trip)
-    cluster = Cluster(world, setting.hosts, setting.timing, storm, mutant, listening=listening)
+    cluster = Cluster(world, setting.hosts, storm, mutant, listening=listening)
     cluster.fair = setting.profile.fair
     broken = None
     try:
@@ -69,7 +69,7 @@ def _live_through(cluster: Cluster, faults: Faults, setting: Setting) -> None:
 def _cast(seed: int, setting: Setting) -> tuple[str, ...]:
     timing = setting.timing
     hosts = (
-        f"  {plan.name}: node {plan.node}, clock rate {plan.clock.rate:.4f}, "
+        f"  {plan.name}: node {plan.node}, clock rate {plan.clock.rate:.4f}, lease {plan.timing.lease_duration}, "
         + ", ".join(f"{name} {policy}" for name, policy in plan.groups.items())
         for plan in setting.hosts
     )
