@@ -24,7 +24,7 @@ from controller.fields import (
     VipField,
     address_of,
 )
-from controller.lease import Timing
+from controller.lease import ROUNDS_PER_GRANT, Timing
 from controller.plugins import AUTO, Plugin, ProviderPlugin, StorePlugin
 from controller.problem import ConfigError, Path, Problem
 from controller.relations import relations
@@ -70,7 +70,7 @@ class Lease(Section):
         """The durations, with the missing ones derived. `overshoot`: seconds the kernel may end an address late."""
         derived = Timing.derive(self.duration_seconds, drift=self.clock_drift, overshoot=overshoot)
         deadline = self.renew_deadline_seconds or derived.renew_deadline
-        retry = self.retry_period_seconds or deadline * 0.3  # as Timing.derive has it
+        retry = self.retry_period_seconds or deadline / ROUNDS_PER_GRANT
         return Timing(self.duration_seconds, deadline, retry, self.clock_drift, overshoot)
 
 

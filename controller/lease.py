@@ -16,12 +16,14 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from math import isfinite
 from typing import Any, NewType, Protocol, TypeVar
 
 SESSIONS = "sessions/"
 GROUPS = "groups/"
 CLUSTER = "cluster"
 FORMAT = 1
+ROUNDS_PER_GRANT = 4  # renewals are sent this often in the time that one of them gives
 
 Version = NewType("Version", str)
 SessionId = NewType("SessionId", str)
@@ -212,6 +214,8 @@ def _field(value: Any, annotation: str, path: str) -> Any:
         return None
     if type(value) is not expected:  # bool is an int to isinstance
         raise BadRecord(f"{path}: {value!r} is not of type {annotation}")
+    if isinstance(value, float) and not isfinite(value):
+        raise BadRecord(f"{path}: {value!r} is not a number")
     return value
 
 
@@ -244,7 +248,7 @@ class Timing:
         """
         longest = longest_renew_deadline(lease_duration, drift, overshoot)
         renew_deadline = min(lease_duration * 0.7, longest)
-        return cls(lease_duration, renew_deadline, renew_deadline / 4, drift, overshoot)
+        return cls(lease_duration, renew_deadline, renew_deadline / ROUNDS_PER_GRANT, drift, overshoot)
 
     def problems(self) -> list[str]:
         """Every relation that cannot be safe or cannot work, by the names the configuration uses."""

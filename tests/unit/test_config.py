@@ -95,7 +95,7 @@ def test_the_lease_is_derived_where_it_is_not_given() -> None:
 def test_a_given_deadline_brings_its_own_retry_period() -> None:
     timing = read(SMALLEST + "lease: {renew_deadline_seconds: 1}\n").timing()
     assert timing.renew_deadline == 1.0
-    assert timing.retry_period == pytest.approx(0.3)
+    assert timing.retry_period == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize("vip", ["10.0.0.0/31", "10.0.0.1/31", "10.0.0.0/32", "fd00::/127", "fd00::/128", "fe80::1/64"])
@@ -146,8 +146,8 @@ def test_the_comments_of_the_example_show_the_defaults(tmp_path: Path) -> None:
     uncommented = tmp_path / "anyvip.yml"
     uncommented.write_text(_uncommented(EXAMPLE.read_text()))
     told, default = load(str(uncommented)), load(str(EXAMPLE))
-    assert told.timing() == Timing(3.0, 2.0, 0.6, drift=0.01, overshoot=0.05)
-    assert default.timing().retry_period == pytest.approx(0.6)
+    assert told.timing() == Timing(3.0, 2.1, 0.5, drift=0.01, overshoot=0.05)
+    assert default.timing().retry_period == pytest.approx(0.525)
     assert told.health == default.health
     assert told.state_dir == default.state_dir
     assert told.admin.mode == default.admin.mode

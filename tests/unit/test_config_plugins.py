@@ -10,6 +10,7 @@ import pytest
 from controller.config import Config, from_bytes
 from controller.config_errors import _schema
 from controller.problem import ConfigError
+from providers.registry import known_providers, provider_type
 
 MODULE = '''
 from pydantic import BaseModel, Field, field_validator, model_validator
@@ -49,9 +50,14 @@ def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: a-beacon-of-others\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text(ENTRY_POINTS)
     monkeypatch.syspath_prepend(str(tmp_path))
-    _schema.cache_clear()
+    _forget()
     yield
-    _schema.cache_clear()
+    _forget()
+
+
+def _forget() -> None:
+    for remembered in (_schema, known_providers, provider_type):
+        remembered.cache_clear()
 
 
 def read(provider: str) -> Config:

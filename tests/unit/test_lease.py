@@ -119,7 +119,7 @@ def test_whatever_a_field_holds_is_accepted_or_named(record: Any, data: st.DataO
     except BadRecord as error:
         assert str(error).startswith(field)  # noqa: PT017  (both outcomes are right)
     else:
-        assert json.loads(encode(found))[field] == body[field]
+        assert decode(encode(found), type(record)) == found
 
 
 def valid(kind: str, **changes: Any) -> bytes:
@@ -189,7 +189,7 @@ OVERSHOOTS = st.sampled_from([0.05, 1.0])
 def test_derived_durations_have_no_problems(lease_duration: float, drift: float, overshoot: float) -> None:
     timing = Timing.derive(lease_duration, drift=drift, overshoot=overshoot)
     assert timing.problems() == []
-    assert 0 < timing.retry_period < timing.renew_deadline <= lease_duration * 2 / 3
+    assert 0 < timing.retry_period < timing.renew_deadline <= lease_duration * 0.7
 
 
 @pytest.mark.parametrize("lease_duration", [0.1, 1, 3, 10, 60])
