@@ -136,7 +136,7 @@ def _ran(state: State, event: ev.Ran, now: float, policy: Policy) -> State:
         changes["leaving"] = Leaving(Reason.STEP_FAILED, detail=event.error)
     if event.step is Step.DEMOTE:
         changes["hooked"] = False
-    if event.error and event.step is Step.REFRESH:
+    if event.error and event.step is Step.REFRESH and group.role is Role.ACTIVE:
         changes |= {"refresh": True, "retry_at": now + policy.timing.retry_period}
     return _group(state, event.group, **changes)
 
