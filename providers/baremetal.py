@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from math import ceil
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,6 +21,23 @@ _log = logging.getLogger(__name__)
 
 InterfaceName = Annotated[str, Field(min_length=1, max_length=15, pattern=r"^[^/:\s]+$")]
 T = TypeVar("T")
+
+
+_FEW = 16  # VIPs: some hundred microseconds
+_SETTLED_SECONDS = 0.05  # what is taken over comes first, who else has it is asked then
+
+
+class _AtOnce(Executor):
+    """Makes the call where it is asked for."""
+
+    def submit(self, call: Callable[..., T], /, *args: Any, **named: Any) -> Future[T]:
+        """The call's result, there already."""
+        done: Future[T] = Future()
+        try:
+            done.set_result(call(*args, **named))
+        except Exception as error:  # noqa: BLE001  (whoever asks for the result gets it)
+            done.set_exception(error)
+        return done
 
 
 class Announce(BaseModel):
@@ -57,8 +74,8 @@ class BareMetalOptions(BaseModel):
 class BareMetal:
     """The VIPs of one group on this host (`providers.base.Provider`, `Announcer`, `Resetter`).
 
-    Calls that can take the kernel milliseconds are made in a thread of their own, one after another: a bind never
-    overtakes an unbind, and the event loop goes on.
+    Calls are made one after another, so a bind never overtakes an unbind. With many VIPs they take the kernel
+    milliseconds, and are made in a thread of their own while the event loop goes on; with few, that would take longer.
     """
 
     Options = BareMetalOptions
@@ -75,7 +92,7 @@ class BareMetal:
         self._conflicts = Conflicts(group)
         self._expires_at: float | None = None  # None: not bound
         self._repeating: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"baremetal-{group}")
+        self._thread = _AtOnce() if len(vips) <= _FEW else ThreadPoolExecutor(1, f"baremetal-{group}")
 
     @classmethod
     def open(cls, options: BareMetalOptions, *, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]) -> Self:
@@ -84,6 +101,7 @@ class BareMetal:
 
     async def close(self) -> None:
         """Stop announcing and give everything back. The addresses stay, and end with their lifetime."""
+        self._expires_at = None
         self._stop_announcing()
         self._thread.submit(self._conflicts.stop)
         await self._in_thread(self._local.close)
@@ -114,7 +132,7 @@ class BareMetal:
         await self._in_thread(lambda: self._put(grant, coming=coming))
         self._expires_at = grant.expires_at
         if coming:
-            self._thread.submit(self._ask_for_conflicts)
+            asyncio.get_running_loop().call_later(_SETTLED_SECONDS, self._thread.submit, self._ask_for_conflicts)
 
     async def unbind(self) -> None:
         """Remove the VIPs from their interfaces, whatever their prefix and whoever left them there."""
@@ -173,7 +191,11 @@ class BareMetal:
             self._repeating = None
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+        try:
+            called = asyncio.get_running_loop().run_in_executor(self._thread, call)
+        except RuntimeError as error:  # a reload has replaced this provider, or no thread can be had
+            raise ProviderError(f"group {self._group}: {error}") from error
+        return await called
 
     # --- in the thread ---
 
@@ -187,6 +209,8 @@ class BareMetal:
         self._local.take()
 
     def _ask_for_conflicts(self) -> None:
+        if self._expires_at is None:
+            return  # gone again meanwhile
         try:
             own = frozenset(link.mac for link in self._local.links() if link.mac is not None)
             self._conflicts.ask(self._local.audience(), own)

@@ -38,7 +38,7 @@ async def test_bound_until_the_grant_ends_and_no_longer(lan: Lan, bare_metal: Ma
     web = bare_metal()
     await web.bind(grant(clock, 1.5))
     assert (await web.inspect()).place is Place.HERE
-    assert "valid_lft 1sec" in shown(lan, lan.vip4.ip)
+    assert "valid_lft 2sec" in shown(lan, lan.vip4.ip)
     assert eventually(lambda: not shown(lan, lan.vip4.ip) and not shown(lan, lan.vip6.ip)), "the kernel removes both"
     assert (await web.inspect()).place is Place.NOWHERE
 
@@ -53,13 +53,15 @@ async def test_refreshed_it_stays(lan: Lan, bare_metal: Make, clock: Clock) -> N
     assert (await web.inspect()).place is Place.HERE
 
 
-async def test_lifetimes_are_whole_seconds_rounded_down_but_not_to_nothing(
-    lan: Lan, bare_metal: Make, clock: Clock
+@pytest.mark.parametrize("unguarded", [False, True])
+async def test_lifetimes_are_whole_seconds_and_without_a_guard_never_more_than_the_grant(
+    lan: Lan, bare_metal: Make, clock: Clock, unguarded: bool
 ) -> None:
     web = bare_metal()
-    for seconds, valid in ((9.9, "9sec"), (0.4, "1sec")):
+    web.unguarded = unguarded
+    for seconds, valid in ((9.9, 9 if unguarded else 10), (1.9, 1 if unguarded else 2)):
         await web.bind(grant(clock, seconds))
-        assert f"valid_lft {valid}" in shown(lan, lan.vip4.ip)
+        assert f"valid_lft {valid}sec" in shown(lan, lan.vip4.ip)
 
 
 async def test_too_late_binds_nothing(lan: Lan, bare_metal: Make, clock: Clock) -> None:
