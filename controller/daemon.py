@@ -9,7 +9,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from typing import TYPE_CHECKING, cast
 
 from controller import events as ev
@@ -67,6 +67,7 @@ class Daemon:
         self._status = Status(groups={}, ready=False, live=True, detail="starting")
         self._paused: bool | None = None
         self._fitness = Fitness(self._node.post)
+        self._local.look_at_links(self._fitness, config.groups)
         self._checker = Checker(self._checks(config), self._fitness.checked)
         self._endpoint = Endpoint(
             listen=config.health.addresses(),
@@ -81,6 +82,9 @@ class Daemon:
         """Start, serve, hand over, leave."""
         async with AsyncExitStack() as stack:
             stack.callback(self._life.close)
+            self._handle_signals()
+            starting = stack.enter_context(ExitStack())
+            starting.callback(self._local.undo)
             await self._endpoint.start()
             stack.push_async_callback(self._endpoint.close)
             admin = self._admin()
@@ -90,10 +94,11 @@ class Daemon:
             stack.push_async_callback(store.close)
             self._telemetry.watch(self.config.groups)
             self._decided(self._node.state)
+            starting.pop_all()
             left = await self._serve(store)
-        if not left.keep:
-            self._life.forget()
-            self._local.remove()
+            if not left.keep:  # while the lock is held: the next life's are not ours to take away
+                self._life.forget()
+                self._local.remove()
         _log.info("left")
         return 0
 
@@ -109,7 +114,6 @@ class Daemon:
             if hasattr(store, "changes"):
                 watcher = cast("Watcher", store)
                 background.append(tasks.create_task(_hints(watcher, self._node), name="watch"))
-            self._handle_signals()
             executor = Executor(self._surroundings(store), self._telemetry, tasks, self._node.post)
             gc.freeze()  # what is there now stays: collections look at the rest only, and last microseconds
             self._node.post(await self._started())
@@ -215,19 +219,29 @@ class Daemon:
                 _log.error("not reloaded: %s changed, which needs a restart", key)
                 return
         try:
-            await self._endpoint.reconfigure(listen=fresh.health.addresses(), paths=_paths(fresh))
-            changed = await self._local.reconfigure(fresh)
+            changed = await self._applied(fresh)
         except (EndpointError, LocalError) as error:
             _log.error("not reloaded: %s", error)
             return
         self.config = fresh
         self._node.policy = self._policy = self._local.policy(fresh, self._policy.boot_id)
+        self._node.post(ev.Tick())  # first, so that the core knows new groups when they are judged
         self._telemetry.watch(fresh.groups)
+        self._fitness.keep(fresh.groups)
+        self._local.look_at_links(self._fitness, changed)
         self._checker.reconfigure(self._checks(fresh))
-        for name in changed:
-            self._node.post(ev.Drifted(name, "configuration changed"))
-        self._node.post(ev.Tick())
+        await self._local.let_go()
+        self._local.drifted(changed, "configuration changed", self._node.post)
         _log.info("reloaded %s", fresh.file)
+
+    async def _applied(self, fresh: Config) -> list[str]:
+        """Listen and bind as configured now; the groups that are bound otherwise. Raises, and nothing has changed."""
+        await self._endpoint.reconfigure(listen=fresh.health.addresses(), paths=_paths(fresh))
+        try:
+            return self._local.reconfigure(fresh)
+        except LocalError:
+            await self._endpoint.reconfigure(listen=self.config.health.addresses(), paths=_paths(self.config))
+            raise
 
 
 def _paths(config: Config) -> dict[str, str]:
@@ -235,8 +249,8 @@ def _paths(config: Config) -> dict[str, str]:
 
 
 async def _hints(store: Watcher, node: Node) -> None:
-    async for _ in store.changes(GROUPS):
-        node.post(ev.Hint())
+    async for entries in store.changes(GROUPS):
+        node.post(ev.Hint(entries))
 
 
 async def _ping_watchdog(alive: Callable[[], bool]) -> None:

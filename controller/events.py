@@ -7,7 +7,7 @@ fails, times out or is cancelled is answered with `Failed`, `Unsure` or a `Ran` 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from controller.lease import Entry, SessionId, Version
@@ -145,7 +145,9 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """Something may have changed in the store: look now."""
+    """Something may have changed in the store: look now. `entries`: what it is now, or was a moment ago."""
+
+    entries: Mapping[str, Entry] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

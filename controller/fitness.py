@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from controller.events import Judged
@@ -34,6 +34,20 @@ class Fitness:
         group = self._groups.setdefault(name, _Group())
         group.checks, group.why = healthy, why
         self._tell(name, group)
+
+    def links(self, name: str, down: frozenset[str]) -> None:
+        """Just these of the links that the group needs are down now; what was known before does not count."""
+        for key in [key for key in self._pending if key[0] == name]:
+            self._pending.pop(key).cancel()
+        group = self._groups.setdefault(name, _Group())
+        group.down = set(down)
+        self._tell(name, group)
+
+    def keep(self, names: Collection[str]) -> None:
+        """Forget all other groups: one that is configured again begins anew."""
+        for key in [key for key in self._pending if key[0] not in names]:
+            self._pending.pop(key).cancel()
+        self._groups = {name: group for name, group in self._groups.items() if name in names}
 
     def link_up(self, name: str, interface: str) -> None:
         """An interface of the group has its carrier again."""

@@ -68,8 +68,12 @@ class Store(Protocol):
 class Watcher(Protocol):
     """A store that can say "look now". A hint, never a fact: the election is right without it, only slower."""
 
-    def changes(self, prefix: str) -> AsyncIterator[None]:
-        """Yield after anything under prefix may have changed. Reconnects by itself; ends only when closed."""
+    def changes(self, prefix: str) -> AsyncIterator[Mapping[str, Entry]]:
+        """Yield after anything under prefix may have changed, with what is known of it: some keys, or none.
+
+        What is yielded may be old by then, or repeated; a key that is gone is left out. Reconnects by itself; ends only
+        when closed.
+        """
 
 
 # --- records -----------------------------------------------------------------------------------------------------

@@ -45,7 +45,9 @@ def _concerned(state: State, event: ev.Event) -> frozenset[str] | None:
             return event.groups
         case ev.Wrote() if state.pending[event.request].key.startswith(GROUPS):
             return frozenset({state.pending[event.request].key.removeprefix(GROUPS)})
-        case ev.TimerStarted() | ev.Hint() | ev.Tick() | ev.Failed() | ev.PauseAsked() | ev.GuardLost():
+        case ev.Hint():
+            return frozenset(key.removeprefix(GROUPS) for key in event.entries)
+        case ev.TimerStarted() | ev.Tick() | ev.Failed() | ev.PauseAsked() | ev.GuardLost():
             return frozenset()
         case _:
             return None
@@ -376,8 +378,26 @@ def _judged(state: State, event: ev.Judged, now: float, policy: Policy) -> State
     return replace(state, next_round_at=now) if changed else state  # others learn of it from our beat
 
 
-def _hint(state: State, event: ev.Hint, now: float, policy: Policy) -> State:  # noqa: ARG001
-    return replace(state, look=True)
+def _hint(state: State, event: ev.Hint, now: float, policy: Policy) -> State:
+    """Look; and what somebody else wrote of a group that is not ours may be acted on at once.
+
+    It may be old. A swap of that version succeeds only if it is not, so it can cost a refusal, nothing else: it
+    confirms no grant and dates no session. Listings sent before it came are not heard about that group.
+    """
+    fresh, completed = dict(state.sightings), dict(state.completed)
+    for key in event.entries.keys() & _hinted(state):
+        seen = sight(fresh.get(key), key, event.entries[key], now, policy.timing.lease_duration)
+        before = fresh[key].record
+        if seen.record is not None and before is not None and seen.record.seq > before.seq:
+            fresh[key], completed[key] = seen, now
+    return replace(state, look=True, sightings=fresh, completed=completed)
+
+
+def _hinted(state: State) -> set[str]:
+    """The groups' keys of which a hint may tell: seen, not ours, and not being written."""
+    own = {GROUPS + name for name, group in state.groups.items() if group.owned is not None or group.adoptable}
+    groups = {GROUPS + name for name in state.groups}
+    return (groups & state.sightings.keys()) - own - {write.key for write in state.pending.values()}
 
 
 def _asked(state: State, event: ev.Asked, now: float, policy: Policy) -> State:

@@ -55,6 +55,10 @@ class GroupSteps:
         async with asyncio.timeout(_SHUT_SECONDS):
             await _all(provider.unbind() for provider in self.providers)
 
+    async def close(self) -> None:
+        """Give back what the providers hold. What is bound stays so, until its lifetime ends."""
+        await _all(provider.close() for provider in self.providers if hasattr(provider, "close"))
+
     async def _bind(self, order: Run) -> None:
         grant = Grant(order.group, order.epoch, order.expires_at)
         async with asyncio.timeout(max(order.expires_at - self._clock(), 0.0)):

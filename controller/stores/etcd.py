@@ -7,6 +7,7 @@ both need a quorum. A watch is etcd's own; it reconnects by itself and hints eac
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import ssl
 import time
@@ -21,6 +22,8 @@ from controller.stores.etcd_gateway import Access, Gateway
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+
+    from aiohttp import StreamReader
 
 _FIRST_PAUSE_SECONDS = 0.05  # before a watch is opened again; doubled each time it does not last
 _LONGEST_PAUSE_SECONDS = 2.0
@@ -124,21 +127,31 @@ class EtcdStore:
         except (KeyError, TypeError) as error:
             raise StoreError("etcd's answer to a transaction names no revision") from error
 
-    async def changes(self, prefix: str) -> AsyncIterator[None]:
-        """Yield when the watch begins, each time it is opened again, and after each change under prefix."""
+    async def changes(self, prefix: str) -> AsyncIterator[Mapping[str, Entry]]:
+        """Yield when the watch begins, each time it is opened again, and after each change under prefix: what it is."""
         request = {"create_request": self._range(prefix)}
         pause = _FIRST_PAUSE_SECONDS
         while not self._gateway.closed:
             opened_at = time.monotonic()
             try:
                 async with self._gateway.stream("/v3/watch", request) as events:
-                    while (data := await events.readany()) and b'"canceled":true' not in data:
-                        yield
+                    async for line in _lines(events):
+                        if b'"canceled":true' in line:
+                            break
+                        yield self._told(line)
             except StoreError:
                 pass  # the calls beside the watch tell why
             lasted = time.monotonic() - opened_at > _LONGEST_PAUSE_SECONDS
             pause = _FIRST_PAUSE_SECONDS if lasted else min(2 * pause, _LONGEST_PAUSE_SECONDS)
             await asyncio.sleep(0 if self._gateway.closed else pause)
+
+    def _told(self, line: bytes) -> dict[str, Entry]:
+        """What one message of the watch says; nothing, where it is not understood: a hint is no fact."""
+        try:
+            pairs = [told["kv"] for told in json.loads(line)["result"].get("events", ()) if "value" in told["kv"]]
+            return {key: entry for _, key, entry in map(self._decoded, pairs)}
+        except (KeyError, TypeError, ValueError):
+            return {}
 
     async def close(self) -> None:
         """Close the connections; the watches end."""
@@ -157,6 +170,15 @@ class EtcdStore:
             return known
         key = b64decode(pair["key"]).decode().removeprefix(self._root)
         return value, key, Entry(b64decode(value), Version(revision))
+
+
+async def _lines(stream: StreamReader) -> AsyncIterator[bytes]:
+    """The messages of a stream, whatever their length."""
+    rest = b""
+    while data := await stream.readany():
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            yield line
 
 
 def _encoded(key: str) -> str:

@@ -70,8 +70,8 @@ class FileStore:
         deadline = time.monotonic() + self._call_timeout
         return await self._run(lambda: self._swap(key, value, expected, deadline))
 
-    async def changes(self, prefix: str) -> AsyncIterator[None]:
-        """Yield once at the start, then after each change under prefix."""
+    async def changes(self, prefix: str) -> AsyncIterator[Mapping[str, Entry]]:
+        """Yield what is under prefix once at the start, then after each change of it."""
         seen: Mapping[str, Entry] | None = None
         while not self._closed:
             try:
@@ -82,7 +82,7 @@ class FileStore:
                         watch.arm()
                         if (present := await self.read(prefix)) != seen:
                             seen = present
-                            yield
+                            yield present
                         else:
                             await watch.wait()
             except (OSError, StoreError):

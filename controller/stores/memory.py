@@ -47,8 +47,8 @@ class MemoryStore:
         self._wake()
         return version
 
-    async def changes(self, prefix: str) -> AsyncIterator[None]:
-        """Yield once at the start, then after each change under prefix."""
+    async def changes(self, prefix: str) -> AsyncIterator[Mapping[str, Entry]]:
+        """Yield what is under prefix once at the start, then after each change of it."""
         changed = asyncio.Event()
         self._shelf.watches.add(changed)
         seen: Mapping[str, Entry] | None = None
@@ -57,7 +57,7 @@ class MemoryStore:
                 changed.clear()
                 if (present := await self.read(prefix)) != seen:
                     seen = present
-                    yield
+                    yield present
                 else:
                     await changed.wait()
         finally:

@@ -11,12 +11,15 @@ from controller.events import Step
 from controller.lease import (
     CLUSTER,
     Cluster,
+    Entry,
     Membership,
     Ownership,
     Session,
     SessionId,
+    Version,
     Wanted,
     decode,
+    encode,
 )
 from controller.machine import GroupPolicy, Phase, Reason, Role, decide, initial, serving_until
 from tests.lab.lone import Lone
@@ -287,6 +290,54 @@ def test_what_is_won_too_late_is_given_back_without_being_opened(node: Lone, eve
     node.carry_out(take[0])
     assert ownership(node).session is None
     assert not any("web" in a.groups for a in node.did(ev.Arm) if isinstance(a, ev.Arm))
+
+
+def test_what_a_hint_tells_of_a_free_group_is_acted_on_at_once(node: Lone) -> None:
+    node.put("sessions/n2-x", fit())
+    node.put("groups/web", owned_by("n2-x"))
+    node.run(1)
+    node.put("groups/web", Ownership(None, None, 5, offered_to=SessionId("n1-a"), seq=6, writer="other"))
+    node.held = (ev.Read,)
+    node.tell(ev.Hint({"groups/web": node.store["groups/web"], "groups/foreign": node.store["groups/web"]}))
+    assert ownership(node).session == "n1-a"
+
+
+@pytest.mark.parametrize("seq", [5, 4])
+def test_a_hint_that_is_old_says_nothing(node: Lone, seq: int) -> None:
+    node.put("sessions/n2-x", fit())
+    node.put("groups/web", owned_by("n2-x"))
+    node.run(1)
+    sightings = node.state.sightings
+    node.held = (ev.Read,)
+    old = Entry(encode(Ownership(None, None, 4, seq=seq, writer="other")), Version("0"))
+    node.tell(ev.Hint({"groups/web": old, "groups/db": Entry(b"rubbish", Version("0"))}))
+    assert node.state.sightings == sightings
+
+
+def test_a_hint_about_what_is_ours_takes_nothing_away(active: Lone) -> None:
+    active.held = (ev.Read,)
+    record = ownership(active)
+    other = Entry(encode(replace(record, session=SessionId("n2-x"), seq=record.seq + 1)), Version("0"))
+    active.tell(ev.Hint({"groups/web": other}))
+    assert active.state.groups["web"].role is Role.ACTIVE
+
+
+def test_a_listing_from_before_a_hint_does_not_take_the_store_back(node: Lone) -> None:
+    node.put("sessions/n2-x", fit())
+    node.put("groups/web", owned_by("n2-x"))
+    node.run(1)
+    before = dict(node.store)
+    node.held = (ev.Read,)
+    node.tell(ev.Hint())
+    sent_at = node.now
+    node.now += 0.01
+    node.put("groups/web", owned_by("n2-y", epoch=6, seq=6))
+    node.tell(ev.Hint({"groups/web": node.store["groups/web"]}))
+    (read,) = node.waiting
+    assert isinstance(read, ev.Read)
+    node.tell(ev.Listed(read.request, sent_at, before))
+    assert node.state.over is None
+    assert node.state.sightings["groups/web"].record == owned_by("n2-y", epoch=6, seq=6)
 
 
 def test_a_wish_of_an_earlier_epoch_means_nothing(active: Lone) -> None:
