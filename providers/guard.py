@@ -47,6 +47,7 @@ class KernelGuard:
         """`name` tells daemons in one network namespace apart: the cluster's. Raises ProviderError."""
         self.name = name
         self.table = layout.table_name(name)
+        self.made = False  # whether there was no table before the first install
         self.owned = False  # whether the kernel refuses others' changes; known after install
         self._plan: Plan = {}
         self._whole: frozenset[bytes] | None = None  # how it was listed when everything was there
@@ -73,6 +74,7 @@ class KernelGuard:
         flags = self._claim()
         have = self._contents()
         want = layout.wanted(self.name, plan, _guardable(plan, have))
+        self.made = self.made or (self._whole is None and not have.sets)
         if not layout.fits(have, want):
             self._commit([nft.delete_table(self.table), *layout.build(self.table, want, flags)], "build the guard")
         elif messages := layout.difference(self.table, have, want):

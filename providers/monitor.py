@@ -66,6 +66,12 @@ async def changes(table: str = "", own_port: int = 0) -> AsyncGenerator[Change, 
             yield await told.get()
 
 
+def links_up() -> frozenset[str]:
+    """The links that are up and have a carrier now. Raises ProviderError."""
+    with Socket(ROUTE) as kernel:
+        return frozenset(link.name for link in rtnetlink.links(kernel).values() if link.up and link.carrier)
+
+
 Reading = Callable[[Message], Iterator[Change]]
 
 

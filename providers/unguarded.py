@@ -14,6 +14,8 @@ from providers.base import GuardState, Plan
 class Unguarded:
     """A `providers.base.Guard` that keeps nothing shut. An address that is not bound is what is shut here."""
 
+    made = False
+
     def install(self, plan: Plan) -> tuple[str, ...]:  # noqa: ARG002
         """Nothing to install, so nothing is missing."""
         return ()

@@ -1,0 +1,219 @@
+"""A whole daemon in a namespace: reloads, a start that fails, links that are down."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from providers.guard_table import table_name
+from tests.lab.namespaces import Namespace, eventually, namespaces, source_root
+
+pytestmark = pytest.mark.netns
+
+LIVENESS = 20.0  # seconds; generous
+WEB = {"vips": ["10.77.0.100/24"]}
+DB = {"vips": ["10.77.0.101/24"]}
+
+
+@dataclass
+class Host:
+    """A namespace with two interfaces, and the daemon in it. The lease is short, so that tests are."""
+
+    namespace: Namespace
+    directory: Path
+    running: subprocess.Popen[bytes] | None = None
+    listen: str = "127.0.0.1:9010"
+
+    @property
+    def file(self) -> Path:
+        return self.directory / "anyvip.yml"
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "log").read_text()
+
+    def configure(self, **groups: Any) -> None:
+        content = {
+            "cluster": "test",
+            "node": "n1",
+            "state_dir": str(self.directory / "state"),
+            "store": {"type": "file", "path": str(self.directory / "store")},
+            "lease": {"duration_seconds": 0.5},
+            "health": {"listen": [self.listen]},
+            "groups": groups,
+        }
+        self.file.write_text(json.dumps(content))
+
+    def start(self, **groups: Any) -> subprocess.Popen[bytes]:
+        self.configure(**groups)
+        command = [sys.executable, "-m", "controller.cli", "run", "--config", str(self.file)]
+        with (self.directory / "log").open("wb") as log:
+            self.running = subprocess.Popen(
+                ["ip", "netns", "exec", self.namespace.name, *command], cwd=source_root(), stdout=log, stderr=log
+            )
+        return self.running
+
+    def reload(self, **groups: Any) -> str:
+        """What the log says of it."""
+        assert self.running is not None
+        before = len(self.log)
+        self.configure(**groups)
+        self.running.send_signal(signal.SIGHUP)
+        assert eventually(lambda: "reloaded" in self.log[before:], LIVENESS), self.log
+        return self.log[before:]
+
+    def becomes(self, group: str, role: str) -> bool:
+        return eventually(lambda: self.role(group) == role, LIVENESS)
+
+    def role(self, group: str) -> str | None:
+        assert self.running is not None
+        assert self.running.poll() is None, self.log
+        command = [sys.executable, "-m", "controller.cli", "status", "--json", "--config", str(self.file)]
+        asked = subprocess.run(command, cwd=source_root(), capture_output=True, text=True, check=False)
+        if asked.returncode:
+            return None
+        view = json.loads(asked.stdout)["groups"].get(group)
+        return None if view is None else str(view["role"])
+
+    def addresses(self) -> str:
+        return self.namespace.run("ip -o -4 address show")
+
+    def guarded(self) -> bool:
+        return table_name("test") in self.namespace.run("nft list tables")
+
+    def stop(self) -> int:
+        assert self.running is not None
+        self.running.terminate()
+        return self.running.wait(LIVENESS)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    with namespaces("d") as (namespace,):
+        namespace.ip("link set lo up", *_link("eth0", "10.77.0.11/24"), *_link("eth1", "10.78.0.11/24"))
+        made = Host(namespace, tmp_path)
+        try:
+            yield made
+        finally:
+            if made.running is not None and made.running.poll() is None:
+                made.running.kill()
+                made.running.wait()
+
+
+def _link(name: str, address: str) -> tuple[str, ...]:
+    return (
+        f"link add {name} type veth peer name {name}p",
+        f"link set {name}p up",
+        f"link set {name} up",
+        f"address add {address} dev {name}",
+    )
+
+
+def on(interface: str, **group: Any) -> dict[str, Any]:
+    return {**group, "providers": [{"type": "baremetal", "interface": interface}]}
+
+
+# --- reload ------------------------------------------------------------------------------------------------------
+
+
+def test_a_group_that_is_added_is_served_and_one_that_is_removed_goes(host: Host) -> None:
+    host.start(web=WEB)
+    assert host.becomes("web", "active"), host.log
+    host.reload(web=WEB, db=DB)
+    assert host.becomes("db", "active"), host.log
+    host.reload(db=DB)
+    assert eventually(lambda: "10.77.0.100" not in host.addresses()), host.addresses()
+    host.reload(web=WEB, db=DB)
+    assert host.becomes("web", "active"), host.log
+    assert host.log.count("group=db from=active") == 0, "db was not touched"
+    assert host.stop() == 0
+
+
+def test_a_reload_that_is_refused_changes_nothing(host: Host) -> None:
+    host.start(web=WEB)
+    assert host.becomes("web", "active"), host.log
+    host.listen = "127.0.0.1:9011"
+    said = host.reload(web=WEB, new={"vips": ["10.77.0.102/24"]}, lost={"vips": ["10.99.0.1/24"]})
+    assert "not reloaded: no interface" in said
+    assert "127.0.0.1:9010" in host.namespace.run("ss -Hltn")
+    assert "10.77.0.102" not in host.namespace.run(f"nft list table netdev {table_name('test')}")
+    host.listen = "127.0.0.1:9010"
+    host.reload(web=WEB, db=DB)
+    assert host.becomes("db", "active"), host.log
+
+
+def test_a_group_may_come_back_before_it_has_gone(host: Host) -> None:
+    slow = {**DB, "hooks": {"demote": ["/bin/sleep", "1.5"]}}
+    host.start(web=WEB, db=slow)
+    assert host.becomes("db", "active"), host.log
+    host.reload(web=WEB)
+    host.reload(web=WEB, db=slow)
+    assert eventually(lambda: "group=db from=demoting" in host.log, LIVENESS), host.log
+    assert host.becomes("db", "active"), host.log
+
+
+def test_a_vip_that_is_removed_is_unbound_and_the_others_stay(host: Host) -> None:
+    host.start(web={"vips": ["10.77.0.100/24", "10.77.0.102/24"]})
+    assert host.becomes("web", "active"), host.log
+    host.reload(web={"vips": ["10.77.0.100/24", "10.77.0.103/24"]})
+    assert eventually(lambda: "10.77.0.103" in host.addresses()), host.log
+    assert "10.77.0.100" in host.addresses()
+    assert "10.77.0.102" not in host.addresses()
+    table = host.namespace.run(f"nft list table netdev {table_name('test')}")
+    assert "10.77.0.103" in table
+    assert "10.77.0.102" not in table
+
+
+def test_reloads_leave_no_descriptors_and_threads_behind(host: Host) -> None:
+    def held() -> tuple[int, int]:
+        assert host.running is not None
+        process = Path(f"/proc/{host.running.pid}")
+        return len([*(process / "fd").iterdir()]), len([*(process / "task").iterdir()])
+
+    many = [f"10.77.0.{number}/24" for number in range(120, 160)]
+    host.start(web={"vips": many})
+    assert host.becomes("web", "active"), host.log
+    host.reload(web={"vips": many[1:]})
+    before = held()
+    for number in range(5):
+        host.reload(web={"vips": many[number % 2 :]}, **{f"g{number}": {"vips": [f"10.77.0.{200 + number}/24"]}})
+    host.reload(web={"vips": many[1:]})
+    assert eventually(lambda: held() <= before, LIVENESS), (before, held())
+
+
+# --- start -------------------------------------------------------------------------------------------------------
+
+
+def test_a_start_that_fails_takes_the_guard_away_that_it_made_and_no_other(host: Host) -> None:
+    host.listen = "10.99.0.1:9010"
+    assert host.start(web=WEB).wait(LIVENESS) == 2
+    assert len(host.log.splitlines()) == 1, host.log
+    assert not host.guarded()
+    host.listen = "127.0.0.1:9010"
+    host.start(web=WEB)
+    assert host.becomes("web", "active"), host.log
+    assert host.running is not None
+    host.running.kill()
+    host.running.wait()
+    host.listen = "10.99.0.1:9010"
+    assert host.start(web=WEB).wait(LIVENESS) == 2
+    assert host.guarded(), "the address may still be there"
+
+
+def test_a_link_without_carrier_at_the_start_makes_unfit(host: Host) -> None:
+    host.namespace.ip("link set eth0p down")
+    host.start(web=on("eth0", **WEB))
+    assert host.becomes("web", "fault"), host.log
+    time.sleep(1)  # two leases
+    assert "to=promoting" not in host.log
+    host.reload(web=on("eth1", **WEB))
+    assert host.becomes("web", "active"), host.log
