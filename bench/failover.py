@@ -22,6 +22,7 @@ from bench.peers import Anyvip, Keepalived, Peer
 from bench.report import highest, machine, markdown, milliseconds, package, write_section
 from controller.demo import sandbox
 from controller.demo.lab import ROOT, Lab
+from controller.demo.pace import hurry
 from tests.lab.etcd import EtcdCluster, start_etcd
 
 P = TypeVar("P", bound=Peer)
@@ -53,6 +54,7 @@ def main(argv: Sequence[str]) -> int:
     if not sandbox.inside():
         return sandbox.enter([sys.executable, "-m", "bench.failover", *argv])
     sandbox.settle()
+    hurry()
     runs = list(_all(options))
     if options.json:
         options.json.write_text(json.dumps([asdict(run) for run in runs], indent=1))

@@ -17,6 +17,7 @@ from bench.report import machine, markdown, milliseconds, package, write_section
 from controller.demo import sandbox
 from controller.demo.cluster import Cluster
 from controller.demo.lab import Lab
+from controller.demo.pace import hurry
 from controller.demo.samples import Kind
 
 LEASE_SECONDS = 3.0
@@ -34,6 +35,7 @@ def main(argv: Sequence[str]) -> int:
     if not sandbox.inside():
         return sandbox.enter([sys.executable, "-m", "bench.footprint", *argv])
     sandbox.settle()
+    hurry()
     head = f"{machine()}, {package('etcd-server')} (three members), lease {LEASE_SECONDS:g} s, one group."
     text = f"{head}\n\n{_starts(options.runs)}\n\n{_idle()}"
     print(f"\n{text}")

@@ -20,6 +20,7 @@ from bench.report import machine, markdown, milliseconds, package, write_section
 from controller.demo import sandbox
 from controller.demo.cluster import group
 from controller.demo.lab import ROOT, Host, Lab
+from controller.demo.pace import hurry
 from controller.demo.samples import Kind
 from tests.lab.etcd import EtcdCluster
 
@@ -45,6 +46,7 @@ def main(argv: Sequence[str]) -> int:
     if not sandbox.inside():
         return sandbox.enter([sys.executable, "-m", "bench.scale", *argv])
     sandbox.settle()
+    hurry()
     text = "\n\n".join([f"{machine()}, {package('etcd-server')} (three members).", _vips(options.runs), _writes()])
     print(f"\n{text}")
     if options.out:

@@ -17,7 +17,7 @@ from controller.state import GroupState, Phase, State
 from controller.status import GroupView, Member, MemberGroup, Status, StoreView
 from controller.telemetry import Telemetry
 
-_POLL_SECONDS = 0.02  # the store is asked this often while somebody waits for a switchover
+_POLL_SECONDS = 0.02  # the store is asked this often whether the new owner serves already
 
 
 class Control:
@@ -59,9 +59,12 @@ class Control:
             moved = self._moved(group, before, began_at)
             if moved is not None:
                 return moved
-            if self._node.state.phase is Phase.GONE:
+            state = self._node.state
+            if state.phase is Phase.GONE:
                 raise Refusal(Code.STOPPING, "this daemon is stopping")
-            self._node.post(ev.Hint())
+            record = _record(state, group)
+            if record is not None and record.session not in (None, before.session):
+                self._node.post(ev.Hint())  # a watch tells of the group; that it is served, only a listing does
 
     async def pause(self, paused: bool) -> None:
         """Pause or resume, and return when a listing shows it."""

@@ -10,7 +10,7 @@ from typing import Any
 from controller import events as ev
 from controller.election import Sighting, sight
 from controller.events import Step
-from controller.lease import CLUSTER, GROUPS, SESSIONS, Cluster, Ownership, Session
+from controller.lease import CLUSTER, GROUPS, SESSIONS, Cluster, Entry, Ownership, Session
 from controller.state import (
     Ask,
     GroupState,
@@ -379,7 +379,7 @@ def _judged(state: State, event: ev.Judged, now: float, policy: Policy) -> State
 
 
 def _hint(state: State, event: ev.Hint, now: float, policy: Policy) -> State:
-    """Look; and what somebody else wrote of a group that is not ours may be acted on at once.
+    """What somebody else wrote of a group that is not ours may be acted on at once; for the rest, look.
 
     It may be old. A swap of that version succeeds only if it is not, so it can cost a refusal, nothing else: it
     confirms no grant and dates no session. Listings sent before it came are not heard about that group.
@@ -390,7 +390,18 @@ def _hint(state: State, event: ev.Hint, now: float, policy: Policy) -> State:
         before = fresh[key].record
         if seen.record is not None and before is not None and seen.record.seq > before.seq:
             fresh[key], completed[key] = seen, now
-    return replace(state, look=True, sightings=fresh, completed=completed)
+    look = state.look or not event.entries or any(_news(state, key, told) for key, told in event.entries.items())
+    return replace(state, look=look, sightings=fresh, completed=completed)
+
+
+def _news(state: State, key: str, told: Entry) -> bool:
+    """Whether only a listing can say what this means: the group is ours, or was not seen yet."""
+    group = state.groups.get(key.removeprefix(GROUPS))
+    if group is None or any(write.key == key for write in state.pending.values()):
+        return False  # another node's business; or our own write, whose answer says more
+    seen = state.sightings.get(key)
+    held = group.owned is not None or group.adoptable or seen is None or seen.record is None
+    return held and (seen is None or seen.version != told.version)
 
 
 def _hinted(state: State) -> set[str]:
