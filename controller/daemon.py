@@ -39,13 +39,16 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("anyvip")
 
+_HINTS_AGAIN_SECONDS = 5.0
+
 
 def run(config: Config) -> int:
     """Run until SIGTERM or SIGINT. Returns the exit code; raises ConfigError, StartError."""
     try:
         return asyncio.run(Daemon(config).run())
     except EndpointError as error:
-        raise ConfigError([config.problem(("health", "listen"), str(error))]) from error
+        text = str(error).removeprefix("health.listen ")  # which the path says already
+        raise ConfigError([config.problem(("health", "listen"), text)]) from error
     except LifeError as error:
         raise ConfigError([config.problem(("state_dir",), str(error))]) from error
     except (LocalError, AdminError) as error:
@@ -206,7 +209,7 @@ class Daemon:
     async def _reload(self) -> None:
         """Apply the difference; a file that is wrong changes nothing."""
         try:
-            fresh = load(self.config.file)
+            fresh = await asyncio.to_thread(load, self.config.file)  # 200 groups take a quarter of a second
             problems = host_problems(fresh)
         except ConfigError as error:
             problems = list(error.problems)
@@ -249,8 +252,13 @@ def _paths(config: Config) -> dict[str, str]:
 
 
 async def _hints(store: Watcher, node: Node) -> None:
-    async for entries in store.changes(GROUPS):
-        node.post(ev.Hint(entries))
+    while True:
+        try:
+            async for entries in store.changes(GROUPS):
+                node.post(ev.Hint(entries))
+        except Exception as error:  # noqa: BLE001  (hints are an extra: a plugin that fails at them costs speed only)
+            _log.warning("the store tells no changes: %s: %s", type(error).__name__, error)
+        await asyncio.sleep(_HINTS_AGAIN_SECONDS)
 
 
 async def _ping_watchdog(alive: Callable[[], bool]) -> None:

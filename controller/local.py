@@ -18,6 +18,7 @@ from controller.steps import GroupSteps
 from providers.base import GuardState, ProviderError
 from providers.capabilities import explained, missing_capabilities
 from providers.guard import GuardMissing, GuardUnsupported, KernelGuard
+from providers.local import take_away
 from providers.monitor import Change, Kind, changes, links_up
 from providers.unguarded import Unguarded
 
@@ -47,6 +48,8 @@ class Local:
             self.guard = KernelGuard(config.cluster)
             self._groups = Groups(self.guard, clock)
             self._groups.begin(config)
+            # Before they are guarded no longer: an earlier life, killed, may have served what is not configured now.
+            take_away(self.guard.left_over(self._groups.plan()))
             self._install()
         except GuardUnsupported as error:
             self._without_guard(config, error)

@@ -84,6 +84,11 @@ class KernelGuard:
         self._whole = self._fingerprint()
         return tuple(sorted(absent))
 
+    def left_over(self, plan: Plan) -> frozenset[bytes]:
+        """The addresses that `install` of this plan will guard no longer. Raises ProviderError."""
+        wanted = {vip.ip.packed for guarded in plan.values() for vip in guarded.vips}
+        return frozenset(self._contents().addresses) - wanted
+
     def remove(self) -> None:
         """Take the guard away: from then on nothing is kept shut. For a clean exit, with every address unbound."""
         self._commit([nft.delete_table(self.table)], "remove the guard", absent_is_fine=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from providers import placing, rtnetlink, sockdiag
@@ -114,6 +114,16 @@ class LocalVips:
         for vip in self.vips:
             places[placing.interface_of(vip, links, addresses, routes)].append(vip)
         return {name: tuple(vips) for name, vips in places.items()}
+
+
+def take_away(addresses: Collection[bytes]) -> None:
+    """Remove addresses that an earlier life may have left, wherever they are; what has no lifetime is not ours.
+
+    Raises ProviderError.
+    """
+    with Socket(ROUTE) as kernel:
+        found = [a for a in rtnetlink.addresses(kernel) if a.packed in addresses and not a.permanent]
+        kernel.apply([rtnetlink.delete_address(a) for a in found], "unbind", ignore=rtnetlink.NOT_THERE)
 
 
 def _lifetime(vip: Vip, valid: int) -> Lifetime:

@@ -65,7 +65,9 @@ class Wire:
             try:
                 self._socket.send(frame)
             except BlockingIOError:
-                if not select.select([], [self._socket], [], _SEND_SECONDS)[1]:
+                room = select.poll()  # select(2) knows no descriptor above 1023
+                room.register(self._socket, select.POLLOUT)
+                if not room.poll(_SEND_SECONDS * 1000):
                     raise
             else:
                 return

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from controller.client import Client, NotThere
 from providers.guard_table import table_name
 from tests.lab.namespaces import Namespace, eventually, namespaces, source_root
 
@@ -77,11 +78,10 @@ class Host:
     def role(self, group: str) -> str | None:
         assert self.running is not None
         assert self.running.poll() is None, self.log
-        command = [sys.executable, "-m", "controller.cli", "status", "--json", "--config", str(self.file)]
-        asked = subprocess.run(command, cwd=source_root(), capture_output=True, text=True, check=False)
-        if asked.returncode:
+        try:
+            view = Client(self.directory / "state" / "anyvip.sock").get("/v1/status")["groups"].get(group)
+        except NotThere:
             return None
-        view = json.loads(asked.stdout)["groups"].get(group)
         return None if view is None else str(view["role"])
 
     def addresses(self) -> str:
@@ -217,3 +217,18 @@ def test_a_link_without_carrier_at_the_start_makes_unfit(host: Host) -> None:
     assert "to=promoting" not in host.log
     host.reload(web=on("eth1", **WEB))
     assert host.becomes("web", "active"), host.log
+
+
+def test_what_an_earlier_life_served_and_nobody_configures_is_not_left_unguarded(host: Host) -> None:
+    host.namespace.ip("address add 10.77.0.12/24 dev eth0")
+    host.start(web=WEB, db={"vips": ["10.77.0.101/24", "10.77.0.12/24"]})
+    assert host.becomes("db", "active"), host.log
+    assert host.running is not None
+    host.running.kill()
+    host.running.wait()
+    host.namespace.ip("address change 10.77.0.101/24 dev eth0 valid_lft 600 preferred_lft 600")
+    host.namespace.ip("address change 10.77.0.12/24 dev eth0 valid_lft forever preferred_lft forever")
+    host.start(web=WEB)
+    assert host.becomes("web", "active"), host.log
+    assert "10.77.0.101" not in host.addresses()
+    assert "10.77.0.12" in host.addresses(), "the host's own"
