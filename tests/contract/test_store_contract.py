@@ -220,6 +220,18 @@ async def test_a_watch_hints_at_the_start_and_at_each_kind_of_change(backend: Ba
         assert await store.read("groups/") == {}
 
 
+async def test_a_watch_tells_what_a_read_would(backend: Backend) -> None:
+    store = backend.open()
+    large = b"x" * 200_000  # longer than any buffer on the way
+    async with watching(store, "groups/") as hints:
+        await hints.next()
+        await store.swap("groups/web", b"one", None)
+        await store.swap("groups/large", large, None)
+        expected = await store.read("groups/")
+        while hints.told != expected:
+            await hints.next()
+
+
 async def test_a_watch_of_one_prefix_is_quiet_while_another_changes(backend: Backend) -> None:
     store, other = backend.open(), backend.open()
     async with watching(store, "groups/") as hints:

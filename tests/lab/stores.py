@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import pytest
 
-from controller.lease import Store, StoreError, Watcher
+from controller.lease import Entry, Store, StoreError, Watcher
 from controller.stores.memory import MemoryStore, Shelf
 from controller.stores.registry import store_type
 from tests.lab.etcd import EtcdCluster, missing, start_etcd
 from tests.lab.racer import Score
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 
 
 class WatchedStore(Store, Watcher, Protocol):
@@ -108,10 +108,11 @@ async def eventually(attempt: Callable[[], Awaitable[Any]], *errors: type[Except
 
 
 class Hints:
-    """What a watch said. `count` only grows."""
+    """What a watch said. `count` only grows; `told` is what it said last of each key."""
 
     def __init__(self) -> None:
         self.count = 0
+        self.told: dict[str, Entry] = {}
         self._arrived = asyncio.Event()
 
     async def next(self) -> None:
@@ -125,9 +126,10 @@ class Hints:
         """Whether there is a hint that nobody has waited for."""
         return self._arrived.is_set()
 
-    async def collect(self, changes: AsyncIterator[None]) -> None:
-        async for _ in changes:
+    async def collect(self, changes: AsyncIterator[Mapping[str, Entry]]) -> None:
+        async for entries in changes:
             self.count += 1
+            self.told.update(entries)
             self._arrived.set()
 
 
