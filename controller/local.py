@@ -150,9 +150,17 @@ class Local:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._groups.close_unused())
             tasks.create_task(self._look(post, fitness))
-            table, port = ("", 0) if isinstance(self.guard, Unguarded) else (self.guard.table, self.guard.port)
-            async for change in changes(table, port):
-                await self._changed(change, post, fitness)
+            tasks.create_task(self._follow(post, fitness))
+
+    async def _follow(self, post: Callable[[ev.Event], None], fitness: Fitness) -> None:
+        table, port = ("", 0) if isinstance(self.guard, Unguarded) else (self.guard.table, self.guard.port)
+        while True:
+            try:
+                async for change in changes(table, port):
+                    await self._changed(change, post, fitness)
+            except ProviderError as error:
+                _log.warning("the kernel tells no changes: %s", error)
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _look(self, post: Callable[[ev.Event], None], fitness: Fitness) -> None:
         while True:

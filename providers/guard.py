@@ -85,7 +85,8 @@ class KernelGuard:
         return tuple(sorted(absent))
 
     def left_over(self, plan: Plan) -> frozenset[bytes]:
-        """The addresses that `install` of this plan will guard no longer. Raises ProviderError."""
+        """The addresses that `install` of this plan will guard no longer. Raises ProviderError, as `install` does."""
+        self._claim()  # what a daemon serves that lives is no left-over
         wanted = {vip.ip.packed for guarded in plan.values() for vip in guarded.vips}
         return frozenset(self._contents().addresses) - wanted
 
