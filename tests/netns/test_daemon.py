@@ -33,6 +33,7 @@ class Host:
     directory: Path
     running: subprocess.Popen[bytes] | None = None
     listen: str = "127.0.0.1:9010"
+    lease: float = 0.5
 
     @property
     def file(self) -> Path:
@@ -48,7 +49,7 @@ class Host:
             "node": "n1",
             "state_dir": str(self.directory / "state"),
             "store": {"type": "file", "path": str(self.directory / "store")},
-            "lease": {"duration_seconds": 0.5},
+            "lease": {"duration_seconds": self.lease},
             "health": {"listen": [self.listen]},
             "groups": groups,
         }
@@ -188,6 +189,19 @@ def test_reloads_leave_no_descriptors_and_threads_behind(host: Host) -> None:
         host.reload(web={"vips": many[number % 2 :]}, **{f"g{number}": {"vips": [f"10.77.0.{200 + number}/24"]}})
     host.reload(web={"vips": many[1:]})
     assert eventually(lambda: held() <= before, LIVENESS), (before, held())
+
+
+def test_thousands_of_vips_that_go_hold_up_no_other_group(host: Host) -> None:
+    host.lease = 3
+    vips = [f"10.{80 + number // 250}.0.{number % 250 + 1}/32" for number in range(2000)]
+    host.start(db=DB, many=on("eth0", vips=vips))
+    assert host.becomes("many", "active"), host.log
+    assert host.becomes("db", "active"), host.log
+    host.reload(db=DB)
+    assert eventually(lambda: "group=many from=demoting" in host.log, LIVENESS), host.log
+    assert "10.80.0.1/" not in host.addresses()
+    assert host.stop() == 0
+    assert "reason=grant-expired" not in host.log, "nobody renewed meanwhile"
 
 
 # --- start -------------------------------------------------------------------------------------------------------
