@@ -125,12 +125,15 @@ class Host:
 
     def reload(self, groups: Mapping[str, GroupPolicy]) -> None:
         """Another configuration from here on."""
+        new = [name for name in groups if name not in self.configured]
         if groups != self.configured:
             self.tell(f"configured anew: {', '.join(f'{name} priority {p.priority}' for name, p in groups.items())}")
         self.configured = groups
         if self.process is not None:
             self.process.policy = self.policy()
             self.process.post(Tick())
+            for name in new:
+                self.process.post(Judged(name, self.healthy[name], "as before"))
 
     def flush(self) -> None:
         """Somebody flushes the guard; it is installed again, shut, and the daemon told."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +67,6 @@ class Process:
         self._frozen = 0
         self._backlog: list[tuple[str, str, Callable[..., None], tuple[Any, ...]]] = []
         self._waiting: dict[int, tuple[float, Read | Write]] = {}
-        self._guard: deque[StartTimer | Arm | Run | Clear] = deque()
         self._loop_free_at = 0.0
         self._wake_at: float | None = None
         self._busy = (0.0, 0)
@@ -172,9 +170,7 @@ class Process:
             case Run() if action.step is not Step.SHUT:
                 self._run(action)
             case StartTimer() | Arm() | Clear() | Run():
-                self._guard.append(action)
-                if len(self._guard) == 1:
-                    self._next_guard_call()
+                self._call_kernel(action)
             case Save():
                 self.host.saved = action.saved
             case Mint():
@@ -220,10 +216,10 @@ class Process:
         late = action.step in {Step.BIND, Step.REFRESH} and self.clock.at(self.cluster.world.now) >= action.expires_at
         self.post(Ran(action.group, action.epoch, action.step, "the grant has ended" if late else error, seconds))
 
-    # --- the calls into the kernel, one after the other
+    # --- the calls into the kernel: tasks of their own, so they may overtake each other
 
-    def _next_guard_call(self) -> None:
-        action, loop = self._guard[0], self.cluster.weather.loop()
+    def _call_kernel(self, action: StartTimer | Arm | Clear | Run) -> None:
+        loop = self.cluster.weather.loop()
         match action:
             case StartTimer():
                 self.step(loop, "clock", "", self._read_clock, action)
@@ -234,15 +230,9 @@ class Process:
             case Run():
                 self.step(loop, "shut", action.group, self._shut, action)
 
-    def _said(self, event: Event) -> None:
+    def _said(self, event: Event, after: float = 0.0) -> None:
         """The kernel has answered; the daemon learns of it one micro-step later."""
-        self.step(self.cluster.weather.loop(), "said", type(event).__name__, self._guard_done, event)
-
-    def _guard_done(self, event: Event) -> None:
-        self._guard.popleft()
-        self.post(event)
-        if self._guard:
-            self._next_guard_call()
+        self.step(after + self.cluster.weather.loop(), "said", type(event).__name__, self.post, event)
 
     def _read_clock(self, action: StartTimer) -> None:
         at = self.clock.at(self.cluster.world.now)
@@ -268,7 +258,8 @@ class Process:
         done, error = self.cluster.weather.kernel()
         if done:
             self.host.kernel.shut({action.group})
-        self._said(Ran(action.group, action.epoch, action.step, error))
+        seconds, _ = self.cluster.weather.step(Step.SHUT)  # the addresses go after the guard is shut
+        self._said(Ran(action.group, action.epoch, action.step, error, seconds), seconds)
 
     def _clear(self) -> None:
         done, error = self.cluster.weather.kernel()
