@@ -13,7 +13,7 @@ from controller.config import Config
 from controller.history import Entry
 from controller.lease import GROUPS, SESSIONS, Ownership, Session
 from controller.node import Node
-from controller.state import GroupState, Phase, State
+from controller.state import GroupState, Phase, Role, State
 from controller.status import GroupView, Member, MemberGroup, Status, StoreView
 from controller.telemetry import Telemetry
 
@@ -116,7 +116,8 @@ class Control:
         if not isinstance(session, Session):
             return None
         member = session.groups.get(group)
-        here = record.session == state.session and state.groups[group].role == "active"
+        own = state.groups.get(group)
+        here = record.session == state.session and own is not None and own.role is Role.ACTIVE
         if not here and (member is None or member.serving != record.epoch):
             return None
         return Moved(group, before.node, session.node, record.epoch, self._clock() - began_at)

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 from controller import events as ev
 from controller.election import fit_sessions, live_sessions
+from controller.events import Step
 from controller.lease import CLUSTER, GROUPS, SESSIONS, Cluster, Membership, Ownership, Session, next_record
 from controller.state import Phase, Purpose, Role, Round
 from controller.turn import Turn
 
-COLLECT_AFTER = 24 * 3600.0  # seconds a fenced session is kept, so that no late write of its life meets a gap
+COLLECT_AFTER = 24 * 3600.0  # seconds; longer than any write of a session's life can be late
 _AT_REST = frozenset({Role.INIT, Role.STANDBY, Role.FAULT, Role.PAUSED})
 
 
@@ -127,21 +128,34 @@ def _begin_round(turn: Turn) -> None:
     if arming or turn.busy(turn.own_key) or not turn.due(state.next_round_at):
         return
     _collect(turn)
+    if state.renewed is not None:
+        _disown(turn)
     turn.put(round=Round(state.spare_slot, turn.now), next_round_at=turn.now)
     turn.act(ev.StartTimer(state.spare_slot, turn.policy.timing.renew_deadline))
 
 
 def _collect(turn: Turn) -> None:
-    """Delete one session that was fenced long ago and that no group names."""
+    """One session that no group names and that has not changed for a day: fence it; delete it a day later."""
     sightings = turn.state.sightings
     owners = [seen.record for seen in sightings.values() if isinstance(seen.record, Ownership)]
     named = {sid for record in owners for sid in (record.session, record.from_session)}
     for key, seen in sightings.items():
-        fenced = isinstance(seen.record, Session) and seen.record.fenced
-        old = fenced and turn.now - seen.since >= COLLECT_AFTER
-        if old and key.removeprefix(SESSIONS) not in named and not turn.busy(key):
-            turn.write(key, Purpose.COLLECT, None, seen.version)
+        record, sid = seen.record, key.removeprefix(SESSIONS)
+        old = turn.now - seen.since >= COLLECT_AFTER and sid not in named and sid != turn.state.session
+        if isinstance(record, Session) and old and not turn.busy(key):
+            fenced = None if record.fenced else next_record(record, turn.state.writer, fenced=True)
+            turn.write(key, Purpose.COLLECT, fenced, seen.version)
             return
+
+
+def _disown(turn: Turn) -> None:
+    """Give back what an adopted session owns and this configuration does not have: nobody else could take it."""
+    for key, seen in turn.state.sightings.items():
+        record = seen.record
+        foreign = key.startswith(GROUPS) and key.removeprefix(GROUPS) not in turn.groups
+        if foreign and isinstance(record, Ownership) and record.session == turn.state.session and not turn.busy(key):
+            free = next_record(record, turn.state.writer, session=None, node=None, offered_to=None, wanted=None)
+            turn.write(key, Purpose.RELEASE, free, seen.version)
 
 
 def _look(turn: Turn) -> None:
@@ -208,7 +222,12 @@ def _leave(turn: Turn) -> None:
 
 
 def _released(turn: Turn) -> bool:
-    """Every group is shut, and its record says so, as far as time allows."""
+    """Every group is shut, and its record says so, as far as time allows. A demote hook has a limit of its own."""
+    assert turn.state.stop_by is not None
+    if any(group.step is Step.DEMOTE for group in turn.groups.values()):
+        return False
+    if turn.due(turn.state.stop_by):
+        return True
     if any(group.role not in _AT_REST or not group.shut for group in turn.groups.values()):
         return False
     if turn.state.phase is Phase.CLEARING:
@@ -218,8 +237,7 @@ def _released(turn: Turn) -> bool:
         for key, seen in turn.state.sightings.items()
     )
     pending = any(write.purpose in (Purpose.TAKE, Purpose.RELEASE) for write in turn.state.pending.values())
-    assert turn.state.stop_by is not None
-    return not (named or pending) or turn.due(turn.state.stop_by)
+    return not (named or pending)
 
 
 def best_fit(turn: Turn, group: str, to: str | None) -> str | None:

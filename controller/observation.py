@@ -92,11 +92,13 @@ def _cleared(state: State, event: ev.Cleared, now: float, policy: Policy) -> Sta
     return replace(state, clearing=False, phase=phase, next_round_at=now)
 
 
-def _minted(state: State, event: ev.Minted, now: float, policy: Policy) -> State:  # noqa: ARG001
+def _minted(state: State, event: ev.Minted, now: float, policy: Policy) -> State:
+    never_landed = state.beat < 0  # a store that takes no writes is not asked without end
+    begin_at = now + policy.timing.retry_period if never_landed else now
     return replace(
         state, phase=Phase.CREATING, session=event.session, minting=False, version=None, doubt=True, beat=-1,
         saved_beat=-1, seq=0, fresh=True, established=False, over=None, renewed=None, round=None,
-        next_round_at=now, look=True,
+        next_round_at=begin_at, look=True,
     )  # fmt: skip
 
 
@@ -186,7 +188,9 @@ def _wrote(state: State, event: ev.Wrote, now: float, policy: Policy) -> State:
 def _wrote_group(state: State, write: Pending, event: ev.Wrote, now: float, policy: Policy) -> State:
     record, name = write.record, write.key.removeprefix(GROUPS)
     assert isinstance(record, Ownership)
-    group = state.groups[name]  # a group is not forgotten while a write of it is in flight
+    group = state.groups.get(name)
+    if group is None:  # given back for an earlier life that had it configured
+        return state
     confirmed_at = policy.rules.confirmed_at(event.sent_at, now)
     if write.purpose is Purpose.WANT:
         state = _group(state, name, ask=None)
@@ -269,7 +273,8 @@ def _round_over(state: State, now: float, policy: Policy) -> State:
 def _listed(state: State, event: ev.Listed, now: float, policy: Policy) -> State:
     if event.request != state.reading:
         return state
-    before, state = state, replace(state, reading=None)
+    recent = {key: at for key, at in state.completed.items() if at >= event.sent_at}
+    before, state = state, replace(state, reading=None, completed=recent)
     told = _Told(state, event.sent_at, policy)
     state = replace(state, sightings=_sightings(state, event, now, policy, told))
     if any(policy.rules.went_back(_record(before, key), seen.record) for key, seen in state.sightings.items()):

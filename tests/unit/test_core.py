@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from controller import events as ev
-from controller.events import Step
+from controller.events import Saved, Step
 from controller.lease import (
     CLUSTER,
     Cluster,
@@ -22,7 +22,7 @@ from controller.lease import (
     encode,
 )
 from controller.machine import GroupPolicy, Phase, Reason, Role, decide, initial, serving_until
-from tests.lab.lone import Lone
+from tests.lab.lone import TIMING, Lone
 
 
 @pytest.fixture
@@ -247,15 +247,61 @@ def test_a_session_that_may_still_serve_on_the_side_is_respected(node: Lone) -> 
     assert ownership(node).session is None
 
 
-def test_a_session_fenced_long_ago_is_deleted_once_no_group_names_it(node: Lone) -> None:
-    node.put("sessions/n2-old", fit(fenced=True))
+def test_what_nobody_names_for_a_day_is_fenced_and_a_day_later_deleted(node: Lone) -> None:
+    node.put("sessions/n2-old", fit())
     node.put("sessions/n2-named", fit(fenced=True))
     node.put("groups/foreign", owned_by("n2-named"))
     node.run(1)
-    node.now += 24 * 3600
-    node.run(1)
+    for fenced in (False, True):
+        assert decode(node.store["sessions/n2-old"].value, Session).fenced is fenced
+        node.now += 24 * 3600
+        node.run(1)
     assert "sessions/n2-old" not in node.store
     assert "sessions/n2-named" in node.store
+
+
+def test_a_store_that_takes_no_writes_is_not_asked_without_end() -> None:
+    lone = Lone(fails={ev.Write: "no space"})
+    lone.start().run(10)
+    assert len(lone.did(ev.Write)) <= 10 / TIMING.retry_period + 2
+    assert len(lone.state.completed) <= 2
+
+
+def adopted(node: Lone, *open_groups: str) -> Lone:
+    """The next life of this node, which adopts; it has only `web` configured."""
+    saved = Saved(SessionId("n1-a"), node.state.beat, "boot", "n1")
+    policy = replace(node.policy, groups={"web": GroupPolicy()})
+    heir = Lone(policy=policy, now=node.now, store=node.store, versions=node.versions)
+    return heir.start(session=SessionId("n1-b"), saved=saved, open_groups=frozenset(open_groups), open_slot=0)
+
+
+def test_an_adopted_session_gives_back_what_is_configured_no_more(active: Lone) -> None:
+    heir = adopted(active, "web", "db").run(1)
+    assert heir.state.session == "n1-a"
+    assert heir.state.groups["web"].role is Role.ACTIVE
+    assert ownership(heir, "db").session is None
+
+
+def test_it_leaves_though_adoption_was_never_confirmed(active: Lone) -> None:
+    heir = Lone(policy=active.policy, now=active.now, fails={ev.Read: "down", ev.Write: "down"})
+    saved = Saved(SessionId("n1-a"), active.state.beat, "boot", "n1")
+    heir.start(session=SessionId("n1-b"), saved=saved, open_groups=frozenset({"web"}), open_slot=0)
+    heir.tell(ev.Stop())
+    heir.run(2 * TIMING.lease_duration + 1)
+    assert heir.did(ev.Exit) == [ev.Exit()]
+
+
+def test_it_leaves_though_the_kernel_never_says_that_it_is_shut(active: Lone) -> None:
+    active.held = (ev.Run,)
+    active.tell(ev.Stop())
+    demoting = [a for a in active.waiting if isinstance(a, ev.Run) and a.step is Step.DEMOTE]
+    active.run(2 * TIMING.lease_duration + 1)
+    assert not active.did(ev.Exit)
+    active.held = ()
+    active.fails[ev.Run] = "netlink"
+    for run in demoting:
+        active.carry_out(run)
+    assert active.did(ev.Exit)
 
 
 def test_a_wish_for_a_node_that_is_not_fit_is_dropped_from_the_record(active: Lone) -> None:
