@@ -65,14 +65,14 @@ def _create(turn: Turn) -> None:
     if state.seq == 0 and not turn.stopping and turn.due(state.next_round_at):
         record = _session(turn, beat=0)
         turn.put(seq=record.seq)
-        turn.write(turn.own_key, Purpose.CREATE, record, None)
+        turn.write(turn.state.own_key, Purpose.CREATE, record, None)
     elif state.seq > 0:
         turn.put(look=_may_tell(turn))
 
 
 def _may_tell(turn: Turn) -> bool:
     """A read sent now would tell what our session's record is; one sent before our write ended does not."""
-    return not turn.busy(turn.own_key)
+    return not turn.busy(turn.state.own_key)
 
 
 def _session(turn: Turn, beat: int) -> Session:
@@ -116,7 +116,7 @@ def _round(turn: Turn) -> None:
         _begin_round(turn)
     elif current.timer_at is not None and not current.sent:
         turn.put(round=replace(current, sent=True))
-        turn.write(turn.own_key, Purpose.BEAT, _session(turn, state.beat + 1), state.version)
+        turn.write(turn.state.own_key, Purpose.BEAT, _session(turn, state.beat + 1), state.version)
         turn.read()
     elif current.sent and current.listing:
         turn.read()
@@ -125,7 +125,7 @@ def _round(turn: Turn) -> None:
 def _begin_round(turn: Turn) -> None:
     state = turn.state
     arming = any(group.arming for group in turn.groups.values())
-    if arming or turn.busy(turn.own_key) or not turn.due(state.next_round_at):
+    if arming or turn.busy(turn.state.own_key) or not turn.due(state.next_round_at):
         return
     _collect(turn)
     if state.renewed is not None:
@@ -212,9 +212,9 @@ def _leave(turn: Turn) -> None:
     elif state.phase in (Phase.LEAVING, Phase.GONE) or not _released(turn):
         return
     elif state.phase is Phase.MEMBER and not state.doubt:
-        if state.round is None and not turn.busy(turn.own_key):
+        if state.round is None and not turn.busy(turn.state.own_key):
             record = replace(_session(turn, state.beat), fenced=True)
-            turn.write(turn.own_key, Purpose.LEAVE, record, state.version)
+            turn.write(turn.state.own_key, Purpose.LEAVE, record, state.version)
             turn.put(phase=Phase.LEAVING)
     else:
         turn.act(ev.Exit())

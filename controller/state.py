@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from controller.election import Rules, Sighting
 from controller.events import Action, Step
-from controller.lease import CLUSTER, Cluster, Record, SessionId, Timing, Version
+from controller.lease import CLUSTER, SESSIONS, Cluster, Record, SessionId, Timing, Version
 
 
 class Role(StrEnum):
@@ -235,6 +235,11 @@ class State:
     concerned: frozenset[str] | None = None  # the groups that events since the last decision concern; None: all
     wakes: Mapping[str, float] = field(default_factory=dict)  # when a group must decide anew, whatever happens
     decided_by: Policy | None = None  # the policy of the last decision
+
+    @property
+    def own_key(self) -> str:
+        """The key of our session's record."""
+        return f"{SESSIONS}{self.session}"
 
     @property
     def paused(self) -> bool:

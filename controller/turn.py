@@ -9,7 +9,6 @@ from controller import events as ev
 from controller.election import View
 from controller.events import Step
 from controller.lease import GROUPS, Ownership, Record, Version, encode
-from controller.observation import own_key
 from controller.state import Decision, GroupState, Pending, Policy, Purpose, Reason, Role, State, Transition
 
 
@@ -127,8 +126,3 @@ class Turn:
         group = self.put_group(name, step=step)
         expires_at = self.now if group.expires_at is None else group.expires_at
         self.act(ev.Run(name, group.epoch, step, expires_at, group.role.value, reason))
-
-    @property
-    def own_key(self) -> str:
-        """The key of our session."""
-        return own_key(self.state)
