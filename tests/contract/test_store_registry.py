@@ -11,7 +11,8 @@ import pytest
 from controller.stores.registry import known_stores, store_type
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
+from pathlib import Path
 
 
 def test_what_is_registered_is_known_and_loads() -> None:
@@ -35,7 +36,7 @@ def test_only_the_store_that_is_asked_for_is_imported() -> None:
 
 
 @pytest.fixture
-def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An installed distribution of somebody else with a store that works and two that do not."""
     info = tmp_path / "foreign_store-1.0.dist-info"
     info.mkdir()
@@ -44,6 +45,14 @@ def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (info / "entry_points.txt").write_text("\n".join(["[anyvip.stores]", *entries]))
     (tmp_path / "foreign_store.py").write_text("class Store:\n    pass\n")
     monkeypatch.syspath_prepend(str(tmp_path))
+    _forget()
+    yield
+    _forget()
+
+
+def _forget() -> None:
+    for remembered in (known_stores, store_type):
+        remembered.cache_clear()
 
 
 @pytest.mark.usefixtures("foreign")
