@@ -133,13 +133,15 @@ class Faults:
         host.post(Drifted(self._some_group(), "address gone"))
 
     def _revive(self, host: Host) -> None:
-        """Soon enough to adopt, or later; with its state, without, or after a reboot."""
-        how = self._rng.choice(("adopt", "adopt", "fresh", "reboot"))
+        """Soon enough to adopt, or later; with its state, without, after a reboot, or under another name."""
+        how = self._rng.choices(("adopt", "fresh", "reboot", "renamed"), (4, 2, 2, 1))[0]
         delay = self._rng.choice((self._span(0, 0.3), self._span(0, 2)))
         if how == "fresh":
             host.saved = None
         elif how == "reboot":
             host.reboot()
+        elif how == "renamed":
+            host.node = f"{host.name}{self._rng.randrange(100)}"
         self._later(delay, host.start)
 
     # --- what people ask for, and checks
