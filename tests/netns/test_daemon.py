@@ -188,7 +188,8 @@ def test_reloads_leave_no_descriptors_and_threads_behind(host: Host) -> None:
     for number in range(5):
         host.reload(web={"vips": many[number % 2 :]}, **{f"g{number}": {"vips": [f"10.77.0.{200 + number}/24"]}})
     host.reload(web={"vips": many[1:]})
-    assert eventually(lambda: held() <= before, LIVENESS), (before, held())
+    most = before[0] + 2, before[1] + 2  # some are opened when they are needed first; a leak is one for each reload
+    assert eventually(lambda: all(now <= limit for now, limit in zip(held(), most, strict=True)), LIVENESS), held()
 
 
 def test_thousands_of_vips_that_go_hold_up_no_other_group(host: Host) -> None:
