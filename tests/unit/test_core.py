@@ -386,6 +386,40 @@ def test_a_listing_from_before_a_hint_does_not_take_the_store_back(node: Lone) -
     assert node.state.sightings["groups/web"].record == owned_by("n2-y", epoch=6, seq=6)
 
 
+def test_a_switchover_of_a_group_that_nobody_owns_is_dropped(node: Lone) -> None:
+    node.put("groups/web", Ownership(None, None, 5, offered_to=SessionId("n2-x"), seq=5, writer="other"))
+    node.put("sessions/n2-x", fit())
+    node.run(0.3)
+    node.tell(ev.Asked("web", "n2"))
+    assert node.state.groups["web"].ask is None
+
+
+def test_a_switchover_asked_while_paused_is_written_when_the_pause_ends(node: Lone) -> None:
+    node.put("sessions/n2-x", fit())
+    node.put("groups/web", owned_by("n2-x"))
+    node.put(CLUSTER, Cluster(paused=True, seq=1))
+    node.run(1)
+    node.tell(ev.Asked("web", "n1"))
+    node.run(1)
+    assert ownership(node).wanted is None
+    node.put(CLUSTER, Cluster(paused=False, seq=2))
+    node.run(1)
+    assert ownership(node).wanted == Wanted("n1", 5)
+
+
+def test_its_own_record_is_fenced_only_when_its_last_renewal_is_answered(node: Lone) -> None:
+    node.held = (ev.Write,)
+    node.run(1)
+    (beat,) = node.waiting
+    node.tell(ev.Stop())
+    assert not node.did(ev.Exit)
+    node.held = ()
+    node.carry_out(beat)
+    node.run(1)
+    assert decode(node.store["sessions/n1-a"].value, Session).fenced
+    assert node.did(ev.Exit) == [ev.Exit()]
+
+
 def test_a_wish_of_an_earlier_epoch_means_nothing(active: Lone) -> None:
     active.put("sessions/n2-x", fit())
     record = ownership(active)

@@ -142,6 +142,7 @@ def valid(kind: str, **changes: Any) -> bytes:
         (valid("session", beat="3"), "beat: '3' is not of type int"),
         (valid("session", beat=True), "beat: True is not of type int"),
         (valid("session", beat=3.0), "beat: 3.0 is not of type int"),
+        (valid("session", lease_duration=float("nan")), "lease_duration: nan is not a number"),
         (valid("session", fenced=1), "fenced: 1 is not of type bool"),
         (valid("session", node=None), "node: None is not of type str"),
         (valid("session", groups=[]), r"groups: \[\] is not an object"),
