@@ -67,12 +67,14 @@ class Cluster:
         return self.weather.overshoot(self.timing.overshoot)
 
     def _changed(self, key: str) -> None:
-        """Watches report it, or do not."""
+        """Watches report it, or do not: with what is there now, which may be old when it arrives."""
         if key.startswith(SESSIONS):
             return
+        entry = self.store.entries.get(key)
+        hint = Hint({key: entry} if entry is not None and key.startswith(GROUPS) and self.weather.told() else {})
         for host in self.hosts.values():
             if not host.cut and self.weather.hinted():
-                self.world.after(self.weather.trip(), host.post, Hint())
+                self.world.after(self.weather.trip(), host.post, hint)
 
     # --- what operators do to the store
 

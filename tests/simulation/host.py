@@ -63,6 +63,7 @@ class Host:
             return
         self.process = self.cluster.mutant.process(self)
         self.tell("daemon starts")
+        self.kernel.shut(self.groups.keys() - self.configured.keys())  # what it does not know any more goes first
         self.settled_at = self.cluster.world.now
         self.process.begin()
         for group, healthy in self.healthy.items():

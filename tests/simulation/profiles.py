@@ -42,6 +42,7 @@ class Profile:
         storm.slow, storm.lose, storm.copy = (rng.random() * most for most in (self.slow, self.lose, self.copy))
         storm.fail, storm.kernel_fail = (rng.random() * most for most in (self.fail, self.kernel_fail))
         storm.deaf = rng.choice((0.0, self.deaf, 1.0)) if self.deaf else 0.0
+        storm.terse = rng.choice((0.0, 0.0, 0.5, 1.0))
         storm.slowest = rng.uniform(0.2, 3.0) * lease
 
 

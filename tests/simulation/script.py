@@ -219,6 +219,10 @@ class Stage:
     def _do_fit(self, name: str, group: str) -> None:
         self._host(name).judge(group, healthy=True)
 
+    def _do_remove(self, name: str, group: str) -> None:
+        host = self._host(name)
+        host.reload({other: policy for other, policy in host.configured.items() if other != group})
+
     def _do_rename(self, name: str, node: str) -> None:
         self._host(name).node = node
 

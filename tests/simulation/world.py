@@ -76,6 +76,10 @@ class Weather:
         """Whether a watch reports this change."""
         return True
 
+    def told(self) -> bool:
+        """Whether the watch says what the change was."""
+        return True
+
     def loop(self) -> float:
         """Seconds between two steps of a daemon that is not disturbed."""
         return 0.0002
@@ -114,7 +118,7 @@ class Storm(Weather):
 
     def settle(self) -> None:
         """From here on nothing is lost, late or failing."""
-        self.slow = self.lose = self.copy = self.fail = self.kernel_fail = self.deaf = 0.0
+        self.slow = self.lose = self.copy = self.fail = self.kernel_fail = self.deaf = self.terse = 0.0
         self.slowest = 0.0
 
     def trip(self) -> float:
@@ -132,6 +136,9 @@ class Storm(Weather):
 
     def hinted(self) -> bool:
         return self._rng.random() >= self.deaf
+
+    def told(self) -> bool:
+        return self._rng.random() >= self.terse
 
     def loop(self) -> float:
         return self._rng.random() * 0.001
