@@ -104,7 +104,7 @@ def _group(turn: Turn, name: str) -> None:
         _ROLES[before](turn, name)
     gone = turn.groups[name].role in _REST and turn.groups[name].shut and name not in turn.policy.groups
     if gone and not turn.busy(f"groups/{name}") and not _names_us(turn, name):
-        del turn.groups[name]
+        turn.forget(name)
 
 
 def _names_us(turn: Turn, name: str) -> bool:

@@ -54,6 +54,11 @@ class Turn:
         self.groups[name] = replace(self.groups[name], **changes)
         return self.groups[name]
 
+    def forget(self, name: str) -> None:
+        """The group is no concern of this node any more; what it would have woken for is none, either."""
+        del self.groups[name]
+        self._wakes.pop(name, None)
+
     def act(self, action: ev.Action) -> None:
         """Order an action."""
         self._actions.append(action)

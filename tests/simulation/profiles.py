@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from controller.lease import Timing, longest_renew_deadline
@@ -73,13 +73,13 @@ PROFILES = (
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """The cluster of one seed."""
+    """The cluster of one seed; `timing`: the longest lease in it; `trip`: the usual seconds to the store."""
 
     profile: Profile
     timing: Timing
     hosts: list[HostPlan]
     trip: float
-    faults_last: float = field(default=0.0)
+    faults_last: float  # seconds
 
 
 def draw_setting(rng: Random, wanted: str | None = None) -> Setting:
