@@ -282,6 +282,29 @@ def test_an_adopted_session_gives_back_what_is_configured_no_more(active: Lone) 
     assert ownership(heir, "db").session is None
 
 
+def test_what_another_took_meanwhile_is_not_adopted_but_shut(active: Lone) -> None:
+    active.put("groups/web", owned_by("n2-x", epoch=ownership(active).epoch + 1, seq=ownership(active).seq + 1))
+    heir = adopted(active, "web").run(1)
+    steps = [a.step for a in heir.did(ev.Run) if isinstance(a, ev.Run) and a.group == "web"]
+    assert steps[:2] == [Step.SHUT, Step.DEMOTE]
+    assert heir.transitions[0].reason is Reason.TAKEN
+    assert ownership(heir).session == "n2-x"
+
+
+def test_who_no_longer_outranks_the_owner_does_not_preempt() -> None:
+    lone = Lone()
+    lone.policy = replace(lone.policy, groups={"web": GroupPolicy(priority=200, preempt=True, preempt_delay=2.0)})
+    lone.start()
+    lone.put("groups/web", owned_by("n2-x"))
+    for beat in range(8):
+        priority = 100 if beat < 2 else 250
+        member = {"web": Membership(priority=priority, healthy=True, serving=5)}
+        lone.put("sessions/n2-x", fit(beat=beat + 2, seq=beat + 2, groups=member))
+        lone.run(1)
+    assert ownership(lone).wanted is None
+    assert lone.state.groups["web"].preempt_since is None
+
+
 def test_it_leaves_though_adoption_was_never_confirmed(active: Lone) -> None:
     heir = Lone(policy=active.policy, now=active.now, fails={ev.Read: "down", ev.Write: "down"})
     saved = Saved(SessionId("n1-a"), active.state.beat, "boot", "n1")
