@@ -134,6 +134,11 @@ def _add_check_config(verbs: Any) -> None:
         action="store_true",
         help="do not check that its interfaces, users and programs exist: this is not the node it is for",
     )
+    parser.add_argument(
+        "--ask-store",
+        action="store_true",
+        help="read from the store a few times (15 s at most; writes nothing), and refuse a lease too short for it",
+    )
 
 
 def _add_status(verbs: Any) -> None:

@@ -44,12 +44,13 @@ def check_config(options: argparse.Namespace) -> int:
         say(json.dumps(_schema(), indent=2))
         return DONE
     config = _config(options.config, on_this_node=not options.no_host_checks)
+    asked = _asked(config) if options.ask_store else ""
     timing = config.timing()
     vips = sum(len(group.vips) for group in config.groups.values())
     say(
         f"{config.file}: ok: node {config.node} of cluster {config.cluster}, groups {len(config.groups)}, VIPs {vips}, "
         f"lease {timing.lease_duration:g} s (serves {timing.renew_deadline:g} s after it has sent a renewal, "
-        f"sends one every {timing.retry_period:g} s)",
+        f"sends one every {timing.retry_period:g} s){asked}",
     )
     return DONE
 
@@ -157,6 +158,26 @@ def _config(file: str, *, on_this_node: bool) -> Config:
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def _asked(config: Config) -> str:
+    """What the store's answers say of the lease. Raises ConfigError where they do not fit in, NotThere without any."""
+    import asyncio  # noqa: PLC0415
+
+    from controller.lease import StoreError  # noqa: PLC0415
+    from controller.store_latency import latency_problems, shortest_lease, store_latency  # noqa: PLC0415
+
+    try:
+        latency = asyncio.run(store_latency(config))
+    except (StoreError, TimeoutError) as error:
+        reason = str(error) or "too slow to be measured"
+        raise NotThere(f"the {config.store.type} store did not answer: {reason}") from error
+    if problems := list(latency_problems(config, latency)):
+        raise ConfigError(problems)
+    return (
+        f"; the {config.store.type} store answers a read in {latency.slow:.3f} s, which carries a lease of "
+        f"{shortest_lease(latency.call, config.lease.clock_drift):g} s"
+    )
 
 
 def _schema() -> dict[str, Any]:
