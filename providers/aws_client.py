@@ -1,0 +1,230 @@
+"""AWS by botocore: credentials, and clients whose calls end in time. What errors mean is said in `aws_errors`.
+
+Shared by the AWS providers and the stores on DynamoDB and S3. Endpoints are botocore's: `endpoint_url` where given,
+else `AWS_ENDPOINT_URL_<SERVICE>`, `AWS_ENDPOINT_URL`, the shared configuration file, the region's own.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any, Self
+
+from botocore.config import Config
+from botocore.credentials import (
+    AssumeRoleCredentialFetcher,
+    CredentialProvider,
+    CredentialResolver,
+    DeferredRefreshableCredentials,
+)
+from botocore.exceptions import NoCredentialsError
+from botocore.loaders import Loader, create_loader
+from botocore.session import Session, get_session
+from botocore.utils import InstanceMetadataRegionFetcher
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from providers.base import ProviderError, StaleGrant
+
+LEAST_SECONDS = 0.05  # no call leaves with less time to read its answer
+
+# At DEBUG it writes down what it signs with, and what STS answers.
+logging.getLogger("botocore").setLevel(logging.INFO)
+
+
+class AwsOptions(BaseModel):
+    """Configuration keys of everything that talks to AWS. Credentials come by botocore's chain, never from here."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    region: str | None = Field(
+        default=None,
+        min_length=1,
+        description="AWS region. Default: AWS_DEFAULT_REGION, the shared configuration file, the metadata service.",
+    )
+    endpoint_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s/]+",
+        description="Where the service answers. Default: AWS_ENDPOINT_URL_<SERVICE>, AWS_ENDPOINT_URL, the region's.",
+    )
+    use_fips: bool = Field(default=False, description="Use the region's FIPS 140 endpoints.")
+    role_arn: str | None = Field(
+        default=None,
+        pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/\S+$",
+        description="Role to assume first, e.g. of the account that owns a shared VPC; asked of the region's STS.",
+    )
+    external_id: str | None = Field(
+        default=None, min_length=2, max_length=1224, description="External id that the role's trust policy asks for."
+    )
+    connect_timeout_seconds: float = Field(
+        default=0.5, gt=0, le=60, description="Longest that connecting to AWS may take, TLS apart, in seconds."
+    )
+
+    @model_validator(mode="after")
+    def _role_for_external_id(self) -> Self:
+        if self.external_id is not None and self.role_arn is None:
+            raise ValueError("external_id needs role_arn")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class _Deadline:
+    at: float
+    clock: Callable[[], float]
+
+
+class _Calling(threading.local):
+    until: _Deadline | None = None
+
+
+_calling = _Calling()
+
+
+@contextmanager
+def leaving_before(until: float, clock: Callable[[], float]) -> Iterator[None]:
+    """AWS calls of this thread end before `until` (seconds, by `clock`); one that cannot is not sent: StaleGrant."""
+    before, _calling.until = _calling.until, _Deadline(until, clock)
+    try:
+        yield
+    finally:
+        _calling.until = before
+
+
+class Aws:
+    """Clients with one set of credentials, made when first asked for and kept. For use by any thread.
+
+    They never retry by themselves. Nothing here waits longer than the timeouts for one answer.
+    """
+
+    def __init__(self, options: AwsOptions, *, read_timeout: float, connections: int = 10) -> None:
+        """`read_timeout`: seconds that one answer may take. `connections`: how many are kept open per client."""
+        self._options = options
+        self._read_timeout = read_timeout
+        self._config = Config(
+            connect_timeout=options.connect_timeout_seconds,
+            read_timeout=read_timeout,
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            max_pool_connections=connections,
+            tcp_keepalive=True,
+            use_fips_endpoint=options.use_fips or None,
+            user_agent_extra="anyvip",
+        )
+        self._lock = threading.Lock()
+        self._session: Session | None = None
+        self._clients: dict[str, Any] = {}
+
+    def client(self, service: str) -> Any:
+        """The client of one service (`ec2`, `dynamodb`, ...). Raises BotoCoreError: see `aws_errors.translate`."""
+        with self._lock:
+            if service not in self._clients:
+                self._clients[service] = self._made(service)
+            return self._clients[service]
+
+    @property
+    def region(self) -> str:
+        """The region that calls go to. Raises BotoCoreError, ProviderError where nothing names one."""
+        with self._lock:
+            return self._region(self._signed_in())
+
+    def forget(self, refused: Any) -> None:
+        """AWS refused this client's credentials: ask for new ones, unless somebody has done so already."""
+        with self._lock:
+            current = refused in self._clients.values()
+        if current:
+            self.close()
+
+    def close(self) -> None:
+        """Close the connections. Who asks for a client again gets a new one."""
+        with self._lock:
+            clients, self._clients, self._session = self._clients, {}, None
+        for client in clients.values():
+            client.close()
+
+    def _made(self, service: str) -> Any:
+        session = self._signed_in()
+        # Else this part of botocore's chain could end up in a client that has no credentials for ever.
+        if session.get_credentials() is None:
+            raise NoCredentialsError
+        endpoint = self._options.endpoint_url
+        return session.create_client(
+            service,
+            region_name=self._region(session),
+            endpoint_url=endpoint,
+            config=self._config,
+        )
+
+    def _signed_in(self) -> Session:
+        if self._session is None:
+            own = self._fresh_session()
+            self._session = own if self._options.role_arn is None else self._assumed(own, self._options.role_arn)
+        return self._session
+
+    def _fresh_session(self) -> Session:
+        session = get_session()
+        session.register_component("data_loader", _loader())
+        session.set_config_variable("ec2_metadata_v1_disabled", True)
+        session.set_config_variable("sts_regional_endpoints", "regional")
+        session.register("before-send", self._about_to_leave)
+        return session
+
+    def _assumed(self, own: Session, role_arn: str) -> Session:
+        source = own.get_credentials()
+        if source is None:
+            raise NoCredentialsError
+        named = {"RoleSessionName": "anyvip"}
+        if self._options.external_id is not None:
+            named["ExternalId"] = self._options.external_id
+        make = partial(own.create_client, region_name=self._region(own), config=self._config)
+        fetcher = AssumeRoleCredentialFetcher(make, source, role_arn, extra_args=named)
+        session = self._fresh_session()
+        resolver = CredentialResolver([_Assumed(fetcher)])
+        session.register_component("credential_provider", resolver)
+        return session
+
+    def _region(self, session: Session) -> str:
+        found = self._options.region or session.get_config_variable("region") or self._region_here(session)
+        if not found:
+            raise ProviderError("no AWS region: set `region`, or AWS_REGION; the metadata service does not tell it")
+        return str(found)
+
+    def _region_here(self, session: Session) -> str | None:
+        names = ("ec2_metadata_service_endpoint", "ec2_metadata_service_endpoint_mode", "ec2_metadata_v1_disabled")
+        config = {name: session.get_config_variable(name) for name in names}
+        fetcher = InstanceMetadataRegionFetcher(timeout=1, num_attempts=1, config=config)
+        region: str | None = fetcher.retrieve_region()
+        return region
+
+    def _about_to_leave(self, **event: Any) -> None:
+        """Called by botocore when a request is signed and nothing is between it and the wire."""
+        until = _calling.until
+        if until is None:
+            return
+        left = until.at - until.clock()
+        reading = left - self._options.connect_timeout_seconds
+        if reading < LEAST_SECONDS:
+            raise StaleGrant(f"{left:.3f} s are left, too little for a call to AWS")
+        context = getattr(event["request"], "context", None)  # older versions of botocore have none
+        if context is not None:
+            context["read_timeout"] = min(self._read_timeout, reading)
+
+
+class _Assumed(CredentialProvider):
+    """Credentials of a role, asked for when needed and before they end."""
+
+    METHOD = "assume-role"
+
+    def __init__(self, fetcher: AssumeRoleCredentialFetcher) -> None:
+        super().__init__()
+        self._fetcher = fetcher
+
+    def load(self) -> DeferredRefreshableCredentials:
+        """See botocore."""
+        return DeferredRefreshableCredentials(self._fetcher.fetch_credentials, self.METHOD)
+
+
+@cache  # the model of EC2 takes a quarter of a second to read; it is the same for all
+def _loader() -> Loader:
+    return create_loader(get_session().get_config_variable("data_path"))
