@@ -1,0 +1,150 @@
+"""Google's clouds as this project talks to them: who we are, an authorized HTTP session, and what errors mean.
+
+Imported only by plugins for Google Cloud. Costs some 25 MB; google-cloud-compute, which costs over 100 MB and seconds,
+is imported by the providers that need it (`providers.gcp_compute`), not here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Annotated, Any, Final
+
+import google.auth
+import requests
+from google.auth import credentials as auth
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, RefreshError, TransportError
+from google.auth.transport.requests import AuthorizedSession
+from pydantic import BaseModel, ConfigDict, Field, FilePath
+
+from providers import gcp_metadata
+from providers.gcp_metadata import Metadata, MetadataError
+from providers.refusal import Refusal
+
+SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
+_PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})  # HTTP statuses of what may succeed in a moment
+# 403 means both "never" and "not so often" (Google: "Compute Engine API rate limits").
+_THROTTLED: Final = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED"})
+_CONNECTIONS: Final = 32  # kept open; as many calls as there are routes may be under way at once
+
+HttpUrl = Annotated[str, Field(pattern=r"^https?://[^/?#]+$")]
+
+
+class GcpOptions(BaseModel):
+    """The keys that all plugins for Google Cloud have: who we are there, and how long a call may take."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    credentials_file: FilePath | None = Field(
+        default=None,
+        strict=False,
+        description="JSON file of a service account or of workload identity federation. Default: the service account "
+        "of the virtual machine, by its metadata server.",
+    )
+    metadata_endpoint: HttpUrl = Field(default=gcp_metadata.ENDPOINT, description="The metadata server.")
+    call_timeout_seconds: float = Field(
+        default=5.0, ge=0.1, le=60, description="Time for an answer of the API, and for a connection to it."
+    )
+    metadata_timeout_seconds: float = Field(
+        default=1.0, ge=0.1, le=10, description="Time for an answer of the metadata server, which is on the host."
+    )
+
+    def metadata(self) -> Metadata:
+        """The metadata server as configured."""
+        return Metadata(self.metadata_endpoint, self.metadata_timeout_seconds)
+
+
+class MetadataCredentials(auth.Credentials):
+    """The tokens of the virtual machine's service account.
+
+    google-auth's own class finds the server by an environment variable that it reads once, tries five times with pauses
+    that no deadline cuts short, and looks other things up on the internet beside.
+    """
+
+    def __init__(self, metadata: Metadata) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # google-auth is typed in part
+        self._metadata = metadata
+        # A token that still holds is renewed beside the calls, not before one.
+        self.with_non_blocking_refresh()  # type: ignore[no-untyped-call]
+
+    def refresh(self, request: Any) -> None:  # noqa: ARG002  (google-auth's signature)
+        """Fetch a token. Raises google.auth.exceptions.RefreshError."""
+        try:
+            told = self._metadata.json("instance/service-accounts/default/token", {"scopes": SCOPE})
+            seconds, self.token = float(told["expires_in"]), told["access_token"]
+        except MetadataError as error:
+            raise RefreshError(f"no token: {error}", retryable=not error.lasting) from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise RefreshError("no token: the metadata server's answer is none", retryable=False) from error
+        self.expiry = (datetime.now(UTC) + timedelta(seconds=seconds)).replace(tzinfo=None)  # google-auth's convention
+
+
+def credentials(options: GcpOptions) -> auth.Credentials:
+    """Who this node is, as configured. Asks nobody yet. Raises ValueError for a file that holds no credentials."""
+    if options.credentials_file is None:
+        return MetadataCredentials(options.metadata())
+    try:
+        found, _ = google.auth.load_credentials_from_file(str(options.credentials_file), scopes=[SCOPE])
+    except DefaultCredentialsError as error:
+        raise ValueError(f"{options.credentials_file}: {error}") from error
+    assert isinstance(found, auth.Credentials)
+    return found
+
+
+def session(who: auth.Credentials) -> AuthorizedSession:
+    """An HTTP session with this identity, for requests that no SDK can make. Connects when first used; no retries."""
+    made = AuthorizedSession(who)
+    for scheme in ("https://", "http://"):
+        made.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=_CONNECTIONS, max_retries=0))
+    return made
+
+
+# --- what errors mean ---------------------------------------------------------------------------------------------
+
+
+def translate(error: Exception) -> Refusal | None:
+    """What an error of the HTTP client or of google-auth means; None for one that is neither's."""
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return refused(error.response)
+    if isinstance(error, requests.RequestException | TransportError):
+        return Refusal(f"no answer: {line(error)}", retry=True)
+    if isinstance(error, GoogleAuthError):
+        return Refusal(line(error), retry=error.retryable)
+    return None
+
+
+def refused(response: requests.Response) -> Refusal:
+    """What an answer with an error status means."""
+    message, reasons = _told(response)
+    why = ", ".join(sorted(reasons)) or response.reason
+    passing = response.status_code in _PASSING or bool(_THROTTLED & reasons)
+    after = retry_after(response.headers) if passing else None
+    return Refusal(f"{response.status_code} {why}: {message}", retry=passing, after=after)
+
+
+def _told(response: requests.Response) -> tuple[str, frozenset[str]]:
+    """Google's message and its words for why (Google: "JSON error responses")."""
+    try:
+        error = response.json()["error"]
+        reasons = frozenset(str(each.get("reason", "")) for each in error.get("errors", ()))
+        return " ".join(str(error.get("message", "")).split()), reasons - {""}
+    except (ValueError, KeyError, TypeError, AttributeError):  # a proxy's page
+        return " ".join(response.text[:200].split()), frozenset()
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the server asks us to wait (RFC 9110, 10.2.3); None where it does not."""
+    said = headers.get("Retry-After", "")
+    if said.isdigit():
+        return float(said)
+    try:
+        return max(parsedate_to_datetime(said).timestamp() - time.time(), 0.0)
+    except ValueError:
+        return None
+
+
+def line(error: BaseException) -> str:
+    """An error's text as one line."""
+    return " ".join(str(error).split())
