@@ -1,0 +1,99 @@
+"""One request to a cloud's link-local metadata service: by IP address, without proxy and DNS, and soon over.
+
+The endpoints are those that the vendors' own SDKs use, and can be set in the environment as they document.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import urlsplit
+
+from providers.base import ProviderError
+
+_LINK_LOCAL: Final = "http://169.254.169.254"
+_AWS_IPV6: Final = "http://[fd00:ec2::254]"
+_LONGEST_ANSWER: Final = 1 << 20  # bytes
+
+
+class MetadataError(ProviderError):
+    """The metadata service does not answer, or not what was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What it said. The names of `headers` are in lower case."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode(errors="replace")
+
+
+def ask(
+    endpoint: str, path: str, *, headers: Mapping[str, str] | None = None, method: str = "GET", timeout: float = 1.0
+) -> Answer:
+    """One answer, whatever its status. Blocks: `timeout` seconds for each step of connecting, asking and hearing.
+
+    `endpoint` is a URL with an IP address: a name would have to be looked up. Raises MetadataError.
+    """
+    host, port = _address(endpoint)
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    try:
+        connection.request(method, path, headers=dict(headers or {}))
+        response = connection.getresponse()
+        answered = {name.lower(): value for name, value in response.getheaders()}
+        return Answer(response.status, response.read(_LONGEST_ANSWER), answered)
+    except (OSError, http.client.HTTPException, UnicodeError, ValueError) as error:
+        reason = str(error) or type(error).__name__
+        raise MetadataError(f"{method} {endpoint}{path}: {reason}") from error
+    finally:
+        connection.close()
+
+
+def aws_endpoint(environment: Mapping[str, str] = os.environ) -> str:
+    """Where EC2's is: AWS_EC2_METADATA_SERVICE_ENDPOINT, else by AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE."""
+    given = environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT")
+    mode = environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "")
+    return (given or (_AWS_IPV6 if mode.lower() == "ipv6" else _LINK_LOCAL)).rstrip("/")
+
+
+def azure_endpoint(environment: Mapping[str, str] = os.environ) -> str:
+    """Where Azure's is: AZURE_POD_IDENTITY_AUTHORITY_HOST, as azure-identity has it."""
+    return environment.get("AZURE_POD_IDENTITY_AUTHORITY_HOST", _LINK_LOCAL).rstrip("/")
+
+
+def gcp_endpoint(environment: Mapping[str, str] = os.environ) -> str:
+    """Where Google's is: GCE_METADATA_HOST if that is an address, else GCE_METADATA_IP, as google-auth has them."""
+    host = environment.get("GCE_METADATA_HOST", "")
+    address = environment.get("GCE_METADATA_IP", "")
+    given = host if _is_address(host) else address
+    return f"http://{given}" if given else _LINK_LOCAL
+
+
+def _address(endpoint: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(endpoint)
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise MetadataError(f"{endpoint!r} is no URL: {error}") from error
+    if parts.scheme != "http" or not _is_address(f"[{host}]" if ":" in host else host):
+        raise MetadataError(f"{endpoint!r} must be http:// and an IP address: names are not looked up here")
+    return host, port or http.client.HTTP_PORT
+
+
+def _is_address(authority: str) -> bool:
+    """Whether this is an IP address, maybe with a port."""
+    try:
+        ip_address(urlsplit(f"//{authority}").hostname or "")
+    except ValueError:
+        return False
+    return True
