@@ -1,0 +1,109 @@
+"""Calls of an SDK that blocks, in a few threads of the store's own, each under its deadline.
+
+What a failure says of the request decides what is done: `NotDone` is asked again until the deadline, `Unsure` only if
+asking twice does no harm, anything else is told at once. The SDKs' own retries are off: they know no deadline, and
+turn a write that landed into a refusal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import TypeVar
+
+from controller.lease import StoreError
+
+T = TypeVar("T")
+_FIRST_PAUSE_SECONDS = 0.05  # the longest before the second attempt; doubled for each further one
+_LONGEST_PAUSE_SECONDS = 1.0
+
+
+class NotDone(StoreError):  # noqa: N818  (what is known of a request)
+    """The request was not carried out and never will be; it may be asked again, `after` so many seconds."""
+
+    def __init__(self, message: str, after: float | None = None) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class Unsure(StoreError):  # noqa: N818  (the same)
+    """The request may have been carried out, or be so later."""
+
+
+@contextmanager
+def _unbounded(_by: float) -> Iterator[None]:
+    yield
+
+
+class Blocking:
+    """Carries out calls in threads. `name` of the store for messages, `call_timeout` in seconds.
+
+    `ending_by`: a context in which the SDK's requests end by that moment of time.monotonic().
+    """
+
+    def __init__(
+        self,
+        name: str,
+        call_timeout: float,
+        threads: int,
+        ending_by: Callable[[float], AbstractContextManager[None]] = _unbounded,
+    ) -> None:
+        self._name = name
+        self._ending_by = ending_by
+        self._call_timeout = call_timeout
+        self._threads = ThreadPoolExecutor(threads, "store")
+        self._chance = random.Random()
+        self._closed = False
+
+    def deadline(self) -> float:
+        """When a request that begins now must have ended, by time.monotonic()."""
+        return time.monotonic() + self._call_timeout
+
+    async def run(self, work: Callable[[], T], by: float, *, repeatable: bool) -> T:
+        """What `work` returns. Raises what it raises, and StoreError when it is not there in time.
+
+        It does not begin after `by`. Once begun it cannot be stopped: a write may land after its StoreError.
+        """
+        longest = _FIRST_PAUSE_SECONDS
+        failed: StoreError | None = None
+        while True:
+            try:
+                async with asyncio.timeout_at(by):
+                    return await asyncio.get_running_loop().run_in_executor(
+                        self._pool(), partial(self._begin, work, by)
+                    )
+            except TimeoutError as error:
+                raise failed or self._late() from error
+            except (NotDone, Unsure) as error:
+                if isinstance(error, Unsure) and not repeatable:
+                    raise
+                failed = error
+            pause = max(self._chance.uniform(0, longest), getattr(failed, "after", None) or 0.0)
+            if time.monotonic() + pause >= by:
+                raise failed
+            await asyncio.sleep(pause)
+            longest = min(2 * longest, _LONGEST_PAUSE_SECONDS)
+
+    def close(self) -> None:
+        """Begin nothing more. What the threads are at goes on to its end."""
+        self._closed = True
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _pool(self) -> ThreadPoolExecutor:
+        if self._closed:
+            raise StoreError(f"{self._name}: this store is closed")
+        return self._threads
+
+    def _begin(self, work: Callable[[], T], by: float) -> T:
+        if time.monotonic() >= by:  # the threads were busy, or the process stood still: its sender has given it up
+            raise self._late()
+        with self._ending_by(by):
+            return work()
+
+    def _late(self) -> StoreError:
+        return StoreError(f"{self._name}: no answer within {self._call_timeout:g} s")
