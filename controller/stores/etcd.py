@@ -6,33 +6,20 @@ both need a quorum. A watch is etcd's own; it reconnects by itself and hints eac
 
 from __future__ import annotations
 
-import asyncio
 import json
-import re
-import ssl
-import time
 from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Annotated, Any, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FilePath, SecretStr, model_validator
+from pydantic import AfterValidator, Field, FilePath, SecretStr, model_validator
 
 from controller.lease import Conflict, Entry, StoreError, Version
+from controller.stores.endpoints import lines
 from controller.stores.etcd_gateway import Access, Gateway
+from controller.stores.tls import Endpoint, TlsOptions, first_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
-
-    from aiohttp import StreamReader
-
-_FIRST_PAUSE_SECONDS = 0.05  # before a watch is opened again; doubled each time it does not last
-_LONGEST_PAUSE_SECONDS = 2.0
-
-
-def _endpoint(url: str) -> str:
-    if not re.fullmatch(r"https?://([\w.-]+|\[[0-9a-fA-F:.%]+\])(:\d{1,5})?/?", url):
-        raise ValueError(f"{url!r} is not http://host:port or https://host:port")
-    return url
 
 
 def _folder(prefix: str) -> str:
@@ -44,12 +31,10 @@ def _folder(prefix: str) -> str:
 class EtcdStore:
     """One cluster's records, under a prefix of their own."""
 
-    class Options(BaseModel):
+    class Options(TlsOptions):
         """Configuration keys of ``store: {type: etcd}``."""
 
-        model_config = ConfigDict(extra="forbid", frozen=True)
-
-        endpoints: list[Annotated[str, AfterValidator(_endpoint)]] = Field(
+        endpoints: list[Endpoint] = Field(
             min_length=1,
             description="Client URLs of the members, asked in this order; all of one cluster.",
         )
@@ -63,28 +48,14 @@ class EtcdStore:
             default=None,
             description="File with the password in its first line: keeps it out of the configuration.",
         )
-        ca_file: FilePath | None = Field(
-            default=None,
-            description="PEM file of the authority that signed the members' certificates; default: the system's.",
-        )
-        cert_file: FilePath | None = Field(default=None, description="PEM file with our client certificate.")
-        key_file: FilePath | None = Field(default=None, description="PEM file with the key of cert_file.")
-        server_name: str | None = Field(
-            default=None,
-            description="Name to look for in the members' certificates, where it is not the endpoint's host.",
-        )
 
         @model_validator(mode="after")
         def _fit_together(self) -> Self:
-            if (self.cert_file is None) != (self.key_file is None):
-                raise ValueError("cert_file and key_file belong together")
+            self.check_tls(self.endpoints)
             if self.password is not None and self.password_file is not None:
                 raise ValueError("give password or password_file, not both")
             if (self.user is None) != (self.password is None and self.password_file is None):
                 raise ValueError("user and password (or password_file) belong together")
-            schemes = {urlsplit(url).scheme for url in self.endpoints}
-            if schemes != {"https"} and (self.ca_file or self.cert_file or self.server_name):
-                raise ValueError("ca_file, cert_file and server_name need endpoints that begin with https://")
             return self
 
     def __init__(self, gateway: Gateway, root: str) -> None:
@@ -130,20 +101,15 @@ class EtcdStore:
     async def changes(self, prefix: str) -> AsyncIterator[Mapping[str, Entry]]:
         """Yield when the watch begins, each time it is opened again, and after each change under prefix: what it is."""
         request = {"create_request": self._range(prefix)}
-        pause = _FIRST_PAUSE_SECONDS
-        while not self._gateway.closed:
-            opened_at = time.monotonic()
+        async for _ in self._gateway.reopening():
             try:
                 async with self._gateway.stream("/v3/watch", request) as events:
-                    async for line in _lines(events):
+                    async for line in lines(events):
                         if b'"canceled":true' in line:
                             break
                         yield self._told(line)
             except StoreError:
                 pass  # the calls beside the watch tell why
-            lasted = time.monotonic() - opened_at > _LONGEST_PAUSE_SECONDS
-            pause = _FIRST_PAUSE_SECONDS if lasted else min(2 * pause, _LONGEST_PAUSE_SECONDS)
-            await asyncio.sleep(0 if self._gateway.closed else pause)
 
     def _told(self, line: bytes) -> dict[str, Entry]:
         """What one message of the watch says; nothing, where it is not understood: a hint is no fact."""
@@ -172,15 +138,6 @@ class EtcdStore:
         return value, key, Entry(b64decode(value), Version(revision))
 
 
-async def _lines(stream: StreamReader) -> AsyncIterator[bytes]:
-    """The messages of a stream, whatever their length."""
-    rest = b""
-    while data := await stream.readany():
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            yield line
-
-
 def _encoded(key: str) -> str:
     return b64encode(key.encode()).decode()
 
@@ -189,22 +146,8 @@ def _access(options: EtcdStore.Options) -> Access:
     try:
         password = options.password.get_secret_value() if options.password else ""
         if options.password_file:
-            password = options.password_file.read_text().partition("\n")[0]
-        tls = _tls(options) if any(url.startswith("https") for url in options.endpoints) else None
+            password = first_line(options.password_file)
+        tls = options.tls(options.endpoints)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise StoreError(f"store etcd: {error}") from error
     return Access(options.endpoints, tls, options.server_name, options.user, password)
-
-
-def _tls(options: EtcdStore.Options) -> ssl.SSLContext:
-    """Raises OSError that names the file."""
-    try:
-        context = ssl.create_default_context(cafile=options.ca_file)
-    except ssl.SSLError as error:
-        raise OSError(f"ca_file {options.ca_file}: {error.reason or error}") from error
-    if options.cert_file and options.key_file:
-        try:
-            context.load_cert_chain(options.cert_file, options.key_file)
-        except ssl.SSLError as error:
-            raise OSError(f"cert_file {options.cert_file}, key_file {options.key_file}: {error.reason}") from error
-    return context

@@ -1,0 +1,70 @@
+"""The keys of a store's configuration that say how its servers are reached: URLs, certificates, secrets in files."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FilePath
+
+
+def _endpoint(url: str) -> str:
+    if not re.fullmatch(r"https?://([\w.-]+|\[[0-9a-fA-F:.%]+\])(:\d{1,5})?/?", url):
+        raise ValueError(f"{url!r} is not http://host:port or https://host:port")
+    return url
+
+
+Endpoint = Annotated[str, AfterValidator(_endpoint)]
+
+
+class TlsOptions(BaseModel):
+    """How a server's certificate is checked, and ours."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ca_file: FilePath | None = Field(
+        default=None,
+        description="PEM file of the authority that signed the servers' certificates; default: the system's.",
+    )
+    cert_file: FilePath | None = Field(default=None, description="PEM file with our client certificate.")
+    key_file: FilePath | None = Field(default=None, description="PEM file with the key of cert_file.")
+    server_name: str | None = Field(
+        default=None,
+        description="Name to look for in the servers' certificates, where it is not the endpoint's host.",
+    )
+
+    def check_tls(self, endpoints: list[str]) -> None:
+        """Raise ValueError where the keys do not fit together."""
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file belong together")
+        schemes = {urlsplit(url).scheme for url in endpoints}
+        if schemes != {"https"} and (self.ca_file or self.cert_file or self.server_name):
+            raise ValueError("ca_file, cert_file and server_name need endpoints that begin with https://")
+
+    def tls(self, endpoints: list[str]) -> ssl.SSLContext | None:
+        """What these keys come to; None: no endpoint wants TLS. Raises OSError that names the file."""
+        if not any(url.startswith("https") for url in endpoints):
+            return None
+        return tls_context(self.ca_file, self.cert_file, self.key_file)
+
+
+def tls_context(ca_file: Path | None, cert_file: Path | None = None, key_file: Path | None = None) -> ssl.SSLContext:
+    """Raises OSError that names the file."""
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except ssl.SSLError as error:
+        raise OSError(f"ca_file {ca_file}: {error.reason or error}") from error
+    if cert_file and key_file:
+        try:
+            context.load_cert_chain(cert_file, key_file)
+        except ssl.SSLError as error:
+            raise OSError(f"cert_file {cert_file}, key_file {key_file}: {error.reason}") from error
+    return context
+
+
+def first_line(file: Path) -> str:
+    """The secret that the file holds. Raises OSError, ValueError."""
+    return file.read_text().partition("\n")[0]
