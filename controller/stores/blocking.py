@@ -17,22 +17,11 @@ from functools import partial
 from typing import TypeVar
 
 from controller.lease import StoreError
+from controller.stores.outcome import NotDone, Unsure
 
 T = TypeVar("T")
 _FIRST_PAUSE_SECONDS = 0.05  # the longest before the second attempt; doubled for each further one
 _LONGEST_PAUSE_SECONDS = 1.0
-
-
-class NotDone(StoreError):  # noqa: N818  (what is known of a request)
-    """The request was not carried out and never will be; it may be asked again, `after` so many seconds."""
-
-    def __init__(self, message: str, after: float | None = None) -> None:
-        super().__init__(message)
-        self.after = after
-
-
-class Unsure(StoreError):  # noqa: N818  (the same)
-    """The request may have been carried out, or be so later."""
 
 
 @contextmanager
