@@ -29,6 +29,11 @@ def _unbounded(_by: float) -> Iterator[None]:
     yield
 
 
+@contextmanager
+def _unbounded(_by: float) -> Iterator[None]:
+    yield
+
+
 class Blocking:
     """Carries out calls in threads. `name` of the store for messages, `call_timeout` in seconds.
 

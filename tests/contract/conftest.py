@@ -8,14 +8,16 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from controller.stores.registry import known_stores
+from controller.stores.registry import known_stores, store_type
+from tests.lab.moto import CREDENTIALS, REGION, make_table, start_moto
 from tests.lab.stores import Backend, etcd_or_skip
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from tests.lab.etcd import EtcdCluster
+    from tests.lab.servers import Server
 
 
 @pytest.fixture(scope="session")
@@ -53,22 +55,56 @@ def own_etcd(tmp_path: Path) -> Iterator[EtcdCluster]:
         yield cluster
 
 
+@pytest.fixture(scope="session")
+def aws_credentials() -> Iterator[None]:
+    """What botocore's chain finds, in this process and in those that it starts."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in CREDENTIALS.items():
+            environment.setenv(name, value)
+        yield
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory, aws_credentials: None) -> Iterator[Server]:
+    """DynamoDB and S3, for tests that do it no harm."""
+    with start_moto(tmp_path_factory.mktemp("moto") / "log") as server:
+        yield server
+
+
+def _file(request: pytest.FixtureRequest) -> Backend:
+    return Backend("file", {"path": str(request.getfixturevalue("tmp_path"))})
+
+
+def _etcd(request: pytest.FixtureRequest, cluster: str = "shared_etcd") -> Backend:
+    return Backend("etcd", {"endpoints": request.getfixturevalue(cluster).endpoints, "prefix": f"/{uuid4()}/"})
+
+
+def _dynamodb(request: pytest.FixtureRequest) -> Backend:
+    url = request.getfixturevalue("moto").url
+    return Backend("dynamodb", {"table": make_table(url), "region": REGION, "endpoint_url": url})
+
+
+PLACES: dict[str, Callable[[pytest.FixtureRequest], Backend]] = {
+    "memory": lambda _: Backend("memory"),
+    "file": _file,
+    "etcd": _etcd,
+    "etcd of three": lambda request: _etcd(request, "etcd_three"),
+    "dynamodb": _dynamodb,
+}
+MARKS = {"etcd": pytest.mark.etcd, "etcd of three": pytest.mark.etcd}
+
+
 def backend_of(kind: str, request: pytest.FixtureRequest) -> Backend:
-    if kind == "memory":
-        return Backend(kind)
-    if kind == "file":
-        return Backend(kind, {"path": str(request.getfixturevalue("tmp_path"))})
-    if kind in {"etcd", "etcd of three"}:
-        cluster: EtcdCluster = request.getfixturevalue("shared_etcd" if kind == "etcd" else "etcd_three")
-        return Backend("etcd", {"endpoints": cluster.endpoints, "prefix": f"/{uuid4()}/"})
-    pytest.fail(f"store {kind!r} is registered, but tests/contract/conftest.py does not know where to let it store")
+    if kind not in PLACES:
+        pytest.fail(f"store {kind!r} is registered, but tests/contract/conftest.py does not know where to let it store")
+    return PLACES[kind](request)
 
 
-def _marked(kind: str) -> Any:
-    return pytest.param(kind, marks=pytest.mark.etcd) if kind.startswith("etcd") else kind
+def _marked(*kinds: str) -> list[Any]:
+    return [pytest.param(kind, marks=MARKS.get(kind, ())) for kind in kinds]
 
 
-@pytest_asyncio.fixture(params=[_marked(kind) for kind in ("memory", *known_stores())])
+@pytest_asyncio.fixture(params=_marked("memory", *known_stores()))
 async def backend(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
     """Each kind of store in turn: whatever is registered must keep the contract."""
     place = backend_of(request.param, request)
@@ -76,7 +112,17 @@ async def backend(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
     await place.close()
 
 
-@pytest_asyncio.fixture(params=[_marked(kind) for kind in (*known_stores(), "etcd of three")])
+@pytest_asyncio.fixture(
+    params=_marked("memory", *(kind for kind in known_stores() if hasattr(store_type(kind), "changes")))
+)
+async def watched_backend(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
+    """The kinds of store that can tell of changes."""
+    place = backend_of(request.param, request)
+    yield place
+    await place.close()
+
+
+@pytest_asyncio.fixture(params=_marked(*known_stores(), "etcd of three"))
 async def shared_backend(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
     """The kinds of store that several processes can share."""
     place = backend_of(request.param, request)

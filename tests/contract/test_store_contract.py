@@ -206,8 +206,8 @@ async def test_a_store_goes_on_after_a_call_was_cancelled(backend: Backend) -> N
 # --- watch -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_watch_hints_at_the_start_and_at_each_kind_of_change(backend: Backend) -> None:
-    store, other = backend.open(), backend.open()
+async def test_a_watch_hints_at_the_start_and_at_each_kind_of_change(watched_backend: Backend) -> None:
+    store, other = watched_backend.open(), watched_backend.open()
     async with watching(store, "groups/") as hints:
         await hints.next()
         created = await other.swap(KEY, b"one", None)
@@ -220,8 +220,8 @@ async def test_a_watch_hints_at_the_start_and_at_each_kind_of_change(backend: Ba
         assert await store.read("groups/") == {}
 
 
-async def test_a_watch_tells_what_a_read_would(backend: Backend) -> None:
-    store = backend.open()
+async def test_a_watch_tells_what_a_read_would(watched_backend: Backend) -> None:
+    store = watched_backend.open()
     large = b"x" * 200_000  # longer than any buffer on the way
     async with watching(store, "groups/") as hints:
         await hints.next()
@@ -232,8 +232,8 @@ async def test_a_watch_tells_what_a_read_would(backend: Backend) -> None:
             await hints.next()
 
 
-async def test_a_watch_of_one_prefix_is_quiet_while_another_changes(backend: Backend) -> None:
-    store, other = backend.open(), backend.open()
+async def test_a_watch_of_one_prefix_is_quiet_while_another_changes(watched_backend: Backend) -> None:
+    store, other = watched_backend.open(), watched_backend.open()
     async with watching(store, "groups/") as hints:
         await hints.next()
         version: Version | None = None
@@ -243,8 +243,8 @@ async def test_a_watch_of_one_prefix_is_quiet_while_another_changes(backend: Bac
         assert not hints.waiting
 
 
-async def test_several_watches_of_one_store_all_hint(backend: Backend) -> None:
-    store = backend.open()
+async def test_several_watches_of_one_store_all_hint(watched_backend: Backend) -> None:
+    store = watched_backend.open()
     async with watching(store, "groups/") as one, watching(store, "groups/") as two, watching(store, "") as three:
         for hints in (one, two, three):
             await hints.next()
@@ -253,8 +253,8 @@ async def test_several_watches_of_one_store_all_hint(backend: Backend) -> None:
             await hints.next()
 
 
-async def test_closing_ends_the_watches_and_may_be_done_twice(backend: Backend) -> None:
-    store = backend.open()
+async def test_closing_ends_the_watches_and_may_be_done_twice(watched_backend: Backend) -> None:
+    store = watched_backend.open()
     hints = Hints()
     watch = asyncio.create_task(hints.collect(store.changes("")))
     await hints.next()

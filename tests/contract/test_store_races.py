@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 PROCESSES = 8
 ROUNDS = 50
+FEWER_ROUNDS = {"dynamodb": 15, "s3": 15, "azure_blob": 15}  # their stand-ins answer in 10 ms and more
 
 
 def check(scores: list[Score], counter: int) -> None:
@@ -26,14 +27,15 @@ def check(scores: list[Score], counter: int) -> None:
 
 
 async def test_of_eight_processes_one_wins_each_round(shared_backend: Backend) -> None:
-    with racing(shared_backend, PROCESSES, ROUNDS) as racers:
+    rounds = FEWER_ROUNDS.get(shared_backend.type, ROUNDS)
+    with racing(shared_backend, PROCESSES, rounds) as racers:
         racers.go()
         scores = racers.scores()
     entries = await shared_backend.open("race").read("")
     check(scores, int(entries[COUNTER].value))
     assert sum(score.unsure for score in scores) == 0
-    assert sum(len(score.created) for score in scores) == ROUNDS
-    assert len(entries) == ROUNDS + 1
+    assert sum(len(score.created) for score in scores) == rounds
+    assert len(entries) == rounds + 1
     for n, score in enumerate(scores):
         for number in score.created:
             assert entries[f"groups/round{number}"].value == f"racer{n}".encode()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class WatchedStore(Store, Watcher, Protocol):
-    """All stores so far can be watched."""
+    """What `Backend.open` is taken to give: tests that watch do so only where the store can be watched."""
 
 
 ROOT = Path(__file__).parents[2]

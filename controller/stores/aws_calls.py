@@ -1,0 +1,75 @@
+"""What a failed request to DynamoDB or S3 says of its effect. The stores on AWS share it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    HTTPClientError,
+    MetadataRetrievalError,
+    NoCredentialsError,
+)
+
+from controller.lease import StoreError
+from controller.stores.outcome import NotDone, Unsure
+from providers.aws_client import Aws, AwsOptions, leaving_before
+from providers.aws_errors import EXPIRED, FAILING, THROTTLED, code_of, translate
+from providers.base import ProviderError
+
+# Said before anything is carried out; DynamoDB's "Error handling", S3's "Error responses".
+_NOT_DONE = THROTTLED | EXPIRED | {"ReplicatedWriteConflictException", "TransactionConflictException"}
+_NOT_SENT = (
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    CredentialRetrievalError,
+    MetadataRetrievalError,
+    NoCredentialsError,
+)
+
+
+def connection(options: AwsOptions, call_timeout: float, threads: int) -> Aws:
+    """Clients whose requests leave time to connect within `call_timeout` seconds."""
+    connect_seconds = min(options.connect_timeout_seconds, call_timeout / 3)
+    quick = options.model_copy(update={"connect_timeout_seconds": connect_seconds})
+    return Aws(quick, read_timeout=call_timeout, connections=threads)
+
+
+def ending_by(by: float) -> AbstractContextManager[None]:
+    """Requests of this thread end by that moment of time.monotonic()."""
+    return leaving_before(by, time.monotonic)
+
+
+@contextmanager
+def said_of(what: str, aws: Aws, service: str) -> Iterator[Any]:
+    """The service's client. Its errors become StoreErrors: `what`, why, and what became of the request."""
+    client = None
+    try:
+        client = aws.client(service)
+        yield client
+    except (BotoCoreError, ClientError) as error:
+        if code_of(error) in EXPIRED:
+            aws.forget(client)
+        raise _failure(what, error) from error
+    except ProviderError as error:  # no region; or too late, so it was not sent
+        raise StoreError(f"{what}: {error}") from error
+
+
+def _failure(what: str, error: BotoCoreError | ClientError) -> StoreError:
+    refusal = translate(error)
+    text = f"{what}: {refusal.message}"
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if code_of(error) in _NOT_DONE:
+            return NotDone(text, refusal.after)
+        return Unsure(text) if status >= 500 or code_of(error) in FAILING else StoreError(text)
+    if isinstance(error, _NOT_SENT):
+        return NotDone(text)
+    return Unsure(text) if isinstance(error, HTTPClientError) else StoreError(text)

@@ -1,0 +1,129 @@
+"""Amazon DynamoDB as the store: one table for any number of clusters, an item per key.
+
+| attribute | type | |
+|---|---|---|
+| ``cluster`` | S, partition key | `prefix`, the cluster's name and ``/`` |
+| ``key`` | S, sort key | as ``groups/web`` |
+| ``value`` | B | the record |
+| ``version`` | S | made by the writer, 96 random bits: no version ever comes back |
+
+A read is one consistent Query of the partition (one more for each MB). A swap is one PutItem or DeleteItem on the
+condition that the item still has the version, or that there is none.
+"""
+
+from __future__ import annotations
+
+import secrets
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+from botocore.exceptions import ClientError
+from pydantic import AfterValidator, Field
+
+from controller.lease import Conflict, Entry, StoreError, Version
+from controller.stores.aws_calls import connection, ending_by, said_of
+from controller.stores.blocking import Blocking
+from controller.stores.keys import Keys, folder
+from providers.aws_client import Aws, AwsOptions
+from providers.aws_errors import code_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_THREADS = 4
+_NAMES = {"#cluster": "cluster", "#key": "key"}
+
+
+class DynamoDbStore:
+    """One cluster's items."""
+
+    class Options(AwsOptions):
+        """Configuration keys of ``store: {type: dynamodb}``."""
+
+        table: str = Field(
+            pattern=r"^[A-Za-z0-9_.-]{3,255}$",
+            description="The table's name; its keys are `cluster` (S, partition) and `key` (S, sort).",
+        )
+        prefix: Annotated[str, AfterValidator(folder)] = Field(
+            default="",
+            description="Begin of the partition key; the cluster's name and '/' follow. Words that end in '/' each.",
+        )
+
+    def __init__(self, aws: Aws, table: str, partition: str, calls: Blocking) -> None:
+        self._aws = aws
+        self._table = table
+        self._partition = partition
+        self._calls = calls
+        self._what = f"table {table!r}"
+
+    @classmethod
+    def open(cls, options: Options, *, cluster: str, call_timeout: float) -> Self:
+        """The cluster's store; connects when first used. `call_timeout`: seconds."""
+        calls = Blocking(f"table {options.table!r}", call_timeout, _THREADS, ending_by)
+        aws = connection(options, call_timeout, _THREADS)
+        return cls(aws, options.table, Keys.of(options.prefix, cluster).root, calls)
+
+    async def read(self, prefix: str) -> Mapping[str, Entry]:
+        """Every key that begins with prefix, each as of a moment after the call. Raises StoreError."""
+        return await self._calls.run(partial(self._read, prefix), self._calls.deadline(), repeatable=True)
+
+    async def swap(self, key: str, value: bytes | None, expected: Version | None) -> Version:
+        """Replace, create or delete as `controller.lease.Store` says. Raises Conflict, StoreError."""
+        version = Version(secrets.token_hex(12))
+        write = partial(self._write, key, value, expected, version)
+        await self._calls.run(write, self._calls.deadline(), repeatable=False)
+        return version
+
+    async def close(self) -> None:
+        """Close the connections. Raises nothing."""
+        self._calls.close()
+        self._aws.close()
+
+    def _read(self, prefix: str) -> Mapping[str, Entry]:
+        condition, values = "#cluster = :cluster", {":cluster": {"S": self._partition}}
+        if prefix:
+            condition, values[":prefix"] = f"{condition} AND begins_with(#key, :prefix)", {"S": prefix}
+        names = _NAMES if prefix else {"#cluster": "cluster"}
+        found: dict[str, Entry] = {}
+        begin: dict[str, Any] = {}
+        while True:
+            with said_of(self._what, self._aws, "dynamodb") as client:
+                page = client.query(
+                    TableName=self._table,
+                    ConsistentRead=True,
+                    KeyConditionExpression=condition,
+                    ExpressionAttributeNames=names,
+                    ExpressionAttributeValues=values,
+                    **begin,
+                )
+            found.update(self._entry(item) for item in page["Items"])
+            if not (last := page.get("LastEvaluatedKey")):
+                return found
+            begin = {"ExclusiveStartKey": last}
+
+    def _entry(self, item: Mapping[str, Any]) -> tuple[str, Entry]:
+        try:
+            return item["key"]["S"], Entry(item["value"]["B"], Version(item["version"]["S"]))
+        except KeyError as error:
+            key = item.get("key", {}).get("S")
+            raise StoreError(
+                f"{self._what}: item {key!r} of {self._partition!r} is not anyvip's: no {error}"
+            ) from error
+
+    def _write(self, key: str, value: bytes | None, expected: Version | None, version: Version) -> None:
+        where = {"cluster": {"S": self._partition}, "key": {"S": key}}
+        still = {
+            "ConditionExpression": "attribute_not_exists(#version)" if expected is None else "#version = :expected",
+            "ExpressionAttributeNames": {"#version": "version"},
+        } | ({} if expected is None else {"ExpressionAttributeValues": {":expected": {"S": expected}}})
+        with said_of(self._what, self._aws, "dynamodb") as client:
+            try:
+                if value is None:
+                    client.delete_item(TableName=self._table, Key=where, **still)
+                else:
+                    content = {"value": {"B": value}, "version": {"S": version}}
+                    client.put_item(TableName=self._table, Item=where | content, **still)
+            except ClientError as error:
+                if code_of(error) == "ConditionalCheckFailedException":
+                    raise Conflict(key) from error
+                raise
