@@ -106,6 +106,22 @@ class Admin(Section):
         return int(self.mode, 8)
 
 
+class Reconcile(Section):
+    """How often this node may ask clouds where VIPs are, all its groups together. Each provider has its own period."""
+
+    looks_per_minute: float = Field(
+        default=0.5,
+        gt=0,
+        le=6000,
+        allow_inf_nan=False,
+        description="Looks per minute in the long run: 100 nodes of one account then ask less than once per second. "
+        "A node with more than one group in a cloud looks at each less often, unless this is raised.",
+    )
+    burst: int = Field(
+        default=20, ge=1, le=10000, description="Looks that may come at once, as after a failover, when each counts."
+    )
+
+
 class Hooks(Section):
     """Programs to run when this node takes the group on or gives it up. No shell; output goes to the log."""
 
@@ -170,6 +186,7 @@ class Config(Section):
     lease: Lease = Field(default_factory=Lease, description="The times of the election. The same on all nodes.")
     health: Health = Field(default_factory=Health, description="The endpoint that load balancers ask.")
     admin: Admin = Field(default_factory=Admin, description="Who may use the local API.")
+    reconcile: Reconcile = Field(default_factory=Reconcile, description="How often clouds may be asked.")
     groups: Mapping[Name, Group] = Field(min_length=1, description="The groups of VIPs, by name.")
 
     _document: Document = PrivateAttr(default_factory=lambda: Document(""))

@@ -23,11 +23,12 @@ from controller.host_checks import host_problems
 from controller.lease import GROUPS, Store, StoreError, Watcher
 from controller.life import Life, LifeError
 from controller.local import Local, LocalError
-from controller.machine import Phase, State, serving_until
+from controller.machine import Phase, Role, State, serving_until
 from controller.node import Node
 from controller.notify import notify, watchdog_seconds
 from controller.paths import HISTORY
 from controller.problem import ConfigError, StartError
+from controller.reconcile import Budget, Reconciler
 from controller.stores.registry import store_type
 from controller.telemetry import Telemetry
 from health.answers import GroupStatus, Status
@@ -79,6 +80,14 @@ class Daemon:
             clock=boottime,
             metrics=self._metrics,
         )
+        self._reconciler = Reconciler(
+            groups=self._local.groups,
+            active=self._active,
+            budget=_budget(config),
+            clock=boottime,
+            telemetry=self._telemetry,
+            post=self._node.post,
+        )
         self._reloading = asyncio.Event()
 
     async def run(self) -> int:
@@ -111,6 +120,7 @@ class Daemon:
                 tasks.create_task(self._checker.run(), name="checks"),
                 tasks.create_task(self._telemetry.history.write(), name="history"),
                 tasks.create_task(self._local.watch(self._node.post, self._fitness), name="kernel"),
+                tasks.create_task(self._reconciler.run(), name="reconcile"),
                 tasks.create_task(self._reload_when_asked(), name="reload"),
                 tasks.create_task(_ping_watchdog(self._alive), name="watchdog"),
             ]
@@ -180,6 +190,10 @@ class Daemon:
     def _health(self) -> Status:
         return self._status
 
+    def _active(self) -> Mapping[str, int]:
+        """The groups that this node serves, with their epochs."""
+        return {name: group.epoch for name, group in self._node.state.groups.items() if group.role is Role.ACTIVE}
+
     def _alive(self) -> bool:
         """The loop makes progress: it decides at least once each retry_period."""
         return boottime() - self._node.turned_at < self._policy.timing.lease_duration
@@ -233,6 +247,7 @@ class Daemon:
         self._fitness.keep(fresh.groups)
         self._local.look_at_links(self._fitness, changed)
         self._checker.reconfigure(self._checks(fresh))
+        self._reconciler.budget = _budget(fresh)
         await self._local.let_go()
         self._local.drifted(changed, "configuration changed", self._node.post)
         _log.info("reloaded %s", fresh.file)
@@ -249,6 +264,10 @@ class Daemon:
 
 def _paths(config: Config) -> dict[str, str]:
     return {group.health_path: name for name, group in config.groups.items() if group.health_path is not None}
+
+
+def _budget(config: Config) -> Budget:
+    return Budget(config.reconcile.looks_per_minute, config.reconcile.burst, boottime())
 
 
 async def _hints(store: Watcher, node: Node) -> None:

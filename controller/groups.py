@@ -142,9 +142,8 @@ class Groups:
         plan = {}
         for name, some in providers.items():
             guarded = _guarded(some)
-            if guarded is not None:
-                vips = tuple(vip for vip in guarded.vips if owners.get(vip.ip, name) == name)
-                plan[name] = Guarded(vips, guarded.interfaces)
+            vips = tuple(vip for vip in guarded.vips if owners.get(vip.ip, name) == name)
+            plan[name] = Guarded(vips, guarded.interfaces)
         return plan
 
     def with_address(self, address: str) -> list[str]:
@@ -179,11 +178,9 @@ def _hooks(group: Group) -> HookCommands:
     return HookCommands(group.hooks.promote, group.hooks.demote, group.hooks.timeout_seconds)
 
 
-def _guarded(providers: Iterable[Provider]) -> Guarded | None:
-    """What the providers bind in this kernel, all together."""
+def _guarded(providers: Iterable[Provider]) -> Guarded:
+    """What the providers bind in this kernel, all together; a group that binds nothing here is armed all the same."""
     parts: list[Any] = [provider.guarded() for provider in providers if hasattr(provider, "guarded")]
-    if not parts:
-        return None
     vips = dict.fromkeys(vip for part in parts for vip in part.vips)
     interfaces = dict.fromkeys(interface for part in parts for interface in part.interfaces)
     return Guarded(tuple(vips), tuple(interfaces))

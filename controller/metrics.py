@@ -37,6 +37,9 @@ class Metrics:
         labels = ("group", "to", "reason")
         self.transitions = counter("anyvip_transitions", "Changes of this node's role in the group.", labels)
         self.drift = counter("anyvip_drift", "Times the kernel or the cloud had to be put right.", group)
+        self.repairs = counter("anyvip_drift_repaired", "Times the cloud was then seen to lead here again.", group)
+        self.looks = counter("anyvip_looks", "Times a cloud was asked where the group's VIPs are.", group)
+        self.look_failures = counter("anyvip_look_failures", "Times it did not say.", group)
         self.steps = Summary("anyvip_step_seconds", "How long steps took.", step, registry=self.registry)
         self.step_failures = counter("anyvip_step_failures", "Steps that failed.", step)
         self.requests = counter("anyvip_store_requests", "Requests to the store.", ("op", "outcome"))
@@ -58,7 +61,8 @@ class Metrics:
         for group in frozenset(groups) - self._groups:
             for gauge in (self.active, self.epoch, self.healthy, self.grant):
                 gauge.labels(group).set(0)
-            self.drift.labels(group)
+            for total in (self.drift, self.repairs, self.looks, self.look_failures):
+                total.labels(group)
             self.in_role(group, "init")
         self._groups = frozenset(groups)
 
@@ -74,6 +78,12 @@ class Metrics:
         if group in self._groups:
             self.steps.labels(group, step).observe(seconds)
             self.step_failures.labels(group, step).inc(failed)
+
+    def looked(self, group: str, *, failed: bool) -> None:
+        """A cloud was asked where the group's VIPs are."""
+        if group in self._groups:
+            self.looks.labels(group).inc()
+            self.look_failures.labels(group).inc(failed)
 
     def in_role(self, group: str, role: str) -> None:
         """The group's role is this one, and no other."""
@@ -96,6 +106,9 @@ class Metrics:
             self.grant,
             self.transitions,
             self.drift,
+            self.repairs,
+            self.looks,
+            self.look_failures,
             self.steps,
             self.step_failures,
         ):

@@ -122,6 +122,17 @@ class Telemetry:
         self.metrics.drift.labels(event.group).inc()
         emit(_log, logging.WARNING, "drift", group=event.group, what=event.what)
 
+    def looked(self, group: str, error: str = "") -> None:
+        """A cloud was asked where a group's VIPs are; `error`: it did not say, which changes nothing."""
+        self.metrics.looked(group, failed=bool(error))
+        if error:
+            emit(_log, logging.WARNING, "look failed", group=group, error=error)
+
+    def repaired(self, group: str) -> None:
+        """The cloud leads here again."""
+        self.metrics.repairs.labels(group).inc()
+        emit(_log, logging.INFO, "drift repaired", group=group)
+
     def requested(self, op: Op, outcome: Outcome, seconds: float, error: str = "") -> None:
         """A request to the store ended. Logged when the store stops answering and when it answers again."""
         self.metrics.requests.labels(op.value, outcome.value).inc()

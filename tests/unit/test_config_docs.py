@@ -10,7 +10,7 @@ import pytest
 
 from controller import cli
 from controller.admin import Code
-from controller.config import Admin, Config, Group, Health, Hooks, Lease, from_bytes
+from controller.config import Admin, Config, Group, Health, Hooks, Lease, Reconcile, from_bytes
 from controller.metrics import Metrics
 from controller.plugins import AUTO
 from controller.stores.registry import known_stores
@@ -31,7 +31,7 @@ def table_keys(page: str) -> set[str]:
     return {word for cell in first_cells for word in re.findall(r"`([^`]+)`", cell)}
 
 
-@pytest.mark.parametrize("model", [Config, Lease, Health, Admin, Group, Hooks])
+@pytest.mark.parametrize("model", [Config, Lease, Health, Admin, Reconcile, Group, Hooks])
 def test_every_key_has_its_row(model: type[Config]) -> None:
     assert set(model.model_fields) - table_keys(CONFIGURATION) == set()
 

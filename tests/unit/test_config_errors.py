@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from controller.config import from_bytes
+from controller.plugins import AUTO
 from controller.problem import ConfigError
 from controller.relations import timing_problems
+from controller.stores.registry import known_stores
+from providers.registry import known_providers
 
 HEAD = """\
 cluster: shop
@@ -26,7 +29,9 @@ REACHABLE = "an address that clients can reach: not multicast, loopback, unspeci
 LISTEN = 'an IP address and a port, such as "0.0.0.0:9010" or "[::]:9010"'
 ARGV = "a list: the program and its arguments, each a string (there is no shell)"
 PATH = "a path that begins with '/', without '?', '#' and blanks, at most 200 characters"
-TOP = "admin, cluster, groups, health, lease, node, state_dir, store"
+TOP = "admin, cluster, groups, health, lease, node, reconcile, state_dir, store"
+STORES = ", ".join(known_stores())
+PROVIDERS = ", ".join((AUTO, *known_providers()))
 IN_GROUP = "checks, health_path, hooks, preempt, preempt_delay_seconds, priority, providers, vips"
 
 
@@ -121,7 +126,7 @@ def test_a_vip_that_is_not_an_address(vip: str, allowed: str) -> None:
         (HEAD + "groups:\n  web: {}\n", f"5: groups.web.vips: found nothing; allowed: a list of: {VIP} (required)"),
         (HEAD + "groups:\n  web: {vips: []}\n", "5: groups.web.vips: found an empty list; allowed: at least one"),
         (HEAD + "groups:\n  web:\n", "5: groups.web: found nothing; allowed: a mapping"),
-        (GOOD.replace("type: file, ", ""), "3: store.type: found nothing; allowed: etcd, file (required)"),
+        (GOOD.replace("type: file, ", ""), f"3: store.type: found nothing; allowed: {STORES} (required)"),
         (
             GOOD + "    checks: {app: {target: ':1'}}\n",
             "7: groups.web.checks.app.type: found nothing; allowed: command, ",
@@ -206,11 +211,11 @@ def test_a_vip_that_is_not_an_address(vip: str, allowed: str) -> None:
             for path in ("ready", "/a b", "/a?b", "/a#b", "//host/a", "")
         ],
         # plugins
-        (GOOD.replace("type: file", "type: etdc"), '3: store.type: found "etdc"; allowed: etcd, file'),
-        (GOOD.replace("type: file", "type: [file]"), "3: store.type: found a list; allowed: etcd, file"),
+        (GOOD.replace("type: file", "type: etdc"), f'3: store.type: found "etdc"; allowed: {STORES}'),
+        (GOOD.replace("type: file", "type: [file]"), f"3: store.type: found a list; allowed: {STORES}"),
         (
             GOOD + "    providers: [{type: baremetall}]\n",
-            '7: groups.web.providers[0].type: found "baremetall"; allowed: auto, baremetal',
+            f'7: groups.web.providers[0].type: found "baremetall"; allowed: {PROVIDERS}',
         ),
         (
             GOOD + "    checks: {app: {type: tpc}}\n",

@@ -1,89 +1,16 @@
-"""A provider made of a cloud's mover: when the network is asked, what is awaited, and what a failure holds up.
-
-The platform is a few lines in memory that one machine or another holds; calls to it are made in real threads.
-"""
+"""A provider made of a cloud's mover: when the network is asked, what is awaited, and what a failure holds up."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 
 from controller.clock import boottime
-from providers.base import Finding, Grant, Guarded, Level, Place, Placement, ProviderError, StaleGrant
-from providers.calls import Calls
+from providers.base import Grant, Guarded, Place, ProviderError, StaleGrant
 from providers.moving import Moving
-from providers.refusal import Refusal
-
-
-class CloudError(Exception):
-    """What the platform's SDK raises."""
-
-
-class Cloud:
-    """One address of a small platform: who has it, what was asked of it, and what it does wrong."""
-
-    def __init__(self) -> None:
-        self.holder = "other"
-        self.asked: list[str] = []
-        self.seconds = 0.0  # each call's
-        self.shows_after = 0  # looks that still show the state before
-        self.fails: dict[str, int] = {}  # how many calls of each kind fail
-
-    def move(self, to: str) -> None:
-        self._asked("move")
-        self.holder = to
-
-    def look(self) -> str:
-        self._asked("look")
-        if self.shows_after:
-            self.shows_after -= 1
-            return "other"
-        return self.holder
-
-    def leave(self, who: str) -> None:
-        self._asked("leave")
-        if self.holder == who:
-            self.holder = ""
-
-    def _asked(self, what: str) -> None:
-        time.sleep(self.seconds)
-        self.asked.append(what)
-        if self.fails.get(what, 0):
-            self.fails[what] -= 1
-            raise CloudError(f"{what} failed")
-
-
-class CloudMover:
-    """Moves that address to `me`."""
-
-    def __init__(self, cloud: Cloud, calls: Calls) -> None:
-        self.cloud, self.calls = cloud, calls
-        self.warmed = self.closed = 0
-
-    async def warm(self, until: float) -> None:  # noqa: ARG002
-        self.warmed += 1
-
-    async def move(self, until: float) -> None:
-        await self.calls.run("move", lambda: self.cloud.move("me"), until=until)
-
-    async def leave(self, until: float) -> None:
-        await self.calls.run("leave", lambda: self.cloud.leave("me"), until=until)
-
-    async def look(self, until: float) -> Placement:
-        holder = await self.calls.run("look", self.cloud.look, until=until)
-        if holder == "me":
-            return Placement(Place.HERE)
-        return Placement(Place.ELSEWHERE, holder) if holder else Placement(Place.NOWHERE)
-
-    async def preflight(self) -> list[Finding]:
-        return [Finding(Level.OK, "cloud", "is there")]
-
-    def close(self) -> None:
-        self.closed += 1
-
+from tests.lab.small_cloud import Cloud, CloudMover, moving
 
 Made = tuple[Moving, CloudMover]
 
@@ -95,14 +22,9 @@ def cloud() -> Cloud:
 
 @pytest.fixture
 async def made(cloud: Cloud) -> AsyncIterator[Made]:
-    def translate(error: Exception) -> Refusal | None:
-        return Refusal(str(error), retry=False) if isinstance(error, CloudError) else None
-
-    calls = Calls("test", clock=boottime, translate=translate, threads=2)
-    mover = CloudMover(cloud, calls)
-    moving = Moving(mover, calls, group="web", clock=boottime, reconcile_seconds=60)
-    yield moving, mover
-    await moving.close()
+    provider, mover = moving(cloud)
+    yield provider, mover
+    await provider.close()
     assert mover.closed == 1
 
 
@@ -234,10 +156,10 @@ async def test_a_cloud_that_fails_does_not_hold_the_release_up(
 async def test_leaving_comes_after_a_move_that_was_given_up(made: Made, cloud: Cloud) -> None:
     """Otherwise it would land after the next owner's move."""
     cloud.seconds = 0.4
-    moving = asyncio.create_task(made[0].bind(grant()))
+    coming = asyncio.create_task(made[0].bind(grant()))
     await asyncio.sleep(0.1)
-    moving.cancel()
-    await asyncio.wait([moving])
+    coming.cancel()
+    await asyncio.wait([coming])
     await made[0].unbind()
     assert cloud.asked == ["move", "leave"]
     assert cloud.holder == ""
@@ -256,19 +178,19 @@ async def test_unbinding_ends_a_repair(made: Made, cloud: Cloud) -> None:
 
 
 async def test_a_standby_is_kept_warm_by_looking(made: Made, cloud: Cloud) -> None:
-    moving, mover = made
-    assert (await moving.inspect()).where == "other"
+    provider, mover = made
+    assert (await provider.inspect()).where == "other"
     assert mover.warmed == 1
-    await moving.bind(grant())
-    await moving.inspect()
+    await provider.bind(grant())
+    await provider.inspect()
     assert mover.warmed == 1, "who is active is warm"
 
 
 async def test_without_a_guest_s_part_there_is_nothing_to_guard(made: Made) -> None:
-    moving, _ = made
-    assert moving.guarded() == Guarded((), ())
-    assert moving.interfaces == frozenset()
-    moving.unguarded = True
-    assert moving.unguarded is False
-    await moving.reset()
-    assert [finding.subject for finding in await moving.preflight()] == ["cloud"]
+    provider, _ = made
+    assert provider.guarded() == Guarded((), ())
+    assert provider.interfaces == frozenset()
+    provider.unguarded = True
+    assert provider.unguarded is False
+    await provider.reset()
+    assert [finding.subject for finding in await provider.preflight()] == ["cloud"]
