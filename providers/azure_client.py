@@ -137,11 +137,6 @@ class ArmOptions(AzureOptions):
     polling_seconds: Annotated[float, Field(ge=0.1, le=30)] = Field(
         default=0.5, description="Pause between questions after an operation under way, unless Azure asks for more."
     )
-    metadata_endpoint: str = Field(
-        default="http://169.254.169.254",
-        pattern=r"^http://[^/]+$",
-        description="The instance metadata service: which virtual machine this is.",
-    )
 
     @property
     def arm(self) -> str:

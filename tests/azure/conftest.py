@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.lab.azure_metadata import Machine, Metadata
+from tests.lab.arm import Arm
+from tests.lab.azure_metadata import Metadata
+from tests.lab.azure_world import Node, network, nic
 from tests.lab.rest import RestServer
 
-SUBSCRIPTION = "11111111-2222-3333-4444-555555555555"
 USER_ASSIGNED = "aaaaaaaa-0000-0000-0000-000000000001"
 
 
@@ -38,7 +39,21 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
 @pytest.fixture
 def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[Metadata]:
     """The metadata service of a machine with both kinds of identities, where the SDK looks for it."""
-    service = Metadata(Machine("n1", SUBSCRIPTION), identities=frozenset({USER_ASSIGNED}))
+    service = Metadata(Node(1).machine, identities=frozenset({USER_ASSIGNED}))
     with RestServer(service.answer) as server:
         monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", server.url)
         yield service
+
+
+@pytest.fixture
+def arm(tls: Tls, metadata: Metadata) -> Iterator[Arm]:
+    """A subscription with a subnet and a NIC for each of two nodes."""
+    fake = Arm()
+    network(fake)
+    for node in (Node(1), Node(2)):
+        fake.add(node.nic, nic(node))
+    with RestServer(fake.answer, tls=tls.server) as server:
+        fake.audience = server.url
+        yield fake
+        fake.close()
+    assert fake.broken == [], "the fake gives answers that Azure's models refuse"

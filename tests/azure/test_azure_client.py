@@ -15,12 +15,13 @@ from pydantic import ValidationError
 
 from providers.azure_client import ArmOptions, credential, management_client, retry_after, translate
 from providers.refusal import Refusal
-from tests.azure.conftest import SUBSCRIPTION, USER_ASSIGNED, Tls
+from tests.azure.conftest import USER_ASSIGNED, Tls
 from tests.lab.azure_metadata import Metadata, token
+from tests.lab.azure_world import SUBSCRIPTION
 from tests.lab.rest import Answer, Dropped, Request, RestServer
 
 
-class Arm:
+class Scripted:
     """Answers what it is told to, and keeps what it was asked."""
 
     def __init__(self) -> None:
@@ -36,8 +37,8 @@ class Arm:
 
 
 @pytest.fixture
-def arm(tls: Tls) -> Iterator[tuple[Arm, dict[str, Any]]]:
-    fake = Arm()
+def scripted(tls: Tls) -> Iterator[tuple[Scripted, dict[str, Any]]]:
+    fake = Scripted()
     with RestServer(fake.answer, tls=tls.server) as server:
         yield fake, {"endpoint": server.url, "ca_file": tls.ca_file}
 
@@ -111,41 +112,41 @@ def test_what_cannot_be_meant_is_refused(keys: dict[str, Any], said: str) -> Non
 
 @pytest.mark.parametrize(("client", "who"), [(None, "system"), (USER_ASSIGNED, USER_ASSIGNED)])
 def test_a_managed_identity_gets_a_token_for_the_audience(
-    arm: tuple[Arm, dict[str, Any]], metadata: Metadata, client: str | None, who: str
+    scripted: tuple[Scripted, dict[str, Any]], metadata: Metadata, client: str | None, who: str
 ) -> None:
-    fake, where = arm
+    fake, where = scripted
     fake.answers = [Answer(200, {"name": "route"})]
     get_route(options(**where, client_id=client))
     assert fake.asked[0].headers["authorization"] == f"Bearer {token(who, where['endpoint'])}"
 
 
 def test_an_identity_that_is_not_assigned_is_not_asked_for_again(
-    arm: tuple[Arm, dict[str, Any]], metadata: Metadata
+    scripted: tuple[Scripted, dict[str, Any]], metadata: Metadata
 ) -> None:
     with refused() as found:
-        get_route(options(**arm[1], client_id="bbbbbbbb-0000-0000-0000-000000000009"))
+        get_route(options(**scripted[1], client_id="bbbbbbbb-0000-0000-0000-000000000009"))
     assert not found[0].retry
     assert "Identity not found" in found[0].message
     assert len(metadata.requests) == 1
 
 
 def test_a_metadata_service_that_fails_may_be_asked_again_but_not_by_the_sdk(
-    arm: tuple[Arm, dict[str, Any]], metadata: Metadata
+    scripted: tuple[Scripted, dict[str, Any]], metadata: Metadata
 ) -> None:
     metadata.failing = [500]
     with refused() as found:
-        get_route(options(**arm[1]))
+        get_route(options(**scripted[1]))
     assert found[0].retry
     assert len(metadata.requests) == 1
 
 
 def test_a_proxy_in_the_environment_is_not_asked_for_tokens(
-    arm: tuple[Arm, dict[str, Any]], metadata: Metadata, monkeypatch: pytest.MonkeyPatch
+    scripted: tuple[Scripted, dict[str, Any]], metadata: Metadata, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
-    arm[0].answers = [Answer(200, {"name": "route"})]
-    get_route(options(**arm[1]))
+    scripted[0].answers = [Answer(200, {"name": "route"})]
+    get_route(options(**scripted[1]))
     assert metadata.requests
 
 
@@ -207,7 +208,7 @@ def test_an_environment_that_says_nothing_is_told(monkeypatch: pytest.MonkeyPatc
     ],
 )
 def test_what_azure_answers_is_said_and_asked_once(
-    arm: tuple[Arm, dict[str, Any]],
+    scripted: tuple[Scripted, dict[str, Any]],
     metadata: Metadata,
     *,
     answer: Answer | None,
@@ -215,7 +216,7 @@ def test_what_azure_answers_is_said_and_asked_once(
     after: float | None,
     said: str,
 ) -> None:
-    fake, where = arm
+    fake, where = scripted
     fake.answers = [answer]
     with refused() as found:
         get_route(options(**where))
@@ -225,11 +226,13 @@ def test_what_azure_answers_is_said_and_asked_once(
     assert len(fake.asked) == 1, "the SDK retries nothing"
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(arm: tuple[Arm, dict[str, Any]], metadata: Metadata) -> None:
+def test_a_certificate_that_nobody_vouches_for_is_refused(
+    scripted: tuple[Scripted, dict[str, Any]], metadata: Metadata
+) -> None:
     with refused() as found:
-        get_route(options(endpoint=arm[1]["endpoint"]))
+        get_route(options(endpoint=scripted[1]["endpoint"]))
     assert "certificate" in found[0].message.lower()
-    assert arm[0].asked == []
+    assert scripted[0].asked == []
 
 
 def test_a_date_to_wait_for_is_understood_and_nonsense_is_not() -> None:
