@@ -7,7 +7,7 @@ ours are here: jittered, told by the platform when it knows better, and over whe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from random import Random
@@ -118,3 +118,13 @@ class Calls:
         except StaleGrant as stale:
             raise StaleGrant(f"{what}: not asked: {stale}") from None
         return work()
+
+
+async def together(work: Iterable[Awaitable[T]]) -> list[T]:
+    """Do all of it at once, each to its end; the answers in order. Raises the first error."""
+    answers: list[T] = []
+    for answer in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(answer, BaseException):
+            raise answer
+        answers.append(answer)
+    return answers

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from providers.baremetal import BareMetal
 from providers.base import Finding, Grant, Guarded, Place, Placement, ProviderError, StaleGrant
-from providers.calls import Calls
+from providers.calls import Calls, together
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +44,8 @@ class Mover(Protocol):
     """One mechanism of one cloud, for the VIPs of one group. `until`: CLOCK_BOOTTIME, when no call may leave any more.
 
     An optional `async def warm(self, until)` makes clients, fetches credentials and opens connections on the standby,
-    so that `move` need not. An optional `def close(self)` gives them back.
+    so that `move` need not. An optional `def close(self)` gives them back. An optional `def begin(self, epoch)` is told
+    the epoch of each promotion before its moves.
     """
 
     async def move(self, until: float) -> None:
@@ -100,7 +101,7 @@ class Moving:
             await self._bind_local(grant)
             return
         self._began = True
-        await _both(self._bind_local(grant), self._moved(grant))
+        await together([self._bind_local(grant), self._moved(grant)])
         self._epoch, self._astray = grant.epoch, False
 
     async def unbind(self) -> None:
@@ -175,6 +176,8 @@ class Moving:
     async def _moved(self, grant: Grant) -> None:
         """Move, and see that it shows. Raises ProviderError that says what shows instead."""
         began_at = self._clock()
+        if hasattr(self._mover, "begin"):
+            self._mover.begin(grant.epoch)
         await self._mover.move(grant.expires_at)
         moved_at = self._clock()
         await self._shown(grant.expires_at)
@@ -230,10 +233,3 @@ class Moving:
             _log.warning("group %s: not taken back in the network, the next owner will: %s", self._group, error)
         else:
             self._began = False
-
-
-async def _both(one: Awaitable[None], other: Awaitable[None]) -> None:
-    """Do both at once and to the end; raise the first error."""
-    for result in await asyncio.gather(one, other, return_exceptions=True):
-        if isinstance(result, BaseException):
-            raise result
