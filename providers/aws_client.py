@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -22,6 +22,7 @@ from botocore.credentials import (
     DeferredRefreshableCredentials,
 )
 from botocore.exceptions import NoCredentialsError
+from botocore.handlers import add_expect_header
 from botocore.loaders import Loader, create_loader
 from botocore.session import Session, get_session
 from botocore.utils import InstanceMetadataRegionFetcher
@@ -99,8 +100,18 @@ class Aws:
     They never retry by themselves. Nothing here waits longer than the timeouts for one answer.
     """
 
-    def __init__(self, options: AwsOptions, *, read_timeout: float, connections: int = 10) -> None:
-        """`read_timeout`: seconds that one answer may take. `connections`: how many are kept open per client."""
+    def __init__(
+        self,
+        options: AwsOptions,
+        *,
+        read_timeout: float,
+        connections: int = 10,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`read_timeout`: seconds that one answer may take. `connections`: how many are kept open per client.
+
+        `settings`: more of botocore's `Config`, where a service has settings of its own.
+        """
         self._options = options
         self._read_timeout = read_timeout
         self._config = Config(
@@ -111,6 +122,7 @@ class Aws:
             tcp_keepalive=True,
             use_fips_endpoint=options.use_fips or None,
             user_agent_extra="anyvip",
+            **(settings or {}),
         )
         self._lock = threading.Lock()
         self._session: Session | None = None
@@ -168,6 +180,7 @@ class Aws:
         session.set_config_variable("ec2_metadata_v1_disabled", True)
         session.set_config_variable("sts_regional_endpoints", "regional")
         session.register("before-send", self._about_to_leave)
+        session.unregister("before-call.s3", add_expect_header)  # objects are small: a round trip for nothing
         return session
 
     def _assumed(self, own: Session, role_arn: str) -> Session:

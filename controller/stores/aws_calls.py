@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -14,8 +14,11 @@ from botocore.exceptions import (
     CredentialRetrievalError,
     EndpointConnectionError,
     HTTPClientError,
+    IncompleteReadError,
     MetadataRetrievalError,
     NoCredentialsError,
+    ProxyConnectionError,
+    SSLError,
 )
 
 from controller.lease import StoreError
@@ -25,21 +28,26 @@ from providers.aws_errors import EXPIRED, FAILING, THROTTLED, code_of, translate
 from providers.base import ProviderError
 
 # Said before anything is carried out; DynamoDB's "Error handling", S3's "Error responses".
-_NOT_DONE = THROTTLED | EXPIRED | {"ReplicatedWriteConflictException", "TransactionConflictException"}
+_CROSSED = {"OperationAborted", "ReplicatedWriteConflictException", "TransactionConflictException"}
+_NOT_DONE = THROTTLED | EXPIRED | _CROSSED
 _NOT_SENT = (
     ConnectTimeoutError,
     EndpointConnectionError,
+    ProxyConnectionError,
     CredentialRetrievalError,
     MetadataRetrievalError,
     NoCredentialsError,
 )
+_BROKEN = (HTTPClientError, IncompleteReadError, SSLError)
 
 
-def connection(options: AwsOptions, call_timeout: float, threads: int) -> Aws:
-    """Clients whose requests leave time to connect within `call_timeout` seconds."""
+def connection(
+    options: AwsOptions, call_timeout: float, threads: int, settings: Mapping[str, Any] | None = None
+) -> Aws:
+    """Clients whose requests leave time to connect within `call_timeout` seconds. `settings`: see `Aws`."""
     connect_seconds = min(options.connect_timeout_seconds, call_timeout / 3)
     quick = options.model_copy(update={"connect_timeout_seconds": connect_seconds})
-    return Aws(quick, read_timeout=call_timeout, connections=threads)
+    return Aws(quick, read_timeout=call_timeout, connections=threads, settings=settings)
 
 
 def ending_by(by: float) -> AbstractContextManager[None]:
@@ -72,4 +80,4 @@ def _failure(what: str, error: BotoCoreError | ClientError) -> StoreError:
         return Unsure(text) if status >= 500 or code_of(error) in FAILING else StoreError(text)
     if isinstance(error, _NOT_SENT):
         return NotDone(text)
-    return Unsure(text) if isinstance(error, HTTPClientError) else StoreError(text)
+    return Unsure(text) if isinstance(error, _BROKEN) else StoreError(text)

@@ -9,7 +9,8 @@ import pytest
 import pytest_asyncio
 
 from controller.stores.registry import known_stores, store_type
-from tests.lab.moto import CREDENTIALS, REGION, make_table, start_moto
+from tests.lab.moto import CREDENTIALS, REGION, make_bucket, make_table, start_moto
+from tests.lab.serving import start_fake
 from tests.lab.stores import Backend, etcd_or_skip
 
 if TYPE_CHECKING:
@@ -71,6 +72,12 @@ def moto(tmp_path_factory: pytest.TempPathFactory, aws_credentials: None) -> Ite
         yield server
 
 
+@pytest.fixture(scope="session")
+def consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with start_fake("consul", tmp_path_factory.mktemp("consul") / "log") as server:
+        yield server
+
+
 def _file(request: pytest.FixtureRequest) -> Backend:
     return Backend("file", {"path": str(request.getfixturevalue("tmp_path"))})
 
@@ -84,12 +91,23 @@ def _dynamodb(request: pytest.FixtureRequest) -> Backend:
     return Backend("dynamodb", {"table": make_table(url), "region": REGION, "endpoint_url": url})
 
 
+def _s3(request: pytest.FixtureRequest) -> Backend:
+    url = request.getfixturevalue("moto").url
+    return Backend("s3", {"bucket": make_bucket(url), "region": REGION, "endpoint_url": url})
+
+
+def _consul(request: pytest.FixtureRequest) -> Backend:
+    return Backend("consul", {"endpoints": [request.getfixturevalue("consul").url], "prefix": f"{uuid4()}/"})
+
+
 PLACES: dict[str, Callable[[pytest.FixtureRequest], Backend]] = {
     "memory": lambda _: Backend("memory"),
     "file": _file,
     "etcd": _etcd,
     "etcd of three": lambda request: _etcd(request, "etcd_three"),
     "dynamodb": _dynamodb,
+    "consul": _consul,
+    "s3": _s3,
 }
 MARKS = {"etcd": pytest.mark.etcd, "etcd of three": pytest.mark.etcd}
 

@@ -34,7 +34,6 @@ def main(host: str, port: str, ahead: str = "0") -> None:
 
     class Quiet(WSGIRequestHandler):
         disable_nagle_algorithm = True  # its head and its body are two writes
-        wbufsize = -1
 
         def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002  (werkzeug's name)
             pass
