@@ -159,9 +159,7 @@ class Executor:
         began_at = self._around.clock()
         error = await self._error_of(order)
         seconds = self._around.clock() - began_at
-        event = ev.Ran(order.group, order.epoch, order.step, error, seconds)
-        self._telemetry.ran(event)
-        self._post(event)
+        self._post(ev.Ran(order.group, order.epoch, order.step, error, seconds))
 
     async def _error_of(self, order: ev.Run) -> str | None:
         try:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypedDict, cast
 
 LIMIT = 1000
+_CALM_SECONDS = 0.2  # a transition rarely comes alone, and a thread that writes would take its time from the next
 
 _log = logging.getLogger("anyvip.history")
 
@@ -76,6 +77,7 @@ class History:
         try:
             while True:
                 await self._wake.wait()
+                await asyncio.sleep(_CALM_SECONDS)
                 self._wake.clear()
                 await asyncio.to_thread(self.flush)
         finally:

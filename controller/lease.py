@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass
 from math import isfinite
 from typing import Any, NewType, Protocol, TypeVar
+
+from controller.values import replace
 
 SESSIONS = "sessions/"
 GROUPS = "groups/"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -11,6 +10,7 @@ from controller import events as ev
 from controller.election import Sighting, sight
 from controller.lease import CLUSTER, GROUPS, SESSIONS, Entry, Ownership, Session
 from controller.state import GroupState, Leaving, Owned, Phase, Policy, Reason, State
+from controller.values import replace
 
 
 def heard(state: State, event: ev.Listed, now: float, policy: Policy) -> State:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from controller import events as ev
 from controller.election import fit_sessions, live_sessions
 from controller.events import Step
 from controller.lease import CLUSTER, GROUPS, SESSIONS, Cluster, Membership, Ownership, Session, next_record
 from controller.state import Phase, Purpose, Role, Round
 from controller.turn import Turn
+from controller.values import replace
 
 COLLECT_AFTER = 24 * 3600.0  # seconds; longer than any write of a session's life can be late
 _AT_REST = frozenset({Role.INIT, Role.STANDBY, Role.FAULT, Role.PAUSED})

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from controller import events as ev
 from controller.clock import Clock
 from controller.executor import Executor
-from controller.machine import Policy, State, decide, initial, observe
+from controller.machine import Decision, Policy, State, decide, initial, observe
 from controller.telemetry import Telemetry
 
 
@@ -51,17 +51,25 @@ class Node:
         self.state = decision.state
         self._on_decision(decision.state)
         self._wake_waiting()
+        self._sleep_until(decision.wake_at, now)
+        left = None
+        for action in decision.actions:
+            if isinstance(action, ev.Exit):
+                left = action
+            else:
+                executor.begin(action)
+        # Told once what was begun is on its way: in a switchover the group has no owner meanwhile.
+        asyncio.get_running_loop().call_soon(self._tell, event, decision)
+        return left
+
+    def _tell(self, event: ev.Event, decision: Decision) -> None:
+        if isinstance(event, ev.Ran):
+            self._telemetry.ran(event)
         self._telemetry.transitioned(decision.transitions)
         if isinstance(event, ev.Judged):
             self._telemetry.judged(event)
         elif isinstance(event, ev.Drifted):
             self._telemetry.drifted(event)
-        self._sleep_until(decision.wake_at, now)
-        for action in decision.actions:
-            if isinstance(action, ev.Exit):
-                return action
-            executor.begin(action)
-        return None
 
     def _wake_waiting(self) -> None:
         for holds, reached in tuple(self._waiting):

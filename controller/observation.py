@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from controller import events as ev
@@ -25,6 +24,7 @@ from controller.state import (
     Role,
     State,
 )
+from controller.values import replace
 
 
 def observe(state: State, event: ev.Event, now: float, policy: Policy) -> State:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from controller import events as ev
@@ -10,6 +9,7 @@ from controller.election import View
 from controller.events import Step
 from controller.lease import GROUPS, Ownership, Record, Version, encode
 from controller.state import Decision, GroupState, Pending, Policy, Purpose, Reason, Role, State, Transition
+from controller.values import replace
 
 
 class Turn:

@@ -1,0 +1,33 @@
+"""Frozen values, changed by making another: `dataclasses.replace`, at less than half of its price. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from functools import cache
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+__all__ = ["replace"]
+
+if TYPE_CHECKING:
+    from dataclasses import replace  # the type checker knows what each class may change
+else:
+
+    def replace(value: Any, /, **changes: Any) -> Any:
+        """A copy of a frozen dataclass with slots, with these fields changed. Its `__init__` is not called again."""
+        kind = type(value)
+        read, writes = _parts(kind)
+        copy = kind.__new__(kind)
+        for write, content in zip(writes, read(value), strict=True):
+            write(copy, content)
+        for name, content in changes.items():
+            object.__setattr__(copy, name, content)
+        return copy
+
+
+@cache
+def _parts(kind: Any) -> tuple[Callable[[Any], Any], tuple[Callable[[Any, Any], None], ...]]:
+    names = tuple(field.name for field in fields(kind))
+    read = attrgetter(*names) if len(names) > 1 else lambda value: (getattr(value, names[0]),)
+    return read, tuple(getattr(kind, name).__set__ for name in names)
