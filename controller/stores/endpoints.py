@@ -17,7 +17,7 @@ import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 from yarl import URL
@@ -58,6 +58,7 @@ class Endpoints:
         self._at = 0
         self._http: aiohttp.ClientSession | None = None
         self._streams: set[aiohttp.ClientResponse] = set()
+        self._waits: set[asyncio.Future[Any]] = set()
         self.closed = False
 
     async def ask(self, attempt: Callable[[], Awaitable[T]], *, repeatable: bool) -> T:
@@ -127,6 +128,23 @@ class Endpoints:
             self._streams.discard(response)
             response.close()
 
+    async def wait(self, attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
+        """What one attempt returns that may take so long; it ends when its server is left. Raises StoreError."""
+        at, task = self._at, asyncio.ensure_future(attempt())
+        self._waits.add(task)
+        try:
+            await asyncio.wait({task}, timeout=seconds)
+            if task.cancelled() or not task.done():
+                self._leave(at)
+                raise StoreError(f"{self._endpoints[at]}: left, or no answer within {seconds:g} s")
+            return task.result()
+        except (NotDone, Unsure):
+            self._leave(at)
+            raise
+        finally:
+            self._waits.discard(task)
+            task.cancel()
+
     async def reopening(self) -> AsyncIterator[None]:
         """Yield whenever a watch is to be opened (again), until closed; pauses longer each time one does not last."""
         pause = _FIRST_WATCH_PAUSE_SECONDS
@@ -159,6 +177,7 @@ class Endpoints:
                 headers=self._servers.headers,
                 skip_auto_headers=("User-Agent", "Accept-Encoding"),
                 cookie_jar=aiohttp.DummyCookieJar(),
+                middlewares=(_once,),
                 auto_decompress=False,
             )
         return self._http
@@ -178,6 +197,25 @@ class Endpoints:
     def _close_streams(self) -> None:
         for response in self._streams:
             response.close()
+        for task in self._waits:
+            task.cancel()
+
+
+class _Broken(aiohttp.ClientConnectionError):
+    """The connection broke under a request."""
+
+
+async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Let no request be sent twice: aiohttp repeats PUT, DELETE and GET where a connection that was kept open breaks.
+
+    They are idempotent (RFC 9110, 9.2.2) but for their conditions: the second would say that another one was first.
+    """
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise  # nothing was sent
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _Broken(reason(error)) from error
 
 
 async def body_of(response: aiohttp.ClientResponse) -> bytes:

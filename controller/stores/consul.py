@@ -1,0 +1,223 @@
+"""Consul's key/value store as the store: transactions, consistent reads, blocking queries.
+
+A version is the key's ModifyIndex. What Consul does otherwise than one would think, and what is done about it:
+
+- ``PUT /v1/kv?cas=`` does not say which index the write got. So writes are transactions, which do.
+- Writing what is there already is no write, and keeps the index. So every write has flags of its own, at random.
+- Deleting what is not there with the right index, or any, succeeds. So a deletion checks the index first.
+- A listing leaves out what the token may not read, and says so only in a header, which is looked at.
+- Keys with characters that are special in URLs are refused since 1.22. So only letters, digits and ``_-,/`` are used.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from base64 import b64decode, b64encode
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self
+from urllib.parse import quote
+
+from pydantic import AfterValidator, Field, FilePath, SecretStr, model_validator
+
+from controller.lease import Conflict, Entry, StoreError, Version
+from controller.stores.endpoints import Endpoints, Servers, body_of, origin
+from controller.stores.keys import Keys, folder
+from controller.stores.outcome import NotDone, Unsure
+from controller.stores.tls import Endpoint, TlsOptions, first_line
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    import aiohttp
+
+_WAIT_SECONDS = 60  # of a blocking query; Consul adds up to a sixteenth (Consul: "Blocking Queries")
+_STALE = ("index is stale", "failed index check", "doesn't exist")  # how a transaction says that the key has changed
+_TOKEN, _TOKEN_FILE = "CONSUL_HTTP_TOKEN", "CONSUL_HTTP_TOKEN_FILE"
+
+
+class ConsulStore:
+    """One cluster's records, under a prefix of their own."""
+
+    class Options(TlsOptions):
+        """Configuration keys of ``store: {type: consul}``."""
+
+        endpoints: list[Endpoint] = Field(
+            default=["http://127.0.0.1:8500"],
+            min_length=1,
+            description="HTTP addresses of agents or servers of one datacenter, asked in this order.",
+        )
+        prefix: Annotated[str, AfterValidator(folder)] = Field(
+            default="anyvip/",
+            pattern=r"^[A-Za-z0-9_./-]*$",
+            description="Begin of every key; the cluster's name and '/' follow.",
+        )
+        datacenter: str | None = Field(
+            default=None,
+            pattern=r"^[A-Za-z0-9_-]+$",
+            description="The datacenter whose servers hold the keys; default: the agent's own.",
+        )
+        token: SecretStr | None = Field(default=None, description=f"ACL token. Default: ${_TOKEN}, or none.")
+        token_file: FilePath | None = Field(
+            default=None,
+            description="File with the token in its first line, read again when Consul refuses the token. "
+            f"Default: ${_TOKEN_FILE}.",
+        )
+
+        @model_validator(mode="after")
+        def _fit_together(self) -> Self:
+            self.check_tls(self.endpoints)
+            if self.token is not None and self.token_file is not None:
+                raise ValueError("give token or token_file, not both")
+            return self
+
+    def __init__(self, servers: Servers, keys: Keys, token: Token, call_timeout: float, datacenter: str | None) -> None:
+        self._servers = Endpoints(servers, call_timeout)
+        self._keys = keys
+        self._token = token
+        self._call_timeout = call_timeout
+        self._where = f"&dc={quote(datacenter)}" if datacenter else ""
+
+    @classmethod
+    def open(cls, options: Options, *, cluster: str, call_timeout: float) -> Self:
+        """The cluster's store; connects when first used. `call_timeout`: seconds. Raises StoreError for bad files."""
+        try:
+            token = Token.of(options)
+            servers = Servers(options.endpoints, options.tls(options.endpoints), options.server_name)
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            raise StoreError(f"store consul: {error}") from error
+        return cls(servers, Keys.of(options.prefix, cluster), token, call_timeout, options.datacenter)
+
+    async def read(self, prefix: str) -> Mapping[str, Entry]:
+        """Every key that begins with prefix. Raises StoreError, also where Consul has no leader."""
+        path = self._listing(prefix)
+        return (await self._servers.ask(lambda: self._listed(path), repeatable=True))[0]
+
+    async def swap(self, key: str, value: bytes | None, expected: Version | None) -> Version:
+        """Replace, create or delete as `controller.lease.Store` says. Raises Conflict, StoreError."""
+        if not (expected or "0").isdecimal():  # the version of a deletion: nothing is at it
+            raise Conflict(key)
+        change = {"Key": self._name(key), "Index": int(expected or 0)}
+        if value is None:
+            await self._transaction(key, [change | {"Verb": "check-index"}, change | {"Verb": "delete-cas"}])
+            return Version(f"{expected} deleted")
+        content = {"Verb": "cas", "Value": b64encode(value).decode(), "Flags": secrets.randbits(63)}
+        results = await self._transaction(key, [change | content])
+        try:
+            return Version(str(int(results[0]["KV"]["ModifyIndex"])))
+        except (LookupError, TypeError, ValueError) as error:
+            raise StoreError("Consul's answer to a transaction names no index; may the token read, too?") from error
+
+    async def changes(self, prefix: str) -> AsyncIterator[Mapping[str, Entry]]:
+        """Yield what is under prefix when the watch begins, whenever it is opened again, and after each change."""
+        path, index = self._listing(prefix), 0
+        seen: Mapping[str, Entry] | None = None
+        async for _ in self._servers.reopening():
+            try:
+                while not self._servers.closed:
+                    present, following = await self._changed(path, index)
+                    # Consul: "Blocking Queries": begin anew where the index goes back, and never ask for one below 1.
+                    index = following if following >= index else 0
+                    if present != seen:
+                        seen = present
+                        yield present
+            except StoreError:  # the calls beside the watch tell why
+                seen, index = None, 0
+
+    async def close(self) -> None:
+        """Close the connections; the watches end."""
+        await self._servers.close()
+
+    async def _changed(self, path: str, index: int) -> tuple[Mapping[str, Entry], int]:
+        """What there is once Consul's index is above this one, or the waiting is over; 0: at once."""
+        if index == 0:
+            return await self._servers.ask(lambda: self._listed(path), repeatable=True)
+        waiting = f"{path}&index={index}&wait={_WAIT_SECONDS}s"
+        longest = _WAIT_SECONDS * 17 / 16 + self._call_timeout
+        return await self._servers.wait(lambda: self._listed(waiting), longest)
+
+    async def _listed(self, path: str) -> tuple[dict[str, Entry], int]:
+        """The entries and Consul's index of them."""
+        response, raw = await self._sent("GET", path)
+        try:
+            index = max(1, int(response.headers["X-Consul-Index"]))
+            if response.headers.get("X-Consul-Results-Filtered-By-ACLs") == "true":
+                raise StoreError(f"{origin(response)}: the token may not read all keys under {self._keys.root}")
+            if response.status == 404:
+                return {}, index
+            return dict(self._decoded(pair) for pair in json.loads(raw)), index
+        except (LookupError, TypeError, ValueError, RecursionError) as error:
+            raise _not_understood(response, raw) from error
+
+    async def _transaction(self, key: str, operations: list[dict[str, Any]]) -> Any:
+        data = json.dumps([{"KV": operation} for operation in operations]).encode()
+        return await self._servers.ask(lambda: self._carried_out(key, data), repeatable=False)
+
+    async def _carried_out(self, key: str, data: bytes) -> Any:
+        """The results of a transaction. Raises Conflict where the key is not at its index."""
+        response, raw = await self._sent("PUT", f"/v1/txn?{self._where[1:]}".rstrip("?"), data)
+        try:
+            answer = json.loads(raw)
+            if response.status == 200:
+                return answer["Results"]
+            told = [str(error["What"]) for error in answer["Errors"]]
+        except (LookupError, TypeError, ValueError, RecursionError) as error:
+            raise _not_understood(response, raw) from error
+        if told and all(any(stale in what for stale in _STALE) for what in told):
+            raise Conflict(key)
+        raise StoreError(f"{origin(response)}: {'; '.join(told)}")
+
+    async def _sent(self, method: str, path: str, data: bytes | None = None) -> tuple[aiohttp.ClientResponse, bytes]:
+        """The answer and its content: 200, or what may be none of it: 404 to a read, 409 to a write."""
+        token = self._token.value
+        response = await self._servers.send(method, path, data, {"X-Consul-Token": token} if token else None)
+        raw = await body_of(response)
+        if response.status == 200 or (method, response.status) in {("GET", 404), ("PUT", 409)}:
+            return response, raw
+        text = f"{origin(response)}: HTTP {response.status} {raw[:200].decode(errors='replace').strip()}"
+        if response.status == 403 and self._token.renewed(token):
+            raise NotDone(text)
+        if response.status == 429:  # Consul: "Limit traffic rates": refused before it was looked at
+            raise NotDone(text, after=0.1)
+        raise Unsure(text) if response.status >= 500 else StoreError(text)
+
+    def _decoded(self, pair: Mapping[str, Any]) -> tuple[str, Entry]:
+        value = b64decode(pair["Value"] or "", validate=True)
+        return self._keys.key(pair["Key"].replace(",", "%")), Entry(value, Version(str(int(pair["ModifyIndex"]))))
+
+    def _name(self, key: str) -> str:
+        return self._keys.name(key).replace("%", ",")
+
+    def _listing(self, prefix: str) -> str:
+        return f"/v1/kv/{self._name(prefix)}?recurse&consistent{self._where}"
+
+
+class Token:
+    """The ACL token: as given, or from a file that may change. `value` is empty where there is none."""
+
+    def __init__(self, value: str, file: Path | None) -> None:
+        self.value = value
+        self._file = file
+
+    @classmethod
+    def of(cls, options: ConsulStore.Options) -> Self:
+        """As configured, else as the environment has it (Consul: "Commands: environment variables"). Raises OSError."""
+        if options.token is not None:
+            return cls(options.token.get_secret_value(), None)
+        named = options.token_file or os.environ.get(_TOKEN_FILE)
+        file = Path(named) if named else None
+        return cls(first_line(file) if file else os.environ.get(_TOKEN, ""), file)
+
+    def renewed(self, refused: str) -> bool:
+        """Whether there is another one by now than the one that was refused."""
+        if self._file is not None and self.value == refused:
+            try:
+                self.value = first_line(self._file)
+            except (OSError, ValueError):
+                return False
+        return self.value != refused
+
+
+def _not_understood(response: aiohttp.ClientResponse, raw: bytes) -> Unsure:
+    return Unsure(f"{origin(response)}: HTTP {response.status} that is none of Consul's: {raw[:60]!r}")

@@ -1,0 +1,52 @@
+"""Stores on strict fakes in the loop of the test, which can make them ail."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from tests.lab.consul import Consul
+from tests.lab.serving import Ailments, serving
+from tests.lab.stores import Backend
+
+SECRET = "a-secret-that-nobody-logs"
+
+
+@dataclass
+class Lab:
+    """One fake, and the stores that are opened on it. `options` at another endpoint; `wipe` deletes all it holds."""
+
+    backend: Backend
+    endpoint: str
+    options: Callable[[str], dict[str, Any]]
+    ailments: Ailments
+    wipe: Callable[[], object]
+
+
+@asynccontextmanager
+async def _consul() -> AsyncIterator[Lab]:
+    fake = Consul(tokens={SECRET: ("", "")})
+    fake.ailments.refusal = lambda: web.Response(status=429, text="rate limit exceeded, try again later")
+
+    def options(endpoint: str) -> dict[str, Any]:
+        return {"endpoints": [endpoint], "token": SECRET}
+
+    async with serving(fake.application()) as endpoint:
+        yield Lab(Backend("consul", options(endpoint)), endpoint, options, fake.ailments, fake.wipe)
+
+
+FAKES = {"consul": _consul}
+
+
+@asynccontextmanager
+async def lab_of(kind: str) -> AsyncIterator[Lab]:
+    """A fake of this kind of store; what was opened on it is closed at the end."""
+    async with FAKES[kind]() as lab:
+        try:
+            yield lab
+        finally:
+            await lab.backend.close()
