@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,10 +38,12 @@ class Bound:
 class Groups:
     """What makes the VIPs of each group lead here, as configured."""
 
-    def __init__(self, guard: Guard, clock: Clock) -> None:
+    def __init__(self, guard: Guard, clock: Clock, granted: Callable[[str], float | None]) -> None:
+        """`granted`: until when a group's grant lasts now."""
         self.steps: dict[str, GroupSteps] = {}  # the executor holds this very mapping: it is changed in place
         self._guard = guard
         self._clock = clock
+        self._granted = granted
         self._bound: dict[str, Bound] = {}
         self._replaced: list[Bound] = []  # what groups had before a reload: still bound, so still guarded
         self._unused: asyncio.Queue[GroupSteps] = asyncio.Queue()
@@ -161,7 +163,13 @@ class Groups:
     def _make(self, name: str, group: Group, node: str) -> Bound:
         providers = [self._provider(plugin, name, group) for plugin in group.providers]
         steps = GroupSteps(
-            group=name, node=node, providers=providers, hooks=_hooks(group), guard=self._guard, clock=self._clock
+            group=name,
+            node=node,
+            providers=providers,
+            hooks=_hooks(group),
+            guard=self._guard,
+            clock=self._clock,
+            granted=self._granted,
         )
         return Bound(name, group, steps)
 

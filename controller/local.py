@@ -43,10 +43,11 @@ class Local:
         self._clock = clock
         self._config = config
         self._active: frozenset[str] = frozenset()
+        self._state: State | None = None
         self.guard: KernelGuard | Unguarded = Unguarded()
         try:
             self.guard = KernelGuard(config.cluster)
-            self._groups = Groups(self.guard, clock)
+            self._groups = Groups(self.guard, clock, self._granted)
             self._groups.begin(config)
             # Before they are guarded no longer: an earlier life, killed, may have served what is not configured now.
             take_away(self.guard.left_over(self._groups.plan()))
@@ -58,7 +59,7 @@ class Local:
 
     def _without_guard(self, config: Config, error: GuardUnsupported) -> None:
         self.guard = Unguarded()
-        self._groups = Groups(self.guard, self._clock)
+        self._groups = Groups(self.guard, self._clock, self._granted)
         self._groups.begin(config)
         problems = list(timing_problems(config, LIFETIME_OVERSHOOT))
         if problems:
@@ -126,11 +127,16 @@ class Local:
 
     def settle(self, state: State) -> None:
         """Follow the core: what is active may drift; what is configured no longer and given up is let go of."""
+        self._state = state
         self._active = frozenset(name for name, group in state.groups.items() if group.role is Role.ACTIVE)
         gone = [name for name in self.groups if name not in self._config.groups and name not in state.groups]
         if gone:
             self._groups.drop(gone)
             self._reinstall()
+
+    def _granted(self, name: str) -> float | None:
+        group = None if self._state is None else self._state.groups.get(name)
+        return None if group is None else group.expires_at
 
     def _reinstall(self) -> None:
         """Make the guard as it must be now; a failure is tried again with the next look."""

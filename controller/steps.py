@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from controller.clock import Clock
 from controller.events import Run, Step
@@ -13,6 +13,7 @@ from providers.base import Grant, Guard, Provider
 
 _SHUT_SECONDS = 5.0  # the kernel answers in microseconds; a cloud may not, and the guard is shut by then
 _TELL_SECONDS = 2.0
+_LEAST_PAUSE_SECONDS = 0.05  # between looks whether the grant has been renewed
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +29,26 @@ class GroupSteps:
     """Carries out the steps of one group. Each raises ProviderError, HookError or TimeoutError."""
 
     def __init__(  # noqa: PLR0913  (what a group consists of, each given by name)
-        self, *, group: str, node: str, providers: Sequence[Provider], hooks: HookCommands, guard: Guard, clock: Clock
+        self,
+        *,
+        group: str,
+        node: str,
+        providers: Sequence[Provider],
+        hooks: HookCommands,
+        guard: Guard,
+        clock: Clock,
+        granted: Callable[[str], float | None] = lambda _: None,
     ) -> None:
+        """`granted`: until when the group's grant lasts as it is now, since it is renewed while a bind takes long."""
         self.group = group
         self.providers = tuple(providers)
         self.hooks = hooks
         self._node = node
         self._guard = guard
         self._clock = clock
+        self._granted = granted
         self._steps: Mapping[Step, Callable[[Run], Awaitable[None]]] = {
-            Step.BIND: self._bind,
+            Step.BIND: self._bind_for_long,
             Step.REFRESH: self._bind,
             Step.ANNOUNCE: self._announce,
             Step.PROMOTE: self._promote,
@@ -63,6 +74,29 @@ class GroupSteps:
         grant = Grant(order.group, order.epoch, order.expires_at)
         async with asyncio.timeout(max(order.expires_at - self._clock(), 0.0)):
             await _all(provider.bind(grant) for provider in self.providers)
+
+    async def _bind_for_long(self, order: Run) -> None:
+        """A cloud may take longer than a grant lasts: go on while it is renewed."""
+        grant = Grant(order.group, order.epoch, order.expires_at)
+        async with asyncio.timeout(max(order.expires_at - self._clock(), 0.0)) as limit:
+            extending = asyncio.create_task(self._extend(grant, limit), name=f"grant of {self.group}")
+            try:
+                await _all(provider.bind(grant) for provider in self.providers)
+            finally:
+                extending.cancel()
+                await asyncio.wait([extending])
+
+    async def _extend(self, grant: Grant, limit: asyncio.Timeout) -> None:
+        while True:
+            left = grant.expires_at - self._clock()
+            await asyncio.sleep(max(left / 2, _LEAST_PAUSE_SECONDS))
+            ends = self._granted(self.group)
+            if ends is None or ends <= grant.expires_at:
+                continue
+            grant = replace(grant, expires_at=ends)
+            limit.reschedule(asyncio.get_running_loop().time() + ends - self._clock())
+            lasting = [provider.extend(grant) for provider in self.providers if hasattr(provider, "extend")]
+            await asyncio.gather(*lasting, return_exceptions=True)  # the first refresh says what is missing
 
     async def _announce(self, _: Run) -> None:
         async with asyncio.timeout(_TELL_SECONDS):

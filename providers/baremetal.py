@@ -81,11 +81,21 @@ class BareMetal:
     Options = BareMetalOptions
 
     def __init__(
-        self, options: BareMetalOptions, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]
+        self,
+        options: BareMetalOptions,
+        group: str,
+        vips: tuple[Vip, ...],
+        clock: Callable[[], float],
+        *,
+        announced: bool = True,
     ) -> None:
-        """`clock` reads CLOCK_BOOTTIME in seconds. Raises ProviderError when a VIP has no interface."""
+        """`clock` reads CLOCK_BOOTTIME in seconds. Raises ProviderError when a VIP has no interface.
+
+        `announced`: False where the network knows from elsewhere who has the VIPs, so nobody is told or asked.
+        """
         self.unguarded = False  # True: there is no guard, so no address may outlast its grant by more than a second
         self._options = options
+        self._announced = announced
         self._group = group
         self._clock = clock
         self._local = LocalVips(vips, options.interface)
@@ -131,8 +141,13 @@ class BareMetal:
         coming = self._expires_at is None
         await self._in_thread(lambda: self._put(grant, coming=coming))
         self._expires_at = grant.expires_at
-        if coming:
+        if coming and self._announced:
             asyncio.get_running_loop().call_later(_SETTLED_SECONDS, self._thread.submit, self._ask_for_conflicts)
+
+    async def extend(self, grant: Grant) -> None:
+        """Keep the addresses that are bound until this grant ends. Raises StaleGrant, ProviderError."""
+        if self._expires_at is not None:
+            await self.bind(grant)
 
     async def unbind(self) -> None:
         """Remove the VIPs from their interfaces, whatever their prefix and whoever left them there."""
@@ -153,6 +168,8 @@ class BareMetal:
 
         Raises StaleGrant when the VIPs are not bound, ProviderError when frames do not leave.
         """
+        if not self._announced:
+            return
         if not self._serving():
             raise StaleGrant("nothing to announce: the VIPs are not bound, or the grant has ended")
         self._stop_announcing()

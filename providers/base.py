@@ -78,6 +78,13 @@ class Provider(Protocol):
         """What would break a failover, before there is one."""
 
 
+class Lasting(Protocol):
+    """A provider whose `bind` may take longer than a grant lasts."""
+
+    async def extend(self, grant: Grant) -> None:
+        """The grant was renewed while this or another provider of the group binds. Raises ProviderError."""
+
+
 class Announcer(Protocol):
     """A provider that must tell the LAN whose the addresses are now."""
 

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from math import inf
 from random import Random
 from typing import Any, Final, TypeVar
 
@@ -54,10 +55,15 @@ class Calls:
         self._random = random or Random()
         self._threads = ThreadPoolExecutor(threads, name)
         self._under_way: set[Future[Any]] = set()
+        self.grant_ends_at = inf  # CLOCK_BOOTTIME; follows the grant while there is one
+
+    def ends_at(self, until: float) -> float:
+        """When a call that leaves now must be over: `until`, or sooner when the grant as it is now ends sooner."""
+        return min(until, self.grant_ends_at)
 
     def left(self, until: float) -> float:
-        """Seconds before `until`: what a vendor's timeout must stay below. Raises StaleGrant when there are too few."""
-        left = until - self._clock()
+        """Seconds before that: what a vendor's timeout must stay below. Raises StaleGrant when there are too few."""
+        left = self.ends_at(until) - self._clock()
         if left < LEAST_SECONDS:
             raise StaleGrant(f"{max(left, 0.0):.3f} s left, too little for a call")
         return left
@@ -65,7 +71,8 @@ class Calls:
     async def run(self, what: str, work: Callable[[], T], *, until: float) -> T:
         """The answer to a blocking call, which is made in a thread and again while the platform may yet agree.
 
-        `what` is asked, for messages. No call leaves after `until` (CLOCK_BOOTTIME), nor is any waited for.
+        `what` is asked, for messages. No call leaves after `until` (CLOCK_BOOTTIME) or the end of the grant as it is
+        then, nor is any waited for after `until`.
         Raises StaleGrant when it is too late for one, CallRefused, ProviderError when none is answered in time.
         """
         longest = _FIRST_PAUSE_SECONDS

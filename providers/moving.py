@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from math import inf
 from typing import Final, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -39,9 +40,19 @@ class MovingOptions(BaseModel):
         "sooner: 1, 2, 5, 10 and 30 seconds after taking over.",
     )
 
+    move_seconds: float = Field(
+        default=20.0,
+        gt=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="Seconds that a move may take until it is seen, before another node is given a try.",
+    )
+
 
 class Mover(Protocol):
     """One mechanism of one cloud, for the VIPs of one group. `until`: CLOCK_BOOTTIME, when no call may leave any more.
+
+    The grant may end before, or be renewed meanwhile: `Calls` looks at it before each call, and says what is left.
 
     An optional `async def warm(self, until)` makes clients, fetches credentials and opens connections on the standby,
     so that `move` need not. An optional `def close(self)` gives them back. An optional `def begin(self, epoch)` is told
@@ -74,11 +85,12 @@ class Moving:
         *,
         group: str,
         clock: Callable[[], float],
-        reconcile_seconds: float,
+        options: MovingOptions,
         local: BareMetal | None = None,
     ) -> None:
         """`calls` are the mover's; both are closed with this. `local` binds the VIPs in the guest, unannounced."""
-        self.reconcile_seconds = reconcile_seconds
+        self.reconcile_seconds = options.reconcile_seconds
+        self._move_seconds = options.move_seconds
         self._mover = mover
         self._calls = calls
         self._group = group
@@ -96,13 +108,20 @@ class Moving:
 
         What has gone astray meanwhile is moved again beside that: no renewal of addresses waits for a cloud.
         """
+        self._calls.grant_ends_at = grant.expires_at
         if grant.epoch == self._epoch:
-            self._repair(grant)
+            self._repair(grant.epoch)
             await self._bind_local(grant)
             return
         self._began = True
-        await together([self._bind_local(grant), self._moved(grant)])
+        await together([self._bind_local(grant), self._moved(grant.epoch)])
         self._epoch, self._astray = grant.epoch, False
+
+    async def extend(self, grant: Grant) -> None:
+        """See `providers.base.Lasting`: what is being moved now may be for as long as this grant."""
+        self._calls.grant_ends_at = grant.expires_at
+        if self._local is not None:
+            await self._local.extend(grant)
 
     async def unbind(self) -> None:
         """Remove the addresses here, then leave the network what is the next owner's to move.
@@ -110,11 +129,15 @@ class Moving:
         A cloud that fails to answer holds up nobody: what is left there leads to a machine that refuses it.
         """
         self._epoch = None
+        self._calls.grant_ends_at = 0.0
         await self._stop_repairing()
         if self._local is not None:
             await self._local.unbind()
+        until = self._clock() + _LEAVE_SECONDS
+        await self._calls.settled(until)  # a move that was given up may still land: not after what follows
+        self._calls.grant_ends_at = inf
         if self._began:
-            await self._leave()
+            await self._leave(until)
 
     async def inspect(self) -> Placement:
         """Ask the cloud. On a standby this also keeps what a move needs ready."""
@@ -173,14 +196,15 @@ class Moving:
 
     # --- the network's part ---
 
-    async def _moved(self, grant: Grant) -> None:
+    async def _moved(self, epoch: int) -> None:
         """Move, and see that it shows. Raises ProviderError that says what shows instead."""
         began_at = self._clock()
+        until = began_at + self._move_seconds
         if hasattr(self._mover, "begin"):
-            self._mover.begin(grant.epoch)
-        await self._mover.move(grant.expires_at)
+            self._mover.begin(epoch)
+        await self._mover.move(until)
         moved_at = self._clock()
-        await self._shown(grant.expires_at)
+        await self._shown(until)
         _log.info(
             "group %s: the network leads here after %.3f s, seen after %.3f s",
             self._group, moved_at - began_at, self._clock() - began_at,
@@ -206,15 +230,15 @@ class Moving:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
-    def _repair(self, grant: Grant) -> None:
+    def _repair(self, epoch: int) -> None:
         """Begin to move again what has gone astray. Whether it helped is for the next look to say."""
         if self._astray and (self._repairing is None or self._repairing.done()):
             self._astray = False
-            self._repairing = asyncio.create_task(self._moved_again(grant), name=f"repair of {self._group}")
+            self._repairing = asyncio.create_task(self._moved_again(epoch), name=f"repair of {self._group}")
 
-    async def _moved_again(self, grant: Grant) -> None:
+    async def _moved_again(self, epoch: int) -> None:
         try:
-            await self._moved(grant)
+            await self._moved(epoch)
         except Exception as error:  # noqa: BLE001  (an SDK's own kind of error, too; nobody waits for this task)
             _log.warning("group %s: the network led elsewhere, and cannot be moved yet: %s", self._group, error)
 
@@ -224,10 +248,8 @@ class Moving:
             task.cancel()
             await asyncio.wait([task])
 
-    async def _leave(self) -> None:
-        until = self._clock() + _LEAVE_SECONDS
+    async def _leave(self, until: float) -> None:
         try:
-            await self._calls.settled(until)  # a move that was given up may still land: not after what we do now
             await self._mover.leave(until)
         except Exception as error:  # noqa: BLE001  (likewise)
             _log.warning("group %s: not taken back in the network, the next owner will: %s", self._group, error)

@@ -8,9 +8,10 @@ from __future__ import annotations
 import time
 
 from controller.clock import boottime
+from providers.baremetal import BareMetal
 from providers.base import Finding, Level, Place, Placement
 from providers.calls import Calls
-from providers.moving import Moving
+from providers.moving import Moving, MovingOptions
 from providers.refusal import Refusal
 
 
@@ -85,8 +86,11 @@ def translate(error: Exception) -> Refusal | None:
     return Refusal(str(error), retry=False) if isinstance(error, CloudError) else None
 
 
-def moving(cloud: Cloud, reconcile_seconds: float = 60.0) -> tuple[Moving, CloudMover]:
+def moving(
+    cloud: Cloud, *, reconcile_seconds: float = 60.0, move_seconds: float = 20.0, local: BareMetal | None = None
+) -> tuple[Moving, CloudMover]:
     """A provider that moves this cloud's address. To be closed."""
     calls = Calls("test", clock=boottime, translate=translate, threads=2)
     mover = CloudMover(cloud, calls)
-    return Moving(mover, calls, group="web", clock=boottime, reconcile_seconds=reconcile_seconds), mover
+    options = MovingOptions(reconcile_seconds=reconcile_seconds, move_seconds=move_seconds)
+    return Moving(mover, calls, group="web", clock=boottime, options=options, local=local), mover

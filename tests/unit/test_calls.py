@@ -107,6 +107,25 @@ async def test_too_late_is_not_asked(calls: Calls, left: float) -> None:
     assert work.at == []
 
 
+async def test_no_call_leaves_after_the_grant_as_it_is_then(calls: Calls) -> None:
+    work = Answers(VendorError(retry=True, after=0.3), "here")
+    calls.grant_ends_at = boottime() + LEAST_SECONDS + 0.1
+    with pytest.raises(StaleGrant):
+        await calls.run("move", work, until=soon())
+    assert len(work.at) == 1
+
+
+async def test_a_grant_that_is_renewed_meanwhile_counts(calls: Calls) -> None:
+    work = Answers(VendorError(retry=True, after=0.3), "here")
+    calls.grant_ends_at = boottime() + LEAST_SECONDS + 0.1
+    moving = asyncio.create_task(calls.run("move", work, until=soon()))
+    await asyncio.sleep(0.1)
+    calls.grant_ends_at = soon()
+    assert await moving == "here"
+    assert 0 < calls.left(soon(5)) <= 5
+    assert calls.ends_at(soon(60)) == calls.grant_ends_at
+
+
 async def test_the_clock_is_read_in_the_thread(calls: Calls) -> None:
     """Both threads are taken, so the call waits its turn until its time is over: then it must not leave."""
     hold = threading.Event()

@@ -70,6 +70,16 @@ async def test_what_never_shows_is_said(made: Made, cloud: Cloud) -> None:
     assert cloud.asked == ["move", "look"], "what was not seen is moved again, in the same epoch, too"
 
 
+async def test_a_move_that_takes_too_long_leaves_another_node_a_try(cloud: Cloud) -> None:
+    cloud.shows_after = 1000
+    provider, _ = moving(cloud, move_seconds=0.6)
+    began_at = boottime()
+    with pytest.raises(ProviderError, match="not seen"):
+        await provider.bind(grant(seconds=60))
+    assert boottime() - began_at < 10
+    await provider.close()
+
+
 async def test_a_look_that_fails_after_the_move_is_repeated(made: Made, cloud: Cloud) -> None:
     cloud.fails["look"] = 2
     await made[0].bind(grant())
