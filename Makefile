@@ -5,6 +5,8 @@ SEEDS ?= 0-999
 VENV := .venv
 BIN := $(VENV)/bin
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+AZURITE := $(VENV)/azurite
+AZURITE_VERSION := 3.37.0
 TEST_PACKAGES := etcd-server haproxy iproute2 iputils-ping keepalived nftables procps tcpdump
 
 .PHONY: demo test check simulate bench clean
@@ -13,7 +15,7 @@ demo: $(VENV)/demo.stamp
 	@$(BIN)/anyvip demo
 
 # Everything that is checked, cheapest first.
-test: check
+test: check $(AZURITE).stamp
 	@.ci/packages $(TEST_PACKAGES)
 	@$(BIN)/python -m pytest --cov --cov-config=.ci/coverage.ini --cov-report=term-missing
 
@@ -33,6 +35,11 @@ bench: $(VENV)/dev.stamp
 
 clean:
 	rm -rf $(VENV) build dist .coverage .*_cache
+
+# Azure's blob storage to test against; where there is no npm, what needs it is skipped.
+$(AZURITE).stamp: Makefile | $(VENV)/demo.stamp
+	@! command -v npm >/dev/null || npm install --silent --no-fund --no-audit --prefix $(AZURITE) azurite@$(AZURITE_VERSION)
+	@touch $@
 
 $(VENV)/demo.stamp: pyproject.toml constraints.txt
 	@.ci/packages iproute2

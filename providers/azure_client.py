@@ -25,13 +25,14 @@ from azure.identity import (
     WorkloadIdentityCredential,
 )
 from azure.mgmt.core.tools import get_arm_endpoints
-from azure.mgmt.network import NetworkManagementClient
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FilePath, model_validator
 
 from providers.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from azure.mgmt.network import NetworkManagementClient
 
 _CLOUDS: Final = {  # by the configuration's name: the SDK's name, and the host that signs in
     "public": (AzureClouds.AZURE_PUBLIC_CLOUD, AzureAuthorityHosts.AZURE_PUBLIC_CLOUD),
@@ -173,6 +174,8 @@ def credential(options: AzureOptions) -> Credential:
 
 def management_client(options: ArmOptions, subscription: str, who: Credential) -> NetworkManagementClient:
     """The SDK's client for Microsoft.Network. Connects when first used."""
+    from azure.mgmt.network import NetworkManagementClient  # noqa: PLC0415  (30 MB that a store on blobs does not need)
+
     return NetworkManagementClient(
         who,
         subscription,

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from controller.stores.registry import known_stores, store_type
+from tests.lab import azurite
 from tests.lab.moto import CREDENTIALS, REGION, make_bucket, make_table, start_moto
 from tests.lab.serving import start_fake
 from tests.lab.stores import Backend, etcd_or_skip
@@ -78,6 +79,15 @@ def consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def blobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Azurite, for tests that do it no harm."""
+    if reason := azurite.missing():
+        pytest.skip(reason)
+    with azurite.start_azurite(tmp_path_factory.mktemp("azurite") / "log") as server:
+        yield server
+
+
 def _file(request: pytest.FixtureRequest) -> Backend:
     return Backend("file", {"path": str(request.getfixturevalue("tmp_path"))})
 
@@ -100,6 +110,17 @@ def _consul(request: pytest.FixtureRequest) -> Backend:
     return Backend("consul", {"endpoints": [request.getfixturevalue("consul").url], "prefix": f"{uuid4()}/"})
 
 
+def _azure_blob(request: pytest.FixtureRequest) -> Backend:
+    url = azurite.account_url(request.getfixturevalue("blobs"))
+    options = {
+        "account": azurite.ACCOUNT,
+        "container": azurite.make_container(url),
+        "endpoint": url,
+        "account_key_file": str(azurite.key_file(request.getfixturevalue("tmp_path"))),
+    }
+    return Backend("azure_blob", options)
+
+
 PLACES: dict[str, Callable[[pytest.FixtureRequest], Backend]] = {
     "memory": lambda _: Backend("memory"),
     "file": _file,
@@ -108,6 +129,7 @@ PLACES: dict[str, Callable[[pytest.FixtureRequest], Backend]] = {
     "dynamodb": _dynamodb,
     "consul": _consul,
     "s3": _s3,
+    "azure_blob": _azure_blob,
 }
 MARKS = {"etcd": pytest.mark.etcd, "etcd of three": pytest.mark.etcd}
 

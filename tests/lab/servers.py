@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Server:
-    """A process that prints a line with its URL once it serves. A context: ended when it is left."""
+    """A process that prints its URL once it serves. A context: ended when it is left."""
 
     command: Sequence[str]
     log: Path
@@ -22,20 +22,21 @@ class Server:
     url: str = ""
 
     @classmethod
-    def start(cls, command: Sequence[str], log: Path, cwd: Path | None = None) -> Self:
-        """Start it, and wait for its first line. Raises RuntimeError with what it wrote when it ends before."""
+    def start(cls, command: Sequence[str], log: Path, cwd: Path | None = None, ready: str = "") -> Self:
+        """Start it, and wait for the line that has its URL, after `ready`. Raises RuntimeError when it ends before."""
         with log.open("ab") as errors:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, cwd=cwd
             )
         server = cls(command, log, process)
         assert process.stdout
-        line = process.stdout.readline().decode()
-        if not line.startswith("http"):
-            server.stop()
-            raise RuntimeError(f"{command}: {line}{log.read_text()[-2000:]}")
-        server.url = line.strip()
-        return server
+        for line in process.stdout:
+            url = line.decode().rpartition(ready)[2].strip() if ready else line.decode().strip()
+            if url.startswith("http"):
+                server.url = url
+                return server
+        server.stop()
+        raise RuntimeError(f"{command} does not serve: {log.read_text()[-2000:]}")
 
     def stop(self) -> None:
         """SIGKILL, and wait until it is gone."""

@@ -1,0 +1,195 @@
+"""Azure Blob Storage as the store: a block blob per key in one container, written on a condition on its ETag.
+
+Azure Storage is strongly consistent. An ETag is made anew by every write, whatever the content ("Managing concurrency
+in Blob storage"), so it is a version as it is. ``If-None-Match: *`` creates only, ``If-Match`` replaces or deletes only
+what still has that ETag. What is refused so is a `Conflict`. ServerBusy and 429 are said before anything is done and
+are asked again; any other 5xx, or no answer, says nothing of a write.
+
+Azure's own leases are not used: they last 15 s or more.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
+
+from azure.core import MatchConditions
+from azure.core.credentials import AzureNamedKeyCredential
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    IncompleteReadError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+from azure.storage.blob import ContainerClient
+from pydantic import AfterValidator, Field, FilePath, model_validator
+
+from controller.lease import Conflict, Entry, StoreError, Version
+from controller.stores.blocking import Blocking
+from controller.stores.keys import Keys, folder
+from controller.stores.objects import THREADS, ObjectStore
+from controller.stores.outcome import NotDone, Unsure
+from providers.azure_client import AzureOptions, Cloud, credential, retry_after
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_HOSTS: Final = {
+    Cloud.PUBLIC: "blob.core.windows.net",
+    Cloud.USGOVERNMENT: "blob.core.usgovcloudapi.net",
+    Cloud.CHINA: "blob.core.chinacloudapi.cn",
+}
+_REFUSED: Final = frozenset({"BlobAlreadyExists", "BlobNotFound", "ConditionNotMet", "TargetConditionNotMet"})
+_NOT_DONE: Final = frozenset({"ServerBusy", "TooManyRequests", "AccountBeingCreated"})
+
+logging.getLogger("azure").setLevel(logging.WARNING)  # it writes ten lines for every request otherwise
+
+
+class BlobContainer:
+    """The blobs of one container."""
+
+    def __init__(self, client: ContainerClient) -> None:
+        self._client = client
+        self._what = f"container {client.container_name!r}"
+
+    def listing(self, prefix: str) -> Mapping[str, Version]:
+        """See `Bucket`."""
+        with self._asked():
+            return {blob.name: _version(blob.etag) for blob in self._client.list_blobs(name_starts_with=prefix)}
+
+    def get(self, name: str) -> Entry | None:
+        """See `Bucket`."""
+        try:
+            with self._asked(name):
+                blob = self._client.download_blob(name)
+                return Entry(blob.readall(), _version(blob.properties.etag))
+        except Conflict:
+            return None
+
+    def put(self, name: str, value: bytes, expected: Version | None) -> Version:
+        """See `Bucket`."""
+        with self._asked(name):
+            blob = self._client.get_blob_client(name)
+            if expected is None:
+                answer = blob.upload_blob(value, overwrite=False)
+            else:
+                answer = blob.upload_blob(value, overwrite=True, **_still(expected))
+            return _version(answer["etag"])
+
+    def delete(self, name: str, expected: Version) -> None:
+        """See `Bucket`."""
+        with self._asked(name):
+            self._client.get_blob_client(name).delete_blob(**_still(expected))
+
+    def close(self) -> None:
+        """See `Bucket`."""
+        self._client.close()
+
+    @contextmanager
+    def _asked(self, name: str = "") -> Iterator[None]:
+        """The SDK's errors become what they say of the request."""
+        try:
+            yield
+        except HttpResponseError as error:
+            if name and _code(error) in _REFUSED:
+                raise Conflict(name) from error
+            raise _failure(self._what, error) from error
+        except AzureError as error:
+            raise _failure(self._what, error) from error
+
+
+def _version(etag: str) -> Version:
+    """A listing gives it without its quotes."""
+    return Version('"{}"'.format(etag.strip('"')))
+
+
+def _still(expected: Version) -> dict[str, Any]:
+    return {"etag": expected, "match_condition": MatchConditions.IfNotModified}
+
+
+def _code(error: HttpResponseError) -> str:
+    """Azure Storage's word for it, as ``ContainerNotFound``."""
+    code = getattr(error, "error_code", None)
+    return str(getattr(code, "value", code) or "")
+
+
+def _failure(what: str, error: AzureError) -> StoreError:
+    said = str(error.message or error).partition("\n")[0]
+    if isinstance(error, ClientAuthenticationError) and error.response is None:
+        return NotDone(f"{what}: no token: {said}")
+    if isinstance(error, HttpResponseError) and error.response is not None:
+        text = f"{what}: {error.status_code} {_code(error)}: {said}"
+        if _code(error) in _NOT_DONE or error.status_code == 429:
+            return NotDone(text, retry_after(getattr(error.response, "headers", {})))
+        return Unsure(text) if (error.status_code or 500) >= 500 else StoreError(text)
+    text = f"{what}: {said}"
+    if isinstance(error, ServiceRequestError):  # nothing was sent
+        return NotDone(text)
+    return Unsure(text) if isinstance(error, ServiceResponseError | IncompleteReadError) else StoreError(text)
+
+
+class AzureBlobStore(ObjectStore):
+    """One cluster's blobs in a container."""
+
+    class Options(AzureOptions):
+        """Configuration keys of ``store: {type: azure_blob}``."""
+
+        account: str = Field(
+            pattern=r"^[a-z0-9]{3,24}$",
+            description="The storage account's name; without hierarchical namespace.",
+        )
+        container: str = Field(
+            pattern=r"^[a-z0-9](-?[a-z0-9]){2,62}$",
+            description="The container's name.",
+        )
+        prefix: Annotated[str, AfterValidator(folder)] = Field(
+            default="",
+            description="Begin of every blob's name; the cluster's name and '/' follow. Words that end in '/' each.",
+        )
+        endpoint: str | None = Field(
+            default=None,
+            pattern=r"^https?://[^\s?#]+$",
+            description="The account's blob service, where it is not the cloud's own.",
+        )
+        account_key_file: FilePath | None = Field(
+            default=None,
+            strict=False,
+            description="File with one of the account's keys in its first line, to be used instead of an identity.",
+        )
+
+        @model_validator(mode="after")
+        def _no_token_in_the_clear(self) -> Self:
+            if (self.endpoint or "").startswith("http://") and self.account_key_file is None:
+                raise ValueError("endpoint: an identity's token is sent over https:// only")
+            return self
+
+    @classmethod
+    def open(cls, options: Options, *, cluster: str, call_timeout: float) -> Self:
+        """The cluster's store; connects when first used. `call_timeout`: seconds. Raises StoreError for a bad file."""
+        quick = options.model_copy(
+            update={
+                "connect_timeout_seconds": min(options.connect_timeout_seconds, call_timeout / 3),
+                "read_timeout_seconds": min(options.read_timeout_seconds, call_timeout),
+            }
+        )
+        try:
+            client = ContainerClient(
+                options.endpoint or f"https://{options.account}.{_HOSTS[options.cloud]}",
+                options.container,
+                credential=_key(options) or credential(quick),
+                **quick.connection(),
+            )
+        except (OSError, ValueError) as error:
+            raise StoreError(f"store azure_blob: {error}") from error
+        calls = Blocking(f"container {options.container!r}", call_timeout, THREADS)
+        return cls(BlobContainer(client), Keys.of(options.prefix, cluster), calls)
+
+
+def _key(options: AzureBlobStore.Options) -> AzureNamedKeyCredential | None:
+    if options.account_key_file is None:
+        return None
+    key = options.account_key_file.read_text().partition("\n")[0].strip()
+    return AzureNamedKeyCredential(options.account, key)
