@@ -6,27 +6,32 @@ is imported by the providers that need it (`providers.gcp_compute`), not here.
 
 from __future__ import annotations
 
+import json
+import threading
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Annotated, Any, Final
 
-import google.auth
 import requests
 from google.auth import credentials as auth
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, RefreshError, TransportError
+from google.auth import jwt
+from google.auth.crypt import RSASigner
+from google.auth.exceptions import GoogleAuthError, RefreshError, TransportError
 from google.auth.transport.requests import AuthorizedSession
 from pydantic import BaseModel, ConfigDict, Field, FilePath
 
-from providers import gcp_metadata
-from providers.gcp_metadata import Metadata, MetadataError
+from providers.gcp_metadata import Metadata, WrongAnswer
+from providers.metadata_service import MetadataError, gcp_endpoint
 from providers.refusal import Refusal
 
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
-_PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})  # HTTP statuses of what may succeed in a moment
-# 403 means both "never" and "not so often" (Google: "Compute Engine API rate limits").
-_THROTTLED: Final = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED"})
+_PASSING_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504})  # HTTP statuses of what may succeed in a moment
+# 403 means both "never" and "not so often"; and what is being changed by somebody can be changed in a moment.
+_PASSING_REASONS: Final = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "resourceNotReady"})
+_TOKEN_SECONDS: Final = 3600
 _CONNECTIONS: Final = 32  # kept open; as many calls as there are routes may be under way at once
 
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^/?#]+$")]
@@ -40,10 +45,11 @@ class GcpOptions(BaseModel):
     credentials_file: FilePath | None = Field(
         default=None,
         strict=False,
-        description="JSON file of a service account or of workload identity federation. Default: the service account "
-        "of the virtual machine, by its metadata server.",
+        description="JSON key file of a service account. Default: the virtual machine's service account.",
     )
-    metadata_endpoint: HttpUrl = Field(default=gcp_metadata.ENDPOINT, description="The metadata server.")
+    metadata_endpoint: HttpUrl | None = Field(
+        default=None, description="The metadata server. Default: GCE_METADATA_HOST, else its link-local address."
+    )
     call_timeout_seconds: float = Field(
         default=5.0, ge=0.1, le=60, description="Time for an answer of the API, and for a connection to it."
     )
@@ -53,44 +59,77 @@ class GcpOptions(BaseModel):
 
     def metadata(self) -> Metadata:
         """The metadata server as configured."""
-        return Metadata(self.metadata_endpoint, self.metadata_timeout_seconds)
+        return Metadata(self.metadata_endpoint or gcp_endpoint(), self.metadata_timeout_seconds)
 
 
-class MetadataCredentials(auth.Credentials):
-    """The tokens of the virtual machine's service account.
+class _Credentials(auth.Credentials):
+    """Tokens that are fetched once, by whichever of several threads needs one first.
 
-    google-auth's own class finds the server by an environment variable that it reads once, tries five times with pauses
-    that no deadline cuts short, and looks other things up on the internet beside.
+    google-auth's own classes try several times with pauses that no deadline cuts short, and look other things up on the
+    internet beside.
     """
 
-    def __init__(self, metadata: Metadata) -> None:
+    def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # google-auth is typed in part
-        self._metadata = metadata
+        self._fetching = threading.Lock()
         # A token that still holds is renewed beside the calls, not before one.
         self.with_non_blocking_refresh()  # type: ignore[no-untyped-call]
 
     def refresh(self, request: Any) -> None:  # noqa: ARG002  (google-auth's signature)
         """Fetch a token. Raises google.auth.exceptions.RefreshError."""
+        before = self.token
+        with self._fetching:
+            if self.token == before:
+                self.token, seconds = self._fetched()
+                # Without a zone, as google-auth has it.
+                self.expiry = (datetime.now(UTC) + timedelta(seconds=seconds)).replace(tzinfo=None)
+
+    def _fetched(self) -> tuple[str, float]:
+        """A token, and for how many seconds it holds."""
+        raise NotImplementedError
+
+
+class MetadataCredentials(_Credentials):
+    """The tokens of the virtual machine's service account, from its metadata server."""
+
+    def __init__(self, metadata: Metadata) -> None:
+        super().__init__()
+        self._metadata = metadata
+
+    def _fetched(self) -> tuple[str, float]:
         try:
             told = self._metadata.json("instance/service-accounts/default/token", {"scopes": SCOPE})
-            seconds, self.token = float(told["expires_in"]), told["access_token"]
+            return str(told["access_token"]), float(told["expires_in"])
         except MetadataError as error:
-            raise RefreshError(f"no token: {error}", retryable=not error.lasting) from error
+            raise RefreshError(f"no token: {error}", retryable=not isinstance(error, WrongAnswer)) from error
         except (KeyError, TypeError, ValueError) as error:
             raise RefreshError("no token: the metadata server's answer is none", retryable=False) from error
-        self.expiry = (datetime.now(UTC) + timedelta(seconds=seconds)).replace(tzinfo=None)  # google-auth's convention
+
+
+class KeyFileCredentials(_Credentials):
+    """Tokens signed here with a service account's key, so nobody is asked for them (Google: AIP-4111)."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ValueError for a file that is no service account's key."""
+        super().__init__()
+        try:
+            told = json.loads(path.read_bytes())
+            self._signer = RSASigner.from_service_account_info(told)
+            self._email = str(told["client_email"])
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}: not the key file of a service account: {error}") from error
+
+    def _fetched(self) -> tuple[str, float]:
+        now = int(time.time())
+        claims = {"iss": self._email, "sub": self._email, "iat": now, "exp": now + _TOKEN_SECONDS, "scope": SCOPE}
+        return jwt.encode(self._signer, claims).decode(), _TOKEN_SECONDS
 
 
 def credentials(options: GcpOptions) -> auth.Credentials:
-    """Who this node is, as configured. Asks nobody yet. Raises ValueError for a file that holds no credentials."""
+    """Who this node is, as configured. Asks nobody yet. Raises ValueError for a file that holds no key."""
     if options.credentials_file is None:
         return MetadataCredentials(options.metadata())
-    try:
-        found, _ = google.auth.load_credentials_from_file(str(options.credentials_file), scopes=[SCOPE])
-    except DefaultCredentialsError as error:
-        raise ValueError(f"{options.credentials_file}: {error}") from error
-    assert isinstance(found, auth.Credentials)
-    return found
+    return KeyFileCredentials(options.credentials_file)
 
 
 def session(who: auth.Credentials) -> AuthorizedSession:
@@ -119,7 +158,7 @@ def refused(response: requests.Response) -> Refusal:
     """What an answer with an error status means."""
     message, reasons = _told(response)
     why = ", ".join(sorted(reasons)) or response.reason
-    passing = response.status_code in _PASSING or bool(_THROTTLED & reasons)
+    passing = response.status_code in _PASSING_STATUSES or bool(_PASSING_REASONS & reasons)
     after = retry_after(response.headers) if passing else None
     return Refusal(f"{response.status_code} {why}: {message}", retry=passing, after=after)
 

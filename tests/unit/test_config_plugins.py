@@ -9,6 +9,7 @@ import pytest
 
 from controller.config import Config, from_bytes
 from controller.config_errors import _schema
+from controller.plugins import AUTO
 from controller.problem import ConfigError
 from providers.registry import known_providers, provider_type
 
@@ -96,11 +97,16 @@ def test_it_is_found_and_its_options_are_read() -> None:
                 "No module named 'no_such_module_at_all')"
             ),
         ),
-        ("{type: becon}", '.type: found "becon"; allowed: auto, baremetal, beacon, broken'),
     ],
 )
 def test_its_mistakes_read_as_ours_do(provider: str, text: str) -> None:
     assert complaint(provider) == text
+
+
+def test_an_unknown_type_is_answered_with_those_that_are_known() -> None:
+    names = ", ".join((AUTO, *known_providers()))
+    assert {"baremetal", "beacon", "broken"} < set(known_providers())
+    assert complaint("{type: becon}") == f'.type: found "becon"; allowed: {names}'
 
 
 def test_one_that_cannot_be_loaded_does_not_spoil_the_schema() -> None:
