@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from botocore.config import Config
 from botocore.loaders import Loader
 from botocore.session import get_session
 
 from tests.lab import ec2 as fake_ec2
 from tests.lab import imds as fake_imds
+from tests.lab.aws_movers import Movers
 from tests.lab.ec2 import Ec2
 from tests.lab.ec2_network import small_network
 from tests.lab.imds import Imds
@@ -56,3 +58,11 @@ def client(ec2: Ec2) -> Iterator[Any]:
     made = session.create_client("ec2", region_name="eu-central-1", config=config)
     yield made
     made.close()
+
+
+@pytest_asyncio.fixture
+async def movers(imds: Imds) -> AsyncIterator[Movers]:
+    """Makes the providers of n1."""
+    made = Movers()
+    yield made
+    await made.close()

@@ -1,0 +1,50 @@
+"""Providers of AWS as the registry makes them, but without the guest's part: that needs a kernel of its own."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from ipaddress import ip_interface
+from typing import Any
+
+from providers.aws_ec2 import Ec2, calls
+from providers.aws_elastic_ip import ElasticIp
+from providers.aws_route import Route
+from providers.aws_secondary_ip import SecondaryIp
+from providers.base import Grant
+from providers.moving import Moving
+
+Kind = type[SecondaryIp | Route | ElasticIp]
+
+
+def clock() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def soon(seconds: float = 10.0) -> float:
+    return clock() + seconds
+
+
+def grant(epoch: int = 1, seconds: float = 10.0) -> Grant:
+    return Grant("web", epoch, soon(seconds))
+
+
+@dataclass
+class Movers:
+    """Makes them; `close` ends their threads and connections."""
+
+    made: list[Moving] = field(default_factory=list)
+    interface: str | None = None
+
+    def make(self, kind: Kind, *vips: str, **options: Any) -> tuple[Any, Moving]:
+        """A mover, and the provider that is made of it."""
+        given = kind.Options.model_validate({"region": "eu-central-1", "connect_timeout_seconds": 0.2, **options})
+        asking = calls("web", clock)
+        ec2 = Ec2(given, asking, interface=self.interface, clock=clock)
+        mover: Any = kind(ec2, tuple(map(ip_interface, vips)), given)  # type: ignore[arg-type]
+        self.made.append(Moving(mover, asking, group="web", clock=clock, options=given))
+        return mover, self.made[-1]
+
+    async def close(self) -> None:
+        for each in self.made:
+            await each.close()
