@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_run(verbs)
     _add_check_config(verbs)
+    _add_doctor(verbs)
     _add_status(verbs)
     _add_switchover(verbs)
     _add_pause(verbs)
@@ -139,6 +140,18 @@ def _add_check_config(verbs: Any) -> None:
         action="store_true",
         help="read from the store a few times (15 s at most; writes nothing), and refuse a lease too short for it",
     )
+
+
+def _add_doctor(verbs: Any) -> None:
+    parser = _add(
+        verbs,
+        "doctor",
+        commands.doctor,
+        "look for what would break a failover to this node",
+        "Asks the kernel, the store and every configured provider. Needs no running daemon, and changes nothing. "
+        "Exit code 1: a failover would break.",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, one object on a line")
 
 
 def _add_status(verbs: Any) -> None:

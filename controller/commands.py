@@ -55,6 +55,20 @@ def check_config(options: argparse.Namespace) -> int:
     return DONE
 
 
+def doctor(options: argparse.Namespace) -> int:
+    """Look for what would break a failover to this node. Failed where something would."""
+    config = _config(options.config, on_this_node=False)
+
+    import asyncio  # noqa: PLC0415
+
+    from controller.doctor import examine  # noqa: PLC0415
+    from providers.base import Level  # noqa: PLC0415
+
+    report = asyncio.run(examine(config))
+    say(report.json if options.json else report.text)
+    return FAILED if report.count(Level.ERROR) else DONE
+
+
 def status(options: argparse.Namespace) -> int:
     """This node and what it knows of the others, once or each second."""
     client = _client(options)

@@ -11,12 +11,11 @@ from typing import Any
 
 from controller.clock import Clock
 from controller.config import Config, Group
-from controller.plugins import AUTO, Plugin
+from controller.opening import opened
+from controller.plugins import Plugin
 from controller.problem import ConfigError
 from controller.steps import GroupSteps, HookCommands
 from providers.base import Guard, Guarded, Plan, Provider, ProviderError
-from providers.platform import auto_type
-from providers.registry import provider_type
 from providers.unguarded import Unguarded
 
 _log = logging.getLogger("anyvip")
@@ -174,9 +173,7 @@ class Groups:
         return Bound(name, group, steps)
 
     def _provider(self, plugin: Plugin, name: str, group: Group) -> Provider:
-        kind = provider_type(auto_type() if plugin.type == AUTO else plugin.type)
-        options = kind.Options() if plugin.type == AUTO else plugin.options
-        provider = kind.open(options, group=name, vips=group.vips, clock=self._clock)
+        provider = opened(plugin, group=name, vips=group.vips, clock=self._clock)
         if hasattr(provider, "unguarded"):
             provider.unguarded = isinstance(self._guard, Unguarded)
         return provider

@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from providers import sockdiag
 from providers.base import Finding, Level, Place, ProviderError, Vip
-from providers.capabilities import explained, missing_capabilities
+from providers.kernel import capabilities, setting
 from providers.local import LocalVips
 from providers.netlink import SOCK_DIAG, Socket
 from providers.rtnetlink import Link
-
-_SYSCTL = Path("/proc/sys/net")
 
 
 def findings(vips: LocalVips) -> list[Finding]:
     """Everything that was looked at, one line each. Raises ProviderError when the kernel does not answer."""
     links = {link.name: link for link in vips.links()}
-    found = [_capabilities()]
+    found = [capabilities()]
     for interface, some in vips.places.items():
         found.append(_link(interface, links.get(interface)))
         if interface in links:
             found += _networks(vips, links[interface], some)
+            found += _paths(vips, links[interface], some)
     found += _elsewhere(vips)
     found += _settings(vips.vips)
     found.append(_resets())
     return found
-
-
-def _capabilities() -> Finding:
-    missing = missing_capabilities()
-    if missing:
-        return Finding(Level.ERROR, "capabilities", explained(missing))
-    return Finding(Level.OK, "capabilities", "CAP_NET_ADMIN and CAP_NET_RAW are there")
 
 
 def _link(name: str, link: Link | None) -> Finding:
@@ -75,6 +66,44 @@ def _networks(vips: LocalVips, link: Link, some: Sequence[Vip]) -> Iterator[Find
         )
 
 
+def _paths(vips: LocalVips, link: Link, some: Sequence[Vip]) -> Iterator[Finding]:
+    """By which other ways packets come, or go, that the kernel would not take."""
+    if any(vip.version == 6 for vip in some) and _on(f"ipv6/conf/{link.name}/disable_ipv6", unknown=False):
+        name = f"net.ipv6.conf.{link.name}.disable_ipv6"
+        yield Finding(Level.ERROR, name, "is 1: no IPv6 VIP can be bound there", f"sysctl {name}=0")
+    if link.loopback or all(vip.version == 6 for vip in some):
+        return
+    others = _others_next_to(vips, link, some)
+    if others and _highest("arp_ignore", others[0]) == 0:
+        yield Finding(
+            Level.WARNING,
+            f"interface {others[0]}",
+            f"is in the VIP's network, too, and answers ARP for what is on {link.name}, past the guard",
+            f"sysctl net.ipv4.conf.{others[0]}.arp_ignore=1, or name both in guard_interfaces",
+        )
+    if len(_networked(vips)) > 1 and _highest("rp_filter", link.name) == 1:
+        yield Finding(
+            Level.WARNING,
+            f"net.ipv4.conf.{link.name}.rp_filter",
+            "is strict: packets to the VIP from clients that this host reaches by another interface are dropped",
+            f"sysctl net.ipv4.conf.{link.name}.rp_filter=2 (and net.ipv4.conf.all.rp_filter: the higher one counts)",
+        )
+
+
+def _networked(vips: LocalVips) -> set[int]:
+    """The links, by index, that have an IPv4 address of their own."""
+    ours = {vip.packed for vip in vips.vips}
+    loopback = {link.index for link in vips.links() if link.loopback}
+    return {a.index for a in vips.addresses() if a.interface.version == 4 and a.packed not in ours} - loopback
+
+
+def _others_next_to(vips: LocalVips, link: Link, some: Sequence[Vip]) -> list[str]:
+    """Other links that have an address in the network of a VIP."""
+    names = {each.index: each.name for each in vips.links()}
+    near = {a.index for a in vips.addresses() if any(vip.ip in a.interface.network for vip in some)}
+    return sorted(names[index] for index in near & _networked(vips) - {link.index} if index in names)
+
+
 def _elsewhere(vips: LocalVips) -> Iterator[Finding]:
     placement = vips.look()
     if placement.place is Place.ELSEWHERE:
@@ -107,8 +136,12 @@ def _resets() -> Finding:
     return Finding(Level.WARNING, subject, f"{sockdiag.UNSUPPORTED}: clients of a former owner wait for a timeout")
 
 
-def _on(key: str) -> bool:
-    try:
-        return (_SYSCTL / key).read_text().strip() != "0"
-    except OSError:  # no such protocol in this kernel
-        return True
+def _on(key: str, *, unknown: bool = True) -> bool:
+    """Whether a sysctl is on; `unknown` where there is no such protocol in this kernel."""
+    value = setting(key)
+    return unknown if value is None else value != 0
+
+
+def _highest(key: str, interface: str) -> int:
+    """The value that counts for an interface: the higher of its own and that of all (kernel: ip-sysctl)."""
+    return max(setting(f"ipv4/conf/{name}/{key}") or 0 for name in ("all", interface))
