@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 from botocore.exceptions import (
@@ -20,10 +19,11 @@ from botocore.exceptions import (
     ProxyConnectionError,
     SSLError,
 )
+from botocore.parsers import ResponseParserError
 
 from controller.lease import StoreError
 from controller.stores.outcome import NotDone, Unsure
-from providers.aws_client import Aws, AwsOptions, leaving_before
+from providers.aws_client import Aws, AwsOptions
 from providers.aws_errors import EXPIRED, FAILING, THROTTLED, code_of, translate
 from providers.base import ProviderError
 
@@ -38,21 +38,18 @@ _NOT_SENT = (
     MetadataRetrievalError,
     NoCredentialsError,
 )
+# What botocore's parsers make of an answer that is none.
+_NONSENSE = (ResponseParserError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _BROKEN = (HTTPClientError, IncompleteReadError, SSLError)
 
 
 def connection(
     options: AwsOptions, call_timeout: float, threads: int, settings: Mapping[str, Any] | None = None
 ) -> Aws:
-    """Clients whose requests leave time to connect within `call_timeout` seconds. `settings`: see `Aws`."""
+    """Clients whose requests end soon after `call_timeout` seconds, for the threads' sake. `settings`: see `Aws`."""
     connect_seconds = min(options.connect_timeout_seconds, call_timeout / 3)
     quick = options.model_copy(update={"connect_timeout_seconds": connect_seconds})
     return Aws(quick, read_timeout=call_timeout, connections=threads, settings=settings)
-
-
-def ending_by(by: float) -> AbstractContextManager[None]:
-    """Requests of this thread end by that moment of time.monotonic()."""
-    return leaving_before(by, time.monotonic)
 
 
 @contextmanager
@@ -66,7 +63,9 @@ def said_of(what: str, aws: Aws, service: str) -> Iterator[Any]:
         if code_of(error) in EXPIRED:
             aws.forget(client)
         raise _failure(what, error) from error
-    except ProviderError as error:  # no region; or too late, so it was not sent
+    except _NONSENSE as error:
+        raise Unsure(f"{what}: what answers is not AWS: {type(error).__name__}: {str(error)[:200]}") from error
+    except ProviderError as error:  # no region
         raise StoreError(f"{what}: {error}") from error
 
 

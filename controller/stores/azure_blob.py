@@ -99,6 +99,8 @@ class BlobContainer:
             raise _failure(self._what, error) from error
         except AzureError as error:
             raise _failure(self._what, error) from error
+        except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:  # from the SDK's parsers
+            raise Unsure(f"{self._what}: what answers is not Azure: {type(error).__name__}: {error}") from error
 
 
 def _version(etag: str) -> Version:

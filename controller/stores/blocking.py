@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -24,31 +23,11 @@ _FIRST_PAUSE_SECONDS = 0.05  # the longest before the second attempt; doubled fo
 _LONGEST_PAUSE_SECONDS = 1.0
 
 
-@contextmanager
-def _unbounded(_by: float) -> Iterator[None]:
-    yield
-
-
-@contextmanager
-def _unbounded(_by: float) -> Iterator[None]:
-    yield
-
-
 class Blocking:
-    """Carries out calls in threads. `name` of the store for messages, `call_timeout` in seconds.
+    """Carries out calls in threads. `name` of the store for messages, `call_timeout` in seconds."""
 
-    `ending_by`: a context in which the SDK's requests end by that moment of time.monotonic().
-    """
-
-    def __init__(
-        self,
-        name: str,
-        call_timeout: float,
-        threads: int,
-        ending_by: Callable[[float], AbstractContextManager[None]] = _unbounded,
-    ) -> None:
+    def __init__(self, name: str, call_timeout: float, threads: int) -> None:
         self._name = name
-        self._ending_by = ending_by
         self._call_timeout = call_timeout
         self._threads = ThreadPoolExecutor(threads, "store")
         self._chance = random.Random()
@@ -96,8 +75,7 @@ class Blocking:
     def _begin(self, work: Callable[[], T], by: float) -> T:
         if time.monotonic() >= by:  # the threads were busy, or the process stood still: its sender has given it up
             raise self._late()
-        with self._ending_by(by):
-            return work()
+        return work()
 
     def _late(self) -> StoreError:
         return StoreError(f"{self._name}: no answer within {self._call_timeout:g} s")

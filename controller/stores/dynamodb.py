@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 from pydantic import AfterValidator, Field
 
 from controller.lease import Conflict, Entry, StoreError, Version
-from controller.stores.aws_calls import connection, ending_by, said_of
+from controller.stores.aws_calls import connection, said_of
 from controller.stores.blocking import Blocking
 from controller.stores.keys import Keys, folder
 from providers.aws_client import Aws, AwsOptions
@@ -59,7 +59,7 @@ class DynamoDbStore:
     @classmethod
     def open(cls, options: Options, *, cluster: str, call_timeout: float) -> Self:
         """The cluster's store; connects when first used. `call_timeout`: seconds."""
-        calls = Blocking(f"table {options.table!r}", call_timeout, _THREADS, ending_by)
+        calls = Blocking(f"table {options.table!r}", call_timeout, _THREADS)
         aws = connection(options, call_timeout, _THREADS)
         return cls(aws, options.table, Keys.of(options.prefix, cluster).root, calls)
 
@@ -96,7 +96,8 @@ class DynamoDbStore:
                     ExpressionAttributeValues=values,
                     **begin,
                 )
-            found.update(self._entry(item) for item in page["Items"])
+                items = page["Items"]
+            found.update(self._entry(item) for item in items)
             if not (last := page.get("LastEvaluatedKey")):
                 return found
             begin = {"ExclusiveStartKey": last}
@@ -116,14 +117,17 @@ class DynamoDbStore:
             "ConditionExpression": "attribute_not_exists(#version)" if expected is None else "#version = :expected",
             "ExpressionAttributeNames": {"#version": "version"},
         } | ({} if expected is None else {"ExpressionAttributeValues": {":expected": {"S": expected}}})
+        what = {"TableName": self._table, "ReturnConsumedCapacity": "TOTAL", **still}
         with said_of(self._what, self._aws, "dynamodb") as client:
             try:
                 if value is None:
-                    client.delete_item(TableName=self._table, Key=where, **still)
+                    answer = client.delete_item(Key=where, **what)
                 else:
                     content = {"value": {"B": value}, "version": {"S": version}}
-                    client.put_item(TableName=self._table, Item=where | content, **still)
+                    answer = client.put_item(Item=where | content, **what)
             except ClientError as error:
                 if code_of(error) == "ConditionalCheckFailedException":
                     raise Conflict(key) from error
                 raise
+            if "ConsumedCapacity" not in answer:  # success is empty otherwise: anything that says 200 would do
+                raise LookupError("no ConsumedCapacity")

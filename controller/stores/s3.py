@@ -27,7 +27,7 @@ from botocore.exceptions import ClientError
 from pydantic import AfterValidator, Field
 
 from controller.lease import Conflict, Entry, Version
-from controller.stores.aws_calls import connection, ending_by, said_of
+from controller.stores.aws_calls import connection, said_of
 from controller.stores.blocking import Blocking
 from controller.stores.keys import Keys, folder
 from controller.stores.objects import THREADS, ObjectStore
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _MARK = b"anyvip "  # begins the line that makes every content one of its kind
-_REFUSED = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "412", "404"}
+_REFUSED = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}
 
 
 class S3Bucket:
@@ -55,27 +55,26 @@ class S3Bucket:
         while True:
             with self._asked() as client:
                 page = client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **begin)
-            found.update((item["Key"], Version(item["ETag"])) for item in page.get("Contents", ()))
-            if not page.get("IsTruncated"):
-                return found
-            begin = {"ContinuationToken": page["NextContinuationToken"]}
+                found.update((item["Key"], Version(item["ETag"])) for item in page.get("Contents", ()))
+                if not page["IsTruncated"]:
+                    return found
+                begin = {"ContinuationToken": page["NextContinuationToken"]}
 
     def get(self, name: str) -> Entry | None:
         """See `Bucket`."""
         try:
             with self._asked(name) as client:
                 answer = client.get_object(Bucket=self._bucket, Key=name)
-                body = answer["Body"].read()
+                return Entry(_value(answer["Body"].read()), Version(answer["ETag"]))
         except Conflict:
             return None
-        return Entry(_value(body), Version(answer["ETag"]))
 
     def put(self, name: str, value: bytes, expected: Version | None) -> Version:
         """See `Bucket`."""
         condition = {"IfNoneMatch": "*"} if expected is None else {"IfMatch": expected}
         with self._asked(name) as client:
             answer = client.put_object(Bucket=self._bucket, Key=name, Body=_body(value), **condition)
-        return Version(answer["ETag"])
+            return Version(answer["ETag"])
 
     def delete(self, name: str, expected: Version) -> None:
         """See `Bucket`."""
@@ -135,5 +134,5 @@ class S3Store(ObjectStore):
             "s3": {"addressing_style": "path" if options.path_style else "auto"},
         }
         aws = connection(options, call_timeout, THREADS, settings)
-        calls = Blocking(f"bucket {options.bucket!r}", call_timeout, THREADS, ending_by)
+        calls = Blocking(f"bucket {options.bucket!r}", call_timeout, THREADS)
         return cls(S3Bucket(aws, options.bucket), Keys.of(options.prefix, cluster), calls)

@@ -11,25 +11,33 @@ import pytest
 import pytest_asyncio
 
 from controller.lease import Conflict, Entry, StoreError
+from tests.lab.azurite import account_url
+from tests.lab.cloud_stores import CLOUDS
 from tests.lab.fakes import FAKES, SECRET, Lab, lab_of
 from tests.lab.network import answering, dark_endpoint, proxy_to
 from tests.lab.stores import eventually, watching
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from tests.lab.servers import Server
 
 KEY = "groups/web"
 SOON = 10.0
 
 
-@pytest.fixture(params=sorted(FAKES))
+@pytest.fixture(params=sorted([*FAKES, *CLOUDS]))
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest_asyncio.fixture
-async def lab(kind: str) -> AsyncIterator[Lab]:
-    async with lab_of(kind) as made:
+async def lab(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Lab]:
+    if kind in CLOUDS:
+        server: Server = request.getfixturevalue("blobs" if kind == "azure_blob" else "moto")
+        url = account_url(server) if kind == "azure_blob" else server.url
+    async with CLOUDS[kind](url, tmp_path) if kind in CLOUDS else lab_of(kind) as made:
         yield made
 
 
@@ -90,8 +98,8 @@ async def test_a_read_whose_reply_is_lost_is_asked_again(lab: Lab) -> None:
     version = await store.swap(KEY, b"one", None)
     lab.ailments.losing = True
     reading = asyncio.create_task(store.read(""))
-    before = lab.ailments.asked["GET"]
-    await eventually(lambda: asyncio.sleep(0, lab.ailments.asked["GET"] > before + 1))
+    before = sum(lab.ailments.asked.values())
+    await eventually(lambda: asyncio.sleep(0, sum(lab.ailments.asked.values()) > before + 1))
     lab.ailments.losing = False
     assert await reading == {KEY: Entry(b"one", version)}
 
@@ -154,7 +162,7 @@ async def test_throttled_for_ever_is_said_at_the_deadline(lab: Lab) -> None:
     lab.ailments.refusing = 10_000
     for call in (lambda: store.swap(KEY, b"one", None), lambda: store.read("")):
         began_at = time.monotonic()
-        with pytest.raises(StoreError, match="429"):
+        with pytest.raises(StoreError, match=lab.throttled):
             await call()
         assert time.monotonic() - began_at < SOON
     assert 10_000 - lab.ailments.refusing < 20, "it asks again, but not as fast as it can"
@@ -165,7 +173,10 @@ async def test_throttled_for_ever_is_said_at_the_deadline(lab: Lab) -> None:
 async def test_a_port_that_refuses_is_waited_for_until_the_deadline(lab: Lab) -> None:
     store = lab.backend.open(call_timeout=0.4, **lab.options("http://127.0.0.1:9"))
     for call in (lambda: store.swap(KEY, b"one", None), lambda: store.read("")):
-        with pytest.raises(StoreError, match=r"http://127\.0\.0\.1:9: connection refused"):
+        with pytest.raises(
+            StoreError,
+            match=r"(?i)127\.0\.0\.1.*(connection refused|could not connect)|could not connect.*127\.0\.0\.1:9",
+        ):
             await call()
 
 
@@ -173,7 +184,7 @@ async def test_a_dark_host_costs_the_deadline_and_no_more(lab: Lab) -> None:
     async with dark_endpoint() as dark:
         store = lab.backend.open(call_timeout=0.6, **lab.options(dark))
         began_at = time.monotonic()
-        with pytest.raises(StoreError, match=dark):
+        with pytest.raises(StoreError, match=rf"{dark}|no answer within|timed out"):
             await store.read("")
         assert time.monotonic() - began_at < SOON
 
@@ -199,10 +210,10 @@ ANSWERS = [
 async def test_what_is_something_else_is_a_store_error_and_never_an_answer(answer: bytes, lab: Lab) -> None:
     async with answering(answer) as endpoint:
         reading, writing = (lab.backend.open(call_timeout=0.3, **lab.options(endpoint)) for _ in range(2))
-        for call in (lambda: reading.read(""), lambda: writing.swap(KEY, b"", None)):
-            with pytest.raises(StoreError) as error:
-                await call()
-            assert SECRET not in str(error.value)
+        outcomes = await asyncio.gather(reading.read(""), writing.swap(KEY, b"", None), return_exceptions=True)
+        for outcome in outcomes:
+            assert isinstance(outcome, StoreError), outcome
+            assert SECRET not in str(outcome)
 
 
 # --- clocks and data -------------------------------------------------------------------------------------------------
@@ -251,7 +262,7 @@ async def test_a_watch_outlives_a_wipe(lab: Lab) -> None:
 # --- cost ------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_round_is_two_requests_whatever_the_number_of_groups(lab: Lab) -> None:
+async def test_a_round_takes_as_many_requests_whatever_the_number_of_groups(lab: Lab) -> None:
     store = lab.backend.open()
     version = await store.swap("sessions/1", b"0", None)
     for number in range(50):
@@ -259,7 +270,7 @@ async def test_a_round_is_two_requests_whatever_the_number_of_groups(lab: Lab) -
     assert len(await store.read("")) == 51
     before = sum(lab.ailments.asked.values())
     await asyncio.gather(store.swap("sessions/1", b"1", version), store.read(""))
-    assert sum(lab.ailments.asked.values()) == before + 2
+    assert before + 2 <= sum(lab.ailments.asked.values()) <= before + lab.requests
 
 
 async def test_a_closed_store_says_so(lab: Lab) -> None:

@@ -18,13 +18,18 @@ SECRET = "a-secret-that-nobody-logs"
 
 @dataclass
 class Lab:
-    """One fake, and the stores that are opened on it. `options` at another endpoint; `wipe` deletes all it holds."""
+    """One fake, and the stores that are opened on it. `options` at another endpoint; `wipe` deletes all it holds.
+
+    `throttled`: what it says then; `requests`: how many a round takes at most.
+    """
 
     backend: Backend
     endpoint: str
     options: Callable[[str], dict[str, Any]]
     ailments: Ailments
     wipe: Callable[[], object]
+    throttled: str = "429"
+    requests: int = 2
 
 
 @asynccontextmanager

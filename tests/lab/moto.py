@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 REGION: Final = "eu-central-1"
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret-to-be-kept"}
+SECRET = "a-secret-that-nobody-logs"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": SECRET}
 
 
 def start_moto(
@@ -72,3 +73,11 @@ def make_bucket(url: str, bucket: str | None = None) -> str:
     name = bucket or f"b-{uuid4()}"
     s3_client(url).create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
     return name
+
+
+def delete_bucket(url: str, bucket: str) -> None:
+    """The bucket with all that is in it."""
+    client = s3_client(url)
+    for item in client.list_objects_v2(Bucket=bucket).get("Contents", ()):
+        client.delete_object(Bucket=bucket, Key=item["Key"])
+    client.delete_bucket(Bucket=bucket)
