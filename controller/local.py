@@ -11,9 +11,11 @@ from controller.clock import Clock
 from controller.config import Config
 from controller.fitness import Fitness
 from controller.groups import Bound, Groups
+from controller.lease import GROUPS
 from controller.machine import GroupPolicy, Policy, Role, State
 from controller.problem import ConfigError
 from controller.relations import timing_problems
+from controller.state import Purpose
 from controller.steps import GroupSteps
 from providers.base import GuardState, ProviderError
 from providers.capabilities import explained, missing_capabilities
@@ -44,6 +46,7 @@ class Local:
         self._config = config
         self._active: frozenset[str] = frozenset()
         self._state: State | None = None
+        self._taking: frozenset[str] = frozenset()
         self.guard: KernelGuard | Unguarded = Unguarded()
         try:
             self.guard = KernelGuard(config.cluster)
@@ -128,11 +131,19 @@ class Local:
     def settle(self, state: State) -> None:
         """Follow the core: what is active may drift; what is configured no longer and given up is let go of."""
         self._state = state
+        self._prepare(state)
         self._active = frozenset(name for name, group in state.groups.items() if group.role is Role.ACTIVE)
         gone = [name for name in self.groups if name not in self._config.groups and name not in state.groups]
         if gone:
             self._groups.drop(gone)
             self._reinstall()
+
+    def _prepare(self, state: State) -> None:
+        """What is being taken can be bound sooner if what that needs is looked up while the store is asked."""
+        taking = frozenset(w.key.removeprefix(GROUPS) for w in state.pending.values() if w.purpose is Purpose.TAKE)
+        for name in (taking - self._taking) & self.groups.keys():
+            asyncio.get_running_loop().call_later(0, self.groups[name].prepare)  # the request leaves first
+        self._taking = taking
 
     def _granted(self, name: str) -> float | None:
         group = None if self._state is None else self._state.groups.get(name)

@@ -61,6 +61,12 @@ class GroupSteps:
         """Carry out one step, to its end or its deadline."""
         await self._steps[order.step](order)
 
+    def prepare(self) -> None:
+        """The group is being taken: look up now what binding it will need."""
+        for provider in self.providers:
+            if hasattr(provider, "prepare"):
+                provider.prepare()
+
     async def unbind(self) -> None:
         """Unbind whatever is bound. Raises ProviderError."""
         async with asyncio.timeout(_SHUT_SECONDS):
@@ -77,6 +83,9 @@ class GroupSteps:
 
     async def _bind_for_long(self, order: Run) -> None:
         """A cloud may take longer than a grant lasts: go on while it is renewed."""
+        if not any(hasattr(provider, "reconcile_seconds") for provider in self.providers):
+            await self._bind(order)
+            return
         grant = Grant(order.group, order.epoch, order.expires_at)
         async with asyncio.timeout(max(order.expires_at - self._clock(), 0.0)) as limit:
             extending = asyncio.create_task(self._extend(grant, limit), name=f"grant of {self.group}")

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from math import ceil
+from math import ceil, inf
 from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 
 _FEW = 16  # VIPs: some hundred microseconds
+_PREPARED_SECONDS = 0.5  # so old may be what is known of this host's addresses
 _SETTLED_SECONDS = 0.05  # what is taken over comes first, who else has it is asked then
 
 
@@ -101,6 +102,8 @@ class BareMetal:
         self._local = LocalVips(vips, options.interface)
         self._conflicts = Conflicts(group)
         self._expires_at: float | None = None  # None: not bound
+        self._prepared_at = -inf
+        self._settled: asyncio.TimerHandle | None = None
         self._repeating: asyncio.Task[None] | None = None
         self._thread = _AtOnce() if len(vips) <= _FEW else ThreadPoolExecutor(1, f"baremetal-{group}")
 
@@ -113,6 +116,8 @@ class BareMetal:
         """Stop announcing and give everything back. The addresses stay, and end with their lifetime."""
         self._expires_at = None
         self._stop_announcing()
+        if self._settled is not None:
+            self._settled.cancel()
         self._thread.submit(self._conflicts.stop)
         await self._in_thread(self._local.close)
         self._thread.shutdown(wait=False)
@@ -135,6 +140,11 @@ class BareMetal:
         """Who else answered for a VIP when it last came here."""
         return self._conflicts.found
 
+    def prepare(self) -> None:
+        """Look up what `bind` needs: the group may be ours in a moment. Changes nothing; what fails, `bind` tells."""
+        if self._expires_at is None:
+            self._thread.submit(self._look_up)
+
     async def bind(self, grant: Grant) -> None:
         """Put the addresses on their interfaces, to be removed by the kernel when the grant ends."""
         self._seconds(grant)
@@ -142,7 +152,7 @@ class BareMetal:
         await self._in_thread(lambda: self._put(grant, coming=coming))
         self._expires_at = grant.expires_at
         if coming and self._announced:
-            asyncio.get_running_loop().call_later(_SETTLED_SECONDS, self._thread.submit, self._ask_for_conflicts)
+            self._when_settled(self._ask_for_conflicts)
 
     async def extend(self, grant: Grant) -> None:
         """Keep the addresses that are bound until this grant ends. Raises StaleGrant, ProviderError."""
@@ -153,7 +163,10 @@ class BareMetal:
         """Remove the VIPs from their interfaces, whatever their prefix and whoever left them there."""
         self._expires_at = None
         self._stop_announcing()
-        await self._in_thread(self._take)
+        if await self._in_thread(self._take_back) and not self.unguarded:
+            self._when_settled(self._take_rest)  # what others put there is no matter of milliseconds: the guard is shut
+        else:
+            await self._in_thread(self._take)
 
     async def inspect(self) -> Placement:
         """Ask the kernel for the addresses."""
@@ -207,6 +220,11 @@ class BareMetal:
             self._repeating.cancel()
             self._repeating = None
 
+    def _when_settled(self, call: Callable[[], None]) -> None:
+        if self._settled is not None:
+            self._settled.cancel()
+        self._settled = asyncio.get_running_loop().call_later(_SETTLED_SECONDS, self._thread.submit, call)
+
     async def _in_thread(self, call: Callable[[], T]) -> T:
         try:
             called = asyncio.get_running_loop().run_in_executor(self._thread, call)
@@ -216,14 +234,30 @@ class BareMetal:
 
     # --- in the thread ---
 
+    def _look_up(self) -> None:
+        self._local.decide_routes()
+        self._prepared_at = self._clock()
+
     def _put(self, grant: Grant, *, coming: bool) -> None:
-        if coming:
+        if coming and self._clock() - self._prepared_at > _PREPARED_SECONDS:
             self._local.decide_routes()
         self._local.put(lambda: self._seconds(grant))
 
     def _take(self) -> None:
         self._conflicts.stop()
         self._local.take()
+
+    def _take_back(self) -> bool:
+        self._conflicts.stop()
+        return self._local.take_back()
+
+    def _take_rest(self) -> None:
+        if self._expires_at is not None:
+            return  # here again meanwhile
+        try:
+            self._local.take()
+        except ProviderError as error:
+            _log.warning("group %s: cannot look what is left of it: %s", self._group, error)
 
     def _ask_for_conflicts(self) -> None:
         if self._expires_at is None:

@@ -78,6 +78,13 @@ class Provider(Protocol):
         """What would break a failover, before there is one."""
 
 
+class Preparer(Protocol):
+    """A provider that can look up in advance what it needs to bind."""
+
+    def prepare(self) -> None:
+        """The group may be ours in a moment. Returns at once, changes nothing, raises nothing."""
+
+
 class Lasting(Protocol):
     """A provider whose `bind` may take longer than a grant lasts."""
 

@@ -30,6 +30,7 @@ class LocalVips:
             self._kernel.close()
             raise
         self._with_route: Mapping[Vip, bool] = {}
+        self._put: set[tuple[int, Vip]] = set()  # what may be there of ours, by link index
         self._wires: dict[int, Wire] = {}  # by link index; kept, because closing one takes the kernel 10 ms
 
     def close(self) -> None:
@@ -67,7 +68,16 @@ class LocalVips:
                     for vip in vips[start : start + _CHUNK]
                 ]
                 seconds()  # building them took time
+                self._put.update((index, vip) for vip in vips[start : start + _CHUNK])
                 self._kernel.apply(messages, f"bind VIPs on {interface}")
+
+    def take_back(self) -> bool:
+        """Remove what `put` added, without looking; whether that was anything. Raises ProviderError."""
+        put, self._put = self._put, set()
+        ours = (Address(index, vip.packed, vip.network.prefixlen, duplicate=False) for index, vip in put)
+        messages = [rtnetlink.delete_address(address) for address in ours]
+        self._kernel.apply(messages, "unbind VIPs", ignore=rtnetlink.NOT_THERE)
+        return bool(messages)
 
     def take(self) -> None:
         """Remove the VIPs from their interfaces, with whatever prefix they are there. Raises ProviderError."""

@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import socket
+import threading
 import time
 from collections.abc import Iterator, Sequence
 
@@ -19,6 +20,11 @@ def hurry() -> None:
     """Come before what else runs on this machine, where that is allowed; what is started from here on does, too."""
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, -10)
+
+
+def step_back() -> None:
+    """This thread comes after what is being watched: writing down is not to hold up what it is about."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 class Tape:

@@ -7,6 +7,7 @@ import time
 from bisect import bisect_left
 from typing import IO
 
+from controller.demo.pace import step_back
 from controller.demo.samples import LAYOUT, Sample
 
 _CHUNK = LAYOUT.size * 1024
@@ -55,6 +56,7 @@ class Recording:
             self._told = 0
 
     def _read(self, stream: IO[bytes]) -> None:
+        step_back()
         rest = b""
         with stream:
             while chunk := stream.read(_CHUNK):

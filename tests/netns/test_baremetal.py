@@ -128,6 +128,25 @@ async def test_unbind_removes_leftovers_of_any_prefix_and_nothing_else(lan: Lan,
     await web.unbind()
 
 
+async def test_what_was_added_beside_ours_goes_a_moment_later(lan: Lan, bare_metal: Make, clock: Clock) -> None:
+    web = bare_metal()
+    await web.bind(grant(clock))
+    lan.node.run(f"ip addr add 10.77.0.100/32 dev {lan.interface}")
+    await web.unbind()
+    assert not shown(lan, lan.vip6.ip)
+    async with asyncio.timeout(10):
+        while shown(lan, lan.vip4.ip):  # noqa: ASYNC110  (the kernel is asked)
+            await asyncio.sleep(0.01)
+
+
+async def test_a_bind_that_was_prepared_for_binds_the_same(lan: Lan, bare_metal: Make, clock: Clock) -> None:
+    web = bare_metal(IPv4Interface("192.0.2.1/24"), interface=lan.interface)
+    web.prepare()
+    assert not shown(lan, "192.0.2.1")
+    await web.bind(grant(clock, 1.5))
+    assert f"192.0.2.0/24 dev {lan.interface}" in lan.node.run("ip -4 route")
+
+
 async def test_inspect_says_where_they_are(lan: Lan, bare_metal: Make, clock: Clock) -> None:
     web = bare_metal()
     placement = await web.inspect()
