@@ -25,7 +25,7 @@ from controller.lease import Conflict, Entry, StoreError, Version
 from controller.stores.endpoints import Endpoints, Servers, body_of, origin
 from controller.stores.keys import Keys, folder
 from controller.stores.outcome import NotDone, Unsure
-from controller.stores.tls import Endpoint, TlsOptions, first_line
+from controller.stores.tls import Endpoint, Secret, TlsOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -72,7 +72,9 @@ class ConsulStore:
                 raise ValueError("give token or token_file, not both")
             return self
 
-    def __init__(self, servers: Servers, keys: Keys, token: Token, call_timeout: float, datacenter: str | None) -> None:
+    def __init__(
+        self, servers: Servers, keys: Keys, token: Secret, call_timeout: float, datacenter: str | None
+    ) -> None:
         self._servers = Endpoints(servers, call_timeout)
         self._keys = keys
         self._token = token
@@ -83,7 +85,7 @@ class ConsulStore:
     def open(cls, options: Options, *, cluster: str, call_timeout: float) -> Self:
         """The cluster's store; connects when first used. `call_timeout`: seconds. Raises StoreError for bad files."""
         try:
-            token = Token.of(options)
+            token = _token(options)
             servers = Servers(options.endpoints, options.tls(options.endpoints), options.server_name)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             raise StoreError(f"store consul: {error}") from error
@@ -193,30 +195,12 @@ class ConsulStore:
         return f"/v1/kv/{self._name(prefix)}?recurse&consistent{self._where}"
 
 
-class Token:
-    """The ACL token: as given, or from a file that may change. `value` is empty where there is none."""
-
-    def __init__(self, value: str, file: Path | None) -> None:
-        self.value = value
-        self._file = file
-
-    @classmethod
-    def of(cls, options: ConsulStore.Options) -> Self:
-        """As configured, else as the environment has it (Consul: "Commands: environment variables"). Raises OSError."""
-        if options.token is not None:
-            return cls(options.token.get_secret_value(), None)
-        named = options.token_file or os.environ.get(_TOKEN_FILE)
-        file = Path(named) if named else None
-        return cls(first_line(file) if file else os.environ.get(_TOKEN, ""), file)
-
-    def renewed(self, refused: str) -> bool:
-        """Whether there is another one by now than the one that was refused."""
-        if self._file is not None and self.value == refused:
-            try:
-                self.value = first_line(self._file)
-            except (OSError, ValueError):
-                return False
-        return self.value != refused
+def _token(options: ConsulStore.Options) -> Secret:
+    """As configured, else as the environment has it (Consul: "Commands: environment variables"). Raises OSError."""
+    if options.token is not None:
+        return Secret(options.token.get_secret_value())
+    named = options.token_file or os.environ.get(_TOKEN_FILE)
+    return Secret(os.environ.get(_TOKEN, ""), Path(named) if named else None)
 
 
 def _not_understood(response: aiohttp.ClientResponse, raw: bytes) -> Unsure:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 import ssl
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FilePath
+
+_SECRET_LIFE_SECONDS = 60.0
 
 
 def _endpoint(url: str) -> str:
@@ -63,6 +67,33 @@ def tls_context(ca_file: Path | None, cert_file: Path | None = None, key_file: P
         except ssl.SSLError as error:
             raise OSError(f"cert_file {cert_file}, key_file {key_file}: {error.reason}") from error
     return context
+
+
+class Secret:
+    """A secret as given, or from a file that may change. `value` is empty where there is none."""
+
+    def __init__(self, value: str, file: Path | None = None) -> None:
+        self._value = first_line(file) if file else value
+        self._file = file
+        self._read_at = time.monotonic()
+
+    @property
+    def value(self) -> str:
+        """The secret; its file is read again every minute, as Kubernetes and others replace what they give out."""
+        if self._file is not None and time.monotonic() > self._read_at + _SECRET_LIFE_SECONDS:
+            self._read(self._file)
+        return self._value
+
+    def renewed(self, refused: str) -> bool:
+        """Whether there is another one by now than the one that was refused."""
+        if self._file is not None and self._value == refused:
+            self._read(self._file)
+        return self._value != refused
+
+    def _read(self, file: Path) -> None:
+        self._read_at = time.monotonic()
+        with suppress(OSError, ValueError):  # it is being replaced: the one we have may serve for a while
+            self._value = first_line(file)
 
 
 def first_line(file: Path) -> str:

@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from controller.stores.registry import known_stores, store_type
 from tests.lab import azurite
+from tests.lab.kube import kubeconfig
 from tests.lab.moto import CREDENTIALS, REGION, make_bucket, make_table, start_moto
 from tests.lab.serving import start_fake
 from tests.lab.stores import Backend, etcd_or_skip
@@ -88,6 +89,12 @@ def blobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with start_fake("kube", tmp_path_factory.mktemp("kube") / "log") as server:
+        yield server
+
+
 def _file(request: pytest.FixtureRequest) -> Backend:
     return Backend("file", {"path": str(request.getfixturevalue("tmp_path"))})
 
@@ -121,6 +128,12 @@ def _azure_blob(request: pytest.FixtureRequest) -> Backend:
     return Backend("azure_blob", options)
 
 
+def _kubernetes(request: pytest.FixtureRequest) -> Backend:
+    """A namespace of the test's own; the fake has every namespace that is named so."""
+    config = kubeconfig(request.getfixturevalue("tmp_path") / "kubeconfig", request.getfixturevalue("kube").url)
+    return Backend("kubernetes", {"kubeconfig": config, "namespace": f"test-{uuid4()}"})
+
+
 PLACES: dict[str, Callable[[pytest.FixtureRequest], Backend]] = {
     "memory": lambda _: Backend("memory"),
     "file": _file,
@@ -128,6 +141,7 @@ PLACES: dict[str, Callable[[pytest.FixtureRequest], Backend]] = {
     "etcd of three": lambda request: _etcd(request, "etcd_three"),
     "dynamodb": _dynamodb,
     "consul": _consul,
+    "kubernetes": _kubernetes,
     "s3": _s3,
     "azure_blob": _azure_blob,
 }

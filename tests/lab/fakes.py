@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from aiohttp import web
 
 from tests.lab.consul import Consul
+from tests.lab.kube import VERBS, Kube, Refused, kubeconfig
 from tests.lab.serving import Ailments, serving
 from tests.lab.stores import Backend
 
@@ -44,7 +48,22 @@ async def _consul() -> AsyncIterator[Lab]:
         yield Lab(Backend("consul", options(endpoint)), endpoint, options, fake.ailments, fake.wipe)
 
 
-FAKES = {"consul": _consul}
+@asynccontextmanager
+async def _kubernetes() -> AsyncIterator[Lab]:
+    fake = Kube(users={SECRET: VERBS})
+    fake.ailments.refusal = lambda: Refused(429, "TooManyRequests", "the server is currently overloaded").answer()
+    with TemporaryDirectory() as directory:
+        numbers = count()
+
+        def options(endpoint: str) -> dict[str, Any]:
+            file = Path(directory) / f"kubeconfig{next(numbers)}"
+            return {"kubeconfig": kubeconfig(file, endpoint, {"token": SECRET})}
+
+        async with serving(fake.application()) as endpoint:
+            yield Lab(Backend("kubernetes", options(endpoint)), endpoint, options, fake.ailments, fake.wipe)
+
+
+FAKES = {"consul": _consul, "kubernetes": _kubernetes}
 
 
 @asynccontextmanager

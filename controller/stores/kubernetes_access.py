@@ -1,0 +1,128 @@
+"""How to reach a Kubernetes API server, and as whom: a pod's service account, or a kubeconfig file.
+
+Of a kubeconfig only what can be read is used: tokens and client certificates. What runs programs (`exec`) is refused,
+as it would run one within every deadline.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import ssl
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from controller.lease import StoreError
+from controller.stores.tls import Secret, tls_context
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_REFUSED = ("exec", "auth-provider", "username", "password", "insecure-skip-tls-verify", "proxy-url")
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """`server` as ``http[s]://host:port``. `namespace`: the one that goes with the identity."""
+
+    server: str
+    namespace: str
+    token: Secret
+    tls: ssl.SSLContext | None = None
+    server_name: str | None = None
+
+    @classmethod
+    def in_cluster(cls, account: Path) -> Self:
+        """As a pod sees it (Kubernetes: "Accessing the API from a Pod"). Raises StoreError."""
+        host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+        if not host:
+            raise StoreError("store kubernetes: not in a pod (no KUBERNETES_SERVICE_HOST), so kubeconfig must be given")
+        shown = f"[{host}]" if ":" in host else host
+        try:
+            namespace = (account / "namespace").read_text().strip()
+            token = Secret("", account / "token")
+            return cls(f"https://{shown}:{port}", namespace, token, tls_context(account / "ca.crt"))
+        except (OSError, ValueError) as error:
+            raise StoreError(f"store kubernetes: {error}") from error
+
+    @classmethod
+    def of_kubeconfig(cls, file: Path, context: str | None) -> Self:
+        """As the file says, in that context or its current one. Raises StoreError that names what is wrong."""
+        try:
+            return cls._of(_Kubeconfig(file, yaml.safe_load(file.read_bytes())), context)
+        except yaml.YAMLError as error:  # its own text repeats what stands there, which may be a token
+            raise StoreError(f"store kubernetes: {file}: is not YAML: {getattr(error, 'problem', None)}") from None
+        except (OSError, ValueError) as error:
+            raise StoreError(f"store kubernetes: {file}: {error}") from error
+
+    @classmethod
+    def _of(cls, config: _Kubeconfig, context: str | None) -> Self:
+        chosen = config.named("contexts", "context", context or config.text(config.content, "current-context"))
+        cluster = config.named("clusters", "cluster", config.text(chosen, "cluster"))
+        user = config.named("users", "user", config.text(chosen, "user"))
+        server = config.text(cluster, "server").rstrip("/")
+        if not server.startswith(("http://", "https://")) or server.count("/") > 2:
+            raise ValueError(f"server {server!r} is not http://host:port or https://host:port")
+        return cls(
+            server,
+            config.text(chosen, "namespace", "default"),
+            Secret(config.text(user, "token", ""), config.path(user, "tokenFile")),
+            config.tls(cluster, user) if server.startswith("https") else None,
+            config.text(cluster, "tls-server-name", "") or None,
+        )
+
+
+class _Kubeconfig:
+    """The content of a kubeconfig file (Kubernetes: "kubeconfig (v1)"). Everything here raises ValueError, OSError."""
+
+    def __init__(self, file: Path, content: Any) -> None:
+        self._file = file
+        if not isinstance(content, dict):
+            raise ValueError("is no kubeconfig")  # noqa: TRY004  (a fact about the file's content)
+        self.content = content
+
+    def named(self, several: str, one: str, name: str) -> Mapping[str, Any]:
+        """The cluster, user or context of this name."""
+        listed = self.content.get(several)
+        for item in listed if isinstance(listed, list) else ():
+            if isinstance(item, dict) and item.get("name") == name and isinstance(item.get(one), dict):
+                if refused := [key for key in _REFUSED if item[one].get(key)]:
+                    raise ValueError(f"{one} {name!r} uses {refused[0]}; give token, tokenFile or client certificates")
+                return dict(item[one])
+        raise ValueError(f"has no {one} {name!r}")
+
+    def text(self, where: Mapping[str, Any], key: str, default: str | None = None) -> str:
+        """The text of a key."""
+        value = where.get(key, default)
+        if not isinstance(value, str):
+            raise ValueError(f"has no {key}")  # noqa: TRY004  (the same)
+        return value
+
+    def path(self, where: Mapping[str, Any], key: str) -> Path | None:
+        """The file that a key names, seen from the kubeconfig's directory."""
+        named = self.text(where, key, "")
+        return self._file.parent / named if named else None
+
+    def tls(self, cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:
+        """The certificates, from files or from within the kubeconfig."""
+        with tempfile.TemporaryDirectory(prefix="anyvip-") as directory:  # 0700; ssl takes keys from files only
+            return tls_context(
+                self._pem(cluster, "certificate-authority", Path(directory)),
+                self._pem(user, "client-certificate", Path(directory)),
+                self._pem(user, "client-key", Path(directory)),
+            )
+
+    def _pem(self, where: Mapping[str, Any], key: str, directory: Path) -> Path | None:
+        within = self.text(where, f"{key}-data", "")
+        if not within:
+            return self.path(where, key)
+        file = directory / key
+        try:
+            file.write_bytes(base64.b64decode(within, validate=True))
+        except binascii.Error as error:
+            raise ValueError(f"{key}-data is not base64") from error
+        return file
