@@ -1,0 +1,87 @@
+"""What in Azure would keep VIPs from being moved here, found before a failover needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from providers import azure_permissions as permissions
+from providers.azure_identity import Machine
+from providers.azure_network import AzureNetwork, Named
+from providers.azure_nic import SETTLED, Json, behind_load_balancer, state
+from providers.azure_own_nic import OwnNic
+from providers.base import Finding, Level, ProviderError
+
+LOOK_SECONDS: Final = 20.0  # for one mover's preflight; nobody waits for a grant here
+_ENVIRONMENTS: Final = {
+    "AzurePublicCloud": "public",
+    "AzureUSGovernmentCloud": "usgovernment",
+    "AzureChinaCloud": "china",
+}
+_PROBE_SOURCES: Final = frozenset({"*", "AzureLoadBalancer", "168.63.129.16", "168.63.129.16/32", "0.0.0.0/0"})
+
+
+async def machine_and_nic(network: AzureNetwork, own: OwnNic, until: float) -> tuple[list[Finding], Json | None]:
+    """What every mover rests on: the metadata service, the cloud, our NIC. None for a NIC that cannot be read."""
+    try:
+        machine = await network.machine(until)
+    except ProviderError as error:
+        return [Finding(Level.ERROR, "metadata service", str(error), "let 169.254.169.254 through, port 80")], None
+    found = list(_machine(machine, network.options.cloud.value, own_endpoint=network.options.endpoint is not None))
+    try:
+        nic = await own.read(until)
+    except ProviderError as error:
+        remedy = "assign the identity and its role (docs/azure.md), or set `nic`"
+        return [*found, Finding(Level.ERROR, "network interface", str(error), remedy)], None
+    return [*found, _nic(nic), *await _probes(network, nic, machine, until)], nic
+
+
+def _machine(machine: Machine, cloud: str, *, own_endpoint: bool) -> Iterator[Finding]:
+    here = _ENVIRONMENTS.get(machine.environment, machine.environment)
+    if here != cloud and not own_endpoint:
+        yield Finding(Level.ERROR, "cloud", f"this machine is in {here}, not in {cloud}", f"set cloud: {here}")
+    else:
+        yield Finding(Level.OK, "metadata service", f"this is {machine.name}, in {machine.resource_group}")
+    if machine.scale_set:
+        yield Finding(
+            Level.WARNING,
+            "scale set",
+            f"this machine belongs to {machine.scale_set}",
+            "use flexible orchestration: with uniform orchestration network interfaces cannot be written one by one",
+        )
+
+
+def _nic(nic: Json) -> Finding:
+    subject = f"network interface {nic['name']}"
+    if state(nic) != SETTLED:
+        return Finding(Level.WARNING, subject, f"is {state(nic)}", "wait, or repair it: az network nic update")
+    return Finding(Level.OK, subject, "can be read")
+
+
+async def _probes(network: AzureNetwork, nic: Json, machine: Machine, until: float) -> list[Finding]:
+    """Whether a security group of the NIC refuses a load balancer's probes."""
+    group = nic["properties"].get("networkSecurityGroup")
+    if group is None or not behind_load_balancer(nic):
+        return []
+    subject = "health probes"
+    try:
+        rules = await network.security_group(Named.of(group["id"], "networkSecurityGroups", machine), until)
+    except ProviderError as error:
+        remedy = f"allow {permissions.READ_SECURITY_GROUP}, or check that 168.63.129.16 may reach the health port"
+        return [Finding(Level.WARNING, subject, f"the security group cannot be looked at: {error}", remedy)]
+    refusing = refuses_probes(rules)
+    if refusing:
+        remedy = "before it allow the service tag AzureLoadBalancer to reach the health port"
+        return [Finding(Level.WARNING, subject, f"the security rule {refusing} refuses 168.63.129.16", remedy)]
+    return [Finding(Level.OK, subject, "the network interface's security group lets 168.63.129.16 in")]
+
+
+def refuses_probes(group: Json) -> str | None:
+    """The name of the rule that keeps load balancers' probes out; None when they are let in, as by default."""
+    rules = [rule["properties"] | {"name": rule["name"]} for rule in group["properties"].get("securityRules") or []]
+    for rule in sorted(rules, key=lambda rule: int(rule["priority"])):
+        sources = {rule.get("sourceAddressPrefix"), *(rule.get("sourceAddressPrefixes") or [])}
+        tcp = rule.get("protocol", "*") in ("*", "Tcp", "TCP")
+        if rule["direction"] == "Inbound" and tcp and sources & _PROBE_SOURCES:
+            return None if rule["access"] == "Allow" else str(rule["name"])
+    return None
