@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from google.cloud.compute_v1 import AggregatedListInstancesRequest, AliasIpRange, Instance, NetworkInterface
@@ -14,7 +14,7 @@ from providers.baremetal import BareMetal, BareMetalOptions, InterfaceName
 from providers.base import Finding, Place, Placement, ProviderError, Vip
 from providers.calls import CallRefused, Calls, together
 from providers.gcp_compute import Compute, ComputeOptions, InstanceName, OperationFailed, Terms, status, translate
-from providers.gcp_identity import Identity
+from providers.gcp_identity import Identity, wire
 from providers.moving import Moving, MovingOptions
 
 _log = logging.getLogger(__name__)
@@ -200,8 +200,3 @@ class AliasIp:
         if _IN_USE not in error.codes or self._options.instances is None:
             return ""
         return "; none of `instances` has it: name the one that does"
-
-
-def wire(interfaces: Iterable[str]) -> str | None:
-    """The interface whose MAC address Compute Engine knows; None for loopback."""
-    return next((each for each in sorted(interfaces) if each != "lo"), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -63,6 +63,11 @@ class Identity:
             if str(each.get("mac", "")).lower() == mac:
                 return str(each["ip"])
         raise ProviderError(f"no network interface of this instance has {self._interface}'s MAC {mac}: set `nic`")
+
+
+def wire(interfaces: Iterable[str]) -> str | None:
+    """The interface whose MAC address Compute Engine knows; None for loopback."""
+    return next((each for each in sorted(interfaces) if each != "lo"), None)
 
 
 @contextmanager

@@ -74,6 +74,7 @@ class Compute:
         self.faults: list[Fault] = []
         self.seen: list[Seen] = []
         self.mismatches: list[str] = []  # what clients sent, or this answered, against the discovery document
+        self.landed: Callable[[], None] = lambda: None  # called whenever a change took effect
         self.denied: dict[str, Collection[str]] = {}  # permissions taken away, by account
         self.granted: dict[str, Collection[str]] = {}  # the only ones that an account has; else it has all
         self._operations: dict[str, Operation] = {}
@@ -212,6 +213,7 @@ class Compute:
                     operation.land()
                 except Refused as error:
                     operation.error = error
+                self.landed()
                 self._changed.notify_all()
 
     def _awaited(self, name: str) -> dict[str, Any]:
