@@ -48,6 +48,10 @@ sending to a node that no longer answered while the other did, after the heal (a
 command's process. Probers' cycle: 1 ms; balancer: 25 ms."""
 
 
+class Missed(Exception):  # noqa: N818  (a result, of a kind)
+    """A fault that cannot be measured (any more) on this peer; the message says why."""
+
+
 def main(argv: Sequence[str]) -> int:
     """Enter the sandbox, measure, print."""
     options = _options().parse_args(argv)
@@ -55,19 +59,25 @@ def main(argv: Sequence[str]) -> int:
         return sandbox.enter([sys.executable, "-m", "bench.failover", *argv])
     sandbox.settle()
     hurry()
-    runs = list(_all(options))
-    if options.json:
-        options.json.write_text(json.dumps([asdict(run) for run in runs], indent=1))
-    text = "\n\n".join([_environment(), _table(runs), LEGEND])
+    runs = [Run(**run) for file in options.read for run in json.loads(file.read_text())]
+    missed: list[str] = []
+    for found in () if options.runs == 0 else _all(options):
+        if isinstance(found, Run):
+            runs.append(found)
+        else:
+            missed.append(str(found))
+        if options.json:  # each at once: what was obtained in an hour is not lost with the next
+            options.json.write_text(json.dumps([asdict(run) for run in runs], indent=1))
+    text = "\n\n".join([_environment(), _table(runs), *missed, LEGEND])
     print(f"\n{text}")
     if options.out:
         write_section(options.out, options.section, text)
-    return 1 if any(run.two or run.healthy for run in runs if run.peer.startswith("anyvip")) else 0
+    return 1 if missed or any(run.two or run.healthy for run in runs if run.peer.startswith("anyvip")) else 0
 
 
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.failover", description=__doc__)
-    parser.add_argument("--runs", type=int, default=10, help="of each fault (default 10)")
+    parser.add_argument("--runs", type=int, default=10, help="of each fault (default 10; 0: only what --read names)")
     parser.add_argument("--lease", type=float, action="append", help="lease.duration_seconds; may be repeated")
     parser.add_argument("--store", choices=["etcd", "file"], action="append", help="may be repeated (default both)")
     parser.add_argument("--fault", action="append", help="only faults whose name contains this; may be repeated")
@@ -81,11 +91,12 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--stall", type=float, default=0.05, help="a prober that stood still longer voids the run")
     parser.add_argument("--out", type=Path, help="a Markdown file whose section takes the result")
     parser.add_argument("--section", default="failover", help="that section's name")
-    parser.add_argument("--json", type=Path, help="a file that takes every run")
+    parser.add_argument("--json", type=Path, help="a file that takes every run, when it is done")
+    parser.add_argument("--read", type=Path, action="append", default=[], help="such a file: its runs come first")
     return parser
 
 
-def _all(options: argparse.Namespace) -> Iterator[Run]:
+def _all(options: argparse.Namespace) -> Iterator[Run | Missed]:
     peers = options.peer or ["anyvip", "keepalived-1", "keepalived-0.1"]
     leases = [1.0] if options.quick else options.lease or [1.0]
     for store in options.store or ["etcd", "file"]:
@@ -98,12 +109,17 @@ def _all(options: argparse.Namespace) -> Iterator[Run]:
                 yield from _every_fault(Scene(lab, peer, None), "keepalived", options)
 
 
-def _every_fault(scene: Scene, where: str, options: argparse.Namespace) -> Iterator[Run]:
+def _every_fault(scene: Scene, where: str, options: argparse.Namespace) -> Iterator[Run | Missed]:
     for fault in FAULTS:
         wanted = not options.fault or any(part in fault.name for part in options.fault)
         if wanted and where in fault.where:
             for number in range(1 if options.quick else options.runs):
-                run = _valid(scene, fault, options.stall)
+                try:
+                    run = _valid(scene, fault, options.stall)
+                except Missed as missed:
+                    print(missed, file=sys.stderr, flush=True)
+                    yield missed
+                    break
                 print(_line(run, number + 1), flush=True)
                 yield run
 
@@ -114,7 +130,10 @@ def _valid(scene: Scene, fault: Fault, stall: float) -> Run:
             return measure(scene, fault, stall)
         except Void as reason:
             print(f"void: {scene.peer.name}, {fault.name}: {reason}", file=sys.stderr, flush=True)
-    raise SystemExit(f"{scene.peer.name}, {fault.name}: no valid run in {VOID_LIMIT}")
+        except TimeoutError as reason:
+            scene.peer.stop()
+            raise Missed(f"{scene.peer.name}, {fault.name}: not measured any more: {reason}") from reason
+    raise Missed(f"{scene.peer.name}, {fault.name}: not measured: no valid run in {VOID_LIMIT}")
 
 
 @contextmanager
