@@ -67,6 +67,7 @@ def nic(node: Node, *secondary: Mapping[str, Any], **more: Any) -> dict[str, Any
         node.address,
         primary=True,
         loadBalancerBackendAddressPools=[{"id": POOL}],
+        loadBalancerInboundNatRules=[{"id": f"{NETWORK}/loadBalancers/lb/inboundNatRules/ssh"}],
         applicationSecurityGroups=[{"id": f"{NETWORK}/applicationSecurityGroups/web"}],
     )
     properties = {
