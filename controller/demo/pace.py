@@ -27,6 +27,13 @@ def step_back() -> None:
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
+def hurry_most() -> None:
+    """This process, which sleeps nearly always, never waits for one that computes, where that is allowed."""
+    hurry()
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+
+
 class Tape:
     """Writes samples to standard output, some at a time."""
 
@@ -50,7 +57,7 @@ def paced(
     sockets: Sequence[socket.socket], cycle: float, tape: Tape | None = None
 ) -> Iterator[tuple[socket.socket | None, float]]:
     """(None, now) each time a cycle begins; (socket, now) when that socket has something to read. Never ends."""
-    hurry()
+    hurry_most()
     due = time.monotonic()
     while True:
         now = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import threading
 import time
 from bisect import bisect_left
@@ -10,6 +11,7 @@ from typing import IO
 from controller.demo.pace import step_back
 from controller.demo.samples import LAYOUT, Sample
 
+_PIPE_BYTES = 1 << 20  # some seconds' worth: a prober must not wait for us
 _CHUNK = LAYOUT.size * 1024
 
 
@@ -25,6 +27,7 @@ class Recording:
 
     def attach(self, stream: IO[bytes]) -> None:
         """Read this prober's samples until it ends."""
+        fcntl.fcntl(stream, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         reader = threading.Thread(target=self._read, args=(stream,), daemon=True)
         reader.start()
         self._readers.append(reader)
