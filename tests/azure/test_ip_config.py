@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -16,12 +15,11 @@ from providers.moving import Moving
 from tests.azure.conftest import Tls
 from tests.lab.arm import Arm, Fault
 from tests.lab.azure_metadata import Metadata
-from tests.lab.azure_movers import clock, moving, soon
+from tests.lab.azure_movers import clock, given_up_under_way, led_here, moving, soon
 from tests.lab.azure_world import NETWORK, NSG, Node, ip_config, nic, public_ip
 
 ONE, TWO, THREE = Node(1), Node(2), Node(3)
 VIP, OTHER = "10.7.0.100", "10.7.0.101"
-Open = Callable[..., AbstractAsyncContextManager[tuple[IpConfig, Moving]]]
 
 
 @pytest.fixture
@@ -259,22 +257,15 @@ async def test_bound_is_moved_once_and_seen(arm: Arm, where: dict[str, Any]) -> 
 
 async def test_a_late_write_of_a_former_owner_is_undone(arm: Arm, where: dict[str, Any], metadata: Metadata) -> None:
     """Node 2 has sent the removal of the VIP from node 1's NIC, then loses the group; its write lands afterwards."""
-    async with AsyncExitStack() as stack:
-        _, there = await stack.enter_async_context(moving(IpConfig, where, f"{VIP}/24", nic="nic2"))
-        mover, here = await stack.enter_async_context(moving(IpConfig, where, f"{VIP}/24"))
-        await here.bind(Grant("web", 7, soon()))
-        arm.faults = [Fault("PUT", "nic1", "late", seconds=0.6), Fault("PUT", "nic1", "status", times=99, status=503)]
-        with pytest.raises(ProviderError):
-            await there.bind(Grant("web", 8, clock() + 0.5))
-        arm.faults = []
-        await here.bind(Grant("web", 9, soon()))
-        for landing in arm._late:
-            landing.join()
-        assert (await here.inspect()).place is Place.NOWHERE  # as the reconciling daemon asks, soon after a promotion
-        await here.bind(Grant("web", 9, soon()))  # the next renewal
-        async with asyncio.timeout(10):
-            while (await mover.look(soon())).place is not Place.HERE:  # noqa: ASYNC110  (that is the point)
-                await asyncio.sleep(0.05)
+    async with moving(IpConfig, where, f"{VIP}/24") as (mover, provider):
+        await provider.bind(Grant("web", 7, soon()))
+        async with moving(IpConfig, where, f"{VIP}/24", nic="nic2") as (_, former):
+            await given_up_under_way(arm, former, "nic1")
+        await provider.bind(Grant("web", 9, soon()))
+        arm.land()
+        assert (await provider.inspect()).place is Place.NOWHERE  # as the reconciling daemon asks, soon after
+        await provider.bind(Grant("web", 9, soon()))  # the next renewal
+        await led_here(mover)
     assert addresses(arm, ONE) == [VIP]
 
 

@@ -30,8 +30,8 @@ _OPERATION = re.compile(r"/subscriptions/[^/]+/providers/microsoft\.network/loca
 class Fault:
     """What goes wrong with the next `times` requests of this method whose path has this in it.
 
-    `kind`: throttle (429, Retry-After `seconds`); status; lost (carried out, not answered); late (not answered, carried
-    out `seconds` later); fails (accepted, and the operation fails with `code`).
+    `kind`: throttle (429, Retry-After `seconds`); status; lost (carried out, not answered); late (not answered, carried out
+    by `Arm.land`); fails (accepted, and the operation fails with `code`).
     """
 
     method: str
@@ -56,7 +56,7 @@ class Arm:
         self.requests: list[Request] = []
         self._lock = threading.RLock()
         self._resources = Resources(seconds, changed)
-        self._late: list[threading.Timer] = []
+        self.under_way: list[Request] = []  # sent and not answered: `land` carries them out
 
     # --- what a test sets up, and looks at ---
 
@@ -98,11 +98,14 @@ class Arm:
             self._resources.settle()
             return [self._resources.effective(key) for key in self._resources.of(KINDS[kind])]
 
-    def close(self) -> None:
-        for timer in self._late:
-            timer.cancel()
-            if timer.is_alive():
-                timer.join()
+    def land(self) -> None:
+        """What was under way arrives."""
+        with self._lock:
+            self._resources.settle()
+            for request in self.under_way:
+                with suppress(Refused):  # nobody hears of it
+                    self._carried_out(request)
+            self.under_way = []
 
     # --- requests ---
 
@@ -134,7 +137,7 @@ class Arm:
             case "status":
                 raise Refused(fault.status, fault.code, "injected")
             case "late":
-                self._later(fault.seconds, request)
+                self.under_way.append(request)
                 raise Dropped
             case "lost":
                 self._carried_out(request)
@@ -142,16 +145,6 @@ class Arm:
             case "fails":
                 return self._carried_out(request, fault.code)
         raise AssertionError(fault.kind)
-
-    def _later(self, seconds: float, request: Request) -> None:
-        def land() -> None:
-            with self._lock, suppress(Refused):  # nobody hears of it
-                self._resources.settle()
-                self._carried_out(request)
-
-        timer = threading.Timer(seconds, land)
-        self._late.append(timer)
-        timer.start()
 
     def _carried_out(self, request: Request, failing: str = "") -> Answer:
         who = self._authenticated(request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -10,8 +11,10 @@ from ipaddress import ip_interface
 from typing import Any
 
 from providers.azure_own_nic import Here
-from providers.base import Vip
-from providers.moving import Moving
+from providers.base import Grant, Place, Vip
+from providers.moving import Mover, Moving
+from tests.lab.arm import Arm, Fault
+from tests.lab.processes import until
 
 LONG = 30.0  # seconds; generous
 
@@ -39,3 +42,20 @@ async def moving(kind: Any, where: dict[str, Any], *addresses: str, **keys: Any)
         yield made, provider
     finally:
         await provider.close()
+
+
+async def given_up_under_way(arm: Arm, former: Moving, path: str) -> None:
+    """An owner sends a write to where `path` is, and is then cut off before it hears of it."""
+    arm.faults = [Fault("PUT", path, "late"), Fault("PUT", path, "status", times=99, status=503)]
+    binding = asyncio.create_task(former.bind(Grant("web", 8, soon())))
+    await until(lambda: bool(arm.under_way))
+    binding.cancel()
+    await asyncio.wait([binding])
+    arm.faults = []
+
+
+async def led_here(mover: Mover) -> None:
+    """Wait until it is so. Raises TimeoutError."""
+    async with asyncio.timeout(LONG):
+        while (await mover.look(soon())).place is not Place.HERE:  # noqa: ASYNC110  (that is the point)
+            await asyncio.sleep(0.05)
