@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from bench.faults import FAULTS, Fault, Scene
 from bench.measure import CYCLE_SECONDS, HEALTH_PERIOD_SECONDS, Run, Void, measure
-from bench.peers import Anyvip, Keepalived, Peer
+from bench.peers import Anyvip, Keepalived, Peer, compile_packages
 from bench.report import highest, machine, markdown, milliseconds, package, write_section
 from controller.demo import sandbox
 from controller.demo.lab import ROOT, Lab
@@ -59,6 +59,7 @@ def main(argv: Sequence[str]) -> int:
         return sandbox.enter([sys.executable, "-m", "bench.failover", *argv])
     sandbox.settle()
     hurry()
+    compile_packages()
     runs = [Run(**run) for file in options.read for run in json.loads(file.read_text())]
     missed: list[str] = []
     for found in () if options.runs == 0 else _all(options):

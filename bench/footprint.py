@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.failover import etcd_cluster
-from bench.peers import wait_for
+from bench.peers import compile_packages, wait_for
 from bench.report import machine, markdown, milliseconds, package, write_section
 from controller.demo import sandbox
 from controller.demo.cluster import Cluster
@@ -36,6 +36,7 @@ def main(argv: Sequence[str]) -> int:
         return sandbox.enter([sys.executable, "-m", "bench.footprint", *argv])
     sandbox.settle()
     hurry()
+    compile_packages()
     head = f"{machine()}, {package('etcd-server')} (three members), lease {LEASE_SECONDS:g} s, one group."
     text = f"{head}\n\n{_starts(options.runs)}\n\n{_idle()}"
     print(f"\n{text}")
