@@ -57,7 +57,9 @@ def measure(scene: Scene, fault: Fault, stall: float) -> Run:
     scene.peer.reset()
     scene.lab.recording.forget()
     time.sleep(BEFORE_SECONDS)
-    owner = scene.lab.answering()[0]
+    if not (answering := scene.lab.answering()):
+        raise Void("nobody serves before the fault")
+    owner = answering[0]
     struck = time.monotonic()
     fault.strike(scene, owner)
     _hold(scene, fault, owner)
