@@ -15,9 +15,11 @@ from typing import Any, Protocol
 import controller
 import health
 import providers
+from controller.client import NotThere
 from controller.demo.cluster import GROUP, Cluster
 from controller.demo.lab import ROOT, VIP, Host, Lab, ip, signal_group
 from controller.demo.samples import Kind, longest_silence
+from controller.status import Member
 
 START_LIMIT_SECONDS = 60.0
 SETTLED_SECONDS = 0.5
@@ -85,14 +87,21 @@ class Anyvip:
                 self.start(host)
         one_serves(self._lab, START_LIMIT_SECONDS)
         if not wait_for(self._all_ready, START_LIMIT_SECONDS):
-            raise TimeoutError(f"after {START_LIMIT_SECONDS:g} s some node does not answer for its health")
+            raise TimeoutError(f"after {START_LIMIT_SECONDS:g} s some node is not known to be fit")
 
     def _all_ready(self) -> bool:
-        """One node says 200, and every other one is there to take over."""
+        """One node says 200, and knows every other one to be fit to take over."""
         now = time.monotonic()
         recent = self._lab.recording.between(now - SETTLED_SECONDS, now)
         codes = {s.node: s.value for s in recent if s.kind == Kind.HEALTH}
-        return sorted(codes.values()) == [200] + [503] * (len(self._lab.nodes) - 1)
+        if sorted(codes.values()) != [200] + [503] * (len(self._lab.nodes) - 1):
+            return False
+        try:
+            status = self._cluster.status(self._lab.answering()[0])
+        except (NotThere, IndexError):  # it has just gone
+            return False
+        fit = {m["node"] for m in status["members"] if m["live"] and m["campaigning"] and _healthy(m)}
+        return fit == {host.name for host in self._lab.nodes}
 
     def start(self, host: Host) -> None:
         """Start it on that node."""
@@ -176,6 +185,10 @@ class Keepalived:
         self._running.clear()
         for host in self._lab.nodes:
             ip([f"addr flush dev eth0 to {VIP}/32"], where=host.name)
+
+
+def _healthy(member: Member) -> bool:
+    return all(group["healthy"] for group in member["groups"].values())
 
 
 def compile_packages() -> None:

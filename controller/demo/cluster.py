@@ -11,7 +11,10 @@ from typing import Any
 
 import yaml
 
+from controller.client import Client
 from controller.demo.lab import HEALTH_PORT, ROOT, VIP, Host, Lab, signal_group
+from controller.paths import SOCKET
+from controller.status import Status
 
 GROUP = "web"
 COMMAND_SECONDS = 15.0
@@ -61,6 +64,11 @@ class Cluster:
         """Whether the node's daemon has not ended."""
         return self._daemons[host.name].poll() is None
 
+    def status(self, host: Host) -> Status:
+        """What the node's daemon says of itself. Raises NotThere."""
+        answer: Status = Client(_state_dir(host) / SOCKET).get("/v1/status")
+        return answer
+
     def stop(self) -> None:
         """Let every daemon leave."""
         for name in sorted(self._daemons):
@@ -71,6 +79,10 @@ class Cluster:
         with self.log_file(host).open("ab") as log:
             verb, *rest = arguments
             return self._lab.spawn(host, [*ANYVIP, verb, *rest, "--config", str(self.config_file(host))], log)
+
+
+def _state_dir(host: Host) -> Path:
+    return ROOT / "state" / host.name
 
 
 def group(*vips: str) -> dict[str, Any]:
@@ -85,7 +97,7 @@ def configuration(
     return {
         "cluster": "lab",
         "node": host.name,
-        "state_dir": str(ROOT / "state" / host.name),
+        "state_dir": str(_state_dir(host)),
         "store": dict(store),
         "lease": dict(lease),
         "health": {"listen": [f"0.0.0.0:{HEALTH_PORT}"]},
