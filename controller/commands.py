@@ -44,6 +44,7 @@ def check_config(options: argparse.Namespace) -> int:
         say(json.dumps(_schema(), indent=2))
         return DONE
     config = _config(options.config, on_this_node=not options.no_host_checks)
+    chosen = [] if options.no_host_checks else _chosen(config)
     asked = _asked(config) if options.ask_store else ""
     timing = config.timing()
     vips = sum(len(group.vips) for group in config.groups.values())
@@ -52,6 +53,8 @@ def check_config(options: argparse.Namespace) -> int:
         f"lease {timing.lease_duration:g} s (serves {timing.renew_deadline:g} s after it has sent a renewal, "
         f"sends one every {timing.retry_period:g} s){asked}",
     )
+    for line in chosen:
+        say(line)
     return DONE
 
 
@@ -172,6 +175,26 @@ def _config(file: str, *, on_this_node: bool) -> Config:
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def _chosen(config: Config) -> list[str]:
+    """What `auto` stands for here, and why. Raises ConfigError where that cannot be told."""
+    from controller.opening import chosen  # noqa: PLC0415
+    from controller.plugins import AUTO  # noqa: PLC0415
+    from providers.base import ProviderError  # noqa: PLC0415
+
+    lines, problems = [], []
+    for name, group in config.groups.items():
+        if any(plugin.type == AUTO for plugin in group.providers):
+            try:
+                choice = chosen(name, group.vips)
+            except ProviderError as error:
+                problems.append(config.problem(("groups", name, "providers"), str(error)))
+            else:
+                lines.append(f"group {name}: auto is {choice.type}: {choice.why}")
+    if problems:
+        raise ConfigError(problems)
+    return lines
 
 
 def _asked(config: Config) -> str:

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from controller.clock import Clock
 from controller.plugins import AUTO, Plugin
-from providers.base import Provider, Vip
-from providers.platform import auto_type
+from providers.base import Provider, ProviderError, Vip
 from providers.registry import provider_type
+
+if TYPE_CHECKING:
+    from providers.auto import Choice
+
+
+def chosen(group: str, vips: tuple[Vip, ...]) -> Choice:
+    """What `auto` stands for, for this group on this node. Blocks for some milliseconds. Raises ProviderError."""
+    from providers.auto import choose  # noqa: PLC0415  (HTTP and more, for `auto` only)
+    from providers.platform import here  # noqa: PLC0415  (likewise)
+
+    return choose(here(), group, vips)
 
 
 def opened(plugin: Plugin, *, group: str, vips: tuple[Vip, ...], clock: Clock) -> Provider:
-    """The provider. Raises ProviderError, ValueError where its type cannot be loaded."""
-    kind = provider_type(auto_type() if plugin.type == AUTO else plugin.type)
-    options = kind.Options() if plugin.type == AUTO else plugin.options
+    """The provider. Raises ProviderError."""
+    name, keys = plugin.type, None
+    if name == AUTO:
+        choice = chosen(group, vips)
+        name, keys = choice.type, choice.keys
+    try:
+        kind = provider_type(name)
+    except ValueError as error:  # `auto` has led to a cloud whose SDK is not installed
+        raise ProviderError(f"{error}: install anyvip[{name.partition('.')[0]}]") from error
+    options = plugin.options if keys is None else kind.Options.model_validate(keys)
     return kind.open(options, group=group, vips=vips, clock=clock)

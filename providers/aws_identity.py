@@ -39,7 +39,7 @@ class Nic:
 class Imds:
     """The metadata service with a session token that is renewed when it is refused. For use by any thread; blocks."""
 
-    def __init__(self, timeout: float = 1.0) -> None:
+    def __init__(self, timeout: float = 2.0) -> None:
         """`timeout`: seconds for each step of asking. No proxy is used, and no name looked up."""
         self._timeout = timeout
         self._token: str | None = None
@@ -86,13 +86,22 @@ def nic(imds: Imds, interface: str | None) -> Nic:
     """
     mac = None if interface is None else _mac(interface)
     wanted = mac or imds.text(f"{_META}/mac")
-    known = [line.rstrip("/") for line in imds.text(f"{_MACS}/").split()]
+    known = _macs(imds)
     if wanted not in known:
         raise ProviderError(
             f"EC2 knows no network interface with {interface}'s MAC address {wanted}, but {', '.join(known)}: "
             "set `interface`"
         )
     return _described(imds, wanted)
+
+
+def nics(imds: Imds) -> list[Nic]:
+    """All elastic network interfaces of this instance. Blocks. Raises ProviderError."""
+    return [_described(imds, mac) for mac in _macs(imds)]
+
+
+def _macs(imds: Imds) -> list[str]:
+    return [line.rstrip("/") for line in imds.text(f"{_MACS}/").split()]
 
 
 def _described(imds: Imds, mac: str) -> Nic:

@@ -6,6 +6,7 @@ test's own all is allowed: there is nothing beyond it.
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from collections.abc import Generator
@@ -15,6 +16,12 @@ from typing import Any
 
 import pytest
 
+# Nobody listens there: nor do the processes that tests start ask the metadata service of this machine.
+_NO_METADATA = {
+    "AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:9/",
+    "AZURE_POD_IDENTITY_AUTHORITY_HOST": "http://127.0.0.1:9/",
+    "GCE_METADATA_HOST": "127.0.0.1:9",
+}
 _beyond: list[str] = []
 _home = Path("/proc/self/ns/net").readlink()
 
@@ -24,6 +31,7 @@ class BeyondLoopbackError(RuntimeError):
 
 
 def pytest_configure() -> None:
+    os.environ.update(_NO_METADATA)
     sys.addaudithook(_audit)
 
 

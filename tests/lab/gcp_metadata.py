@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from typing import Any
 
 from tests.lab.compute import TOKEN
@@ -59,6 +60,7 @@ class MetadataServer:
     def _interface(self, nic: Any) -> dict[str, Any]:
         return {
             "ip": nic.ip,
+            "subnetmask": str(ip_network(self.cloud.subnet(nic.subnet).cidr).netmask),
             "mac": nic.mac,
             "network": f"projects/{NUMBER}/networks/{self.cloud.subnet(nic.subnet).network}",
             "ipAliases": [each["ipCidrRange"] for each in nic.aliases],
