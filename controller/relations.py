@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from math import ceil
 from typing import TYPE_CHECKING
 
 from controller.lease import longest_renew_deadline
 from controller.plugins import AUTO
 from controller.problem import Path, Problem, dotted, found
+from controller.stores.registry import store_type
 
 if TYPE_CHECKING:
     from controller.config import Config
@@ -18,7 +20,7 @@ _OWN_PATHS = ("/health", "/livez", "/readyz", "/metrics")
 
 def relations(config: Config) -> list[Problem]:
     """Every relation that does not hold."""
-    rules = (timing_problems, _socket, _listen, _vips, _health_paths, _auto_alone)
+    rules = (timing_problems, _store_pace, _socket, _listen, _vips, _health_paths, _auto_alone)
     return [problem for rule in rules for problem in rule(config)]
 
 
@@ -36,6 +38,20 @@ def timing_problems(config: Config, overshoot: float = 0.05) -> Iterator[Problem
         key = text.partition(" ")[0]
         line = config.problem(("lease", key), text).line
         yield Problem(config.file, line, ("lease",), text)
+
+
+def _store_pace(config: Config) -> Iterator[Problem]:
+    """Whether the store takes a session's renewals as often as they come."""
+    least = getattr(store_type(config.store.type), "LEAST_WRITE_PAUSE_SECONDS", 0.0)
+    retry = config.timing().retry_period
+    if retry < least:
+        shortest = ceil(10 * config.lease.duration_seconds * least / retry) / 10
+        allowed = (
+            f"at least {least:g} with the {config.store.type} store, which takes no more writes of one object, so "
+            f"duration_seconds at least {shortest:g}"
+        )
+        line = config.problem(("lease", "retry_period_seconds"), "").line
+        yield Problem(config.file, line, ("lease", "retry_period_seconds"), found(round(retry, 3), allowed))
 
 
 def _socket(config: Config) -> Iterator[Problem]:

@@ -95,6 +95,12 @@ def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with start_fake("gcs", tmp_path_factory.mktemp("gcs") / "log") as server:
+        yield server
+
+
 def _file(request: pytest.FixtureRequest) -> Backend:
     return Backend("file", {"path": str(request.getfixturevalue("tmp_path"))})
 
@@ -134,6 +140,11 @@ def _kubernetes(request: pytest.FixtureRequest) -> Backend:
     return Backend("kubernetes", {"kubeconfig": config, "namespace": f"test-{uuid4()}"})
 
 
+def _gcs(request: pytest.FixtureRequest) -> Backend:
+    url = request.getfixturevalue("gcs").url
+    return Backend("gcs", {"bucket": f"lab-{uuid4()}", "endpoint": url, "metadata_endpoint": url})
+
+
 PLACES: dict[str, Callable[[pytest.FixtureRequest], Backend]] = {
     "memory": lambda _: Backend("memory"),
     "file": _file,
@@ -142,6 +153,7 @@ PLACES: dict[str, Callable[[pytest.FixtureRequest], Backend]] = {
     "dynamodb": _dynamodb,
     "consul": _consul,
     "kubernetes": _kubernetes,
+    "gcs": _gcs,
     "s3": _s3,
     "azure_blob": _azure_blob,
 }

@@ -13,6 +13,8 @@ from typing import Any
 from aiohttp import web
 
 from tests.lab.consul import Consul
+from tests.lab.gcs import Gcs
+from tests.lab.gcs import Refused as Refusal
 from tests.lab.kube import VERBS, Kube, Refused, kubeconfig
 from tests.lab.serving import Ailments, serving
 from tests.lab.stores import Backend
@@ -63,7 +65,20 @@ async def _kubernetes() -> AsyncIterator[Lab]:
             yield Lab(Backend("kubernetes", options(endpoint)), endpoint, options, fake.ailments, fake.wipe)
 
 
-FAKES = {"consul": _consul, "kubernetes": _kubernetes}
+@asynccontextmanager
+async def _gcs() -> AsyncIterator[Lab]:
+    fake = Gcs(tokens={SECRET}, given=SECRET, buckets={"witness": {}})
+    fake.ailments.refusal = lambda: Refusal(429, "rateLimitExceeded", "rate limit exceeded").answer()
+    async with serving(fake.application()) as endpoint, serving(fake.metadata_server()) as metadata:
+
+        def options(endpoint: str) -> dict[str, Any]:
+            return {"bucket": "witness", "endpoint": endpoint, "metadata_endpoint": metadata}
+
+        backend = Backend("gcs", options(endpoint))
+        yield Lab(backend, endpoint, options, fake.ailments, lambda: fake.make_again("witness"))
+
+
+FAKES = {"consul": _consul, "kubernetes": _kubernetes, "gcs": _gcs}
 
 
 @asynccontextmanager

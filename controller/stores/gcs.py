@@ -1,0 +1,261 @@
+"""Google Cloud Storage as the store: one object per key, written on the condition of its generation.
+
+A version is the object's generation; Google never gives one twice. A read is one list: it is strongly consistent
+(Google: "Cloud Storage consistency"), and each object's custom metadata carries its record. A record that is too large
+for that, or is no plain text, or whose metadata somebody has changed, is fetched when its generation is new.
+
+Google takes about one write a second of the same object (Google: "Quotas & limits"), so no lease below 6 s is allowed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from urllib.parse import quote, urlencode
+
+from google.auth.credentials import Credentials, TokenState
+from google.auth.exceptions import GoogleAuthError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FilePath
+
+from controller.lease import Conflict, Entry, StoreError, Version
+from controller.stores.endpoints import Endpoints, Servers, body_of, origin
+from controller.stores.keys import Keys, folder
+from controller.stores.outcome import NotDone, Unsure
+from controller.stores.tls import Endpoint
+from providers.gcp_client import GcpOptions, HttpUrl, credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import aiohttp
+
+_LARGEST_IN_METADATA = 7_000  # bytes; all custom metadata of an object may have 8 KiB, names included
+_RECORD = "record"
+_AGAIN_SECONDS = 0.3  # after Google has refused a request as one too many
+_THROTTLED = frozenset({"rateLimitExceeded", "userRateLimitExceeded"})
+_FIELDS = "nextPageToken,items(name,generation,metageneration,metadata)"
+
+
+class GcsStore:
+    """One cluster's records, as objects below a prefix of their own."""
+
+    LEAST_WRITE_PAUSE_SECONDS: ClassVar[float] = 1.0  # of one object
+
+    class Options(BaseModel):
+        """Configuration keys of ``store: {type: gcs}``."""
+
+        model_config = ConfigDict(extra="forbid", frozen=True)
+
+        bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$", description="Name of the bucket.")
+        prefix: Annotated[str, AfterValidator(folder)] = Field(
+            default="anyvip/", description="Begin of every object's name; the cluster's name and '/' follow."
+        )
+        credentials_file: FilePath | None = Field(
+            default=None,
+            strict=False,
+            description="JSON key file of a service account. Default: the virtual machine's service account.",
+        )
+        endpoint: Endpoint = Field(
+            default="https://storage.googleapis.com",
+            description="The API, where it is not Google's own: private access, or a stand-in.",
+        )
+        metadata_endpoint: HttpUrl | None = Field(
+            default=None, description="The metadata server. Default: GCE_METADATA_HOST, else its link-local address."
+        )
+
+    def __init__(self, who: Identity, options: Options, cluster: str, call_timeout: float) -> None:
+        self._google = Endpoints(Servers([options.endpoint]), call_timeout)
+        self._who = who
+        self._keys = Keys.of(options.prefix, cluster)
+        self._objects = f"/storage/v1/b/{options.bucket}/o"
+        self._fetched: dict[str, Entry] = {}  # by name: what does not come with the list
+
+    @classmethod
+    def open(cls, options: Options, *, cluster: str, call_timeout: float) -> Self:
+        """The cluster's store; connects when first used. `call_timeout`: seconds. Raises StoreError for bad files."""
+        told = GcpOptions(credentials_file=options.credentials_file, metadata_endpoint=options.metadata_endpoint)
+        try:
+            who = Identity(credentials(told))
+        except ValueError as error:
+            raise StoreError(f"store gcs: {error}") from error
+        return cls(who, options, cluster, call_timeout)
+
+    async def read(self, prefix: str) -> Mapping[str, Entry]:
+        """Every key that begins with prefix. Raises StoreError."""
+        found = await self._google.ask(lambda: self._read(self._keys.name(prefix)), repeatable=True)
+        if not prefix:
+            self._fetched = {name: entry for name, entry in self._fetched.items() if name in found}
+        return {self._keys.key(name): entry for name, entry in found.items()}
+
+    async def swap(self, key: str, value: bytes | None, expected: Version | None) -> Version:
+        """Replace, create or delete as `controller.lease.Store` says. Raises Conflict, StoreError."""
+        if not (expected or "0").isdecimal():  # the version of a deletion: nothing is at it
+            raise Conflict(key)
+        name, condition = self._keys.name(key), {"ifGenerationMatch": expected or "0"}
+        if value is None:
+            path = f"{self._objects}/{quote(name, safe='')}?{urlencode(condition)}"
+            await self._google.ask(lambda: self._write(key, "DELETE", path), repeatable=False)
+            return Version(f"{expected} deleted")
+        query = urlencode({"uploadType": "multipart", "fields": "generation", **condition})
+        kind, data = _multipart(name, value)
+        path = f"/upload{self._objects}?{query}"
+        raw = await self._google.ask(lambda: self._write(key, "POST", path, data, kind), repeatable=False)
+        try:
+            return Version(str(int(json.loads(raw)["generation"])))
+        except (LookupError, TypeError, ValueError, RecursionError) as error:
+            raise StoreError(f"Google's answer to a write names no generation: {raw[:60]!r}") from error
+
+    async def close(self) -> None:
+        """Close the connections."""
+        self._who.close()
+        await self._google.close()
+
+    # --- reads -------------------------------------------------------------------------------------------------------
+
+    async def _read(self, prefix: str) -> dict[str, Entry]:
+        """The objects by name."""
+        items: list[Mapping[str, Any]] = []
+        query = {"prefix": prefix, "fields": _FIELDS}
+        while True:
+            response, raw = await self._sent("GET", f"{self._objects}?{urlencode(query)}")
+            if response.status != 200:
+                raise _failure(response, raw)
+            try:
+                page = json.loads(raw)
+                items += page.get("items", ())
+                known = {item["name"]: self._known(item) for item in items}
+            except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+                raise Unsure(f"{origin(response)}: a list that is not understood: {error!r}") from error
+            if "nextPageToken" not in page:
+                break
+            query["pageToken"] = str(page["nextPageToken"])
+        missing = [name for name, entry in known.items() if entry is None]
+        fetched = await asyncio.gather(*(self._fetch(name) for name in missing))
+        found = {**known, **dict(zip(missing, fetched, strict=True))}
+        return {name: entry for name, entry in found.items() if entry is not None}
+
+    def _known(self, item: Mapping[str, Any]) -> Entry | None:
+        """The object, where the list has it all or its generation is one that was fetched."""
+        version = Version(str(int(item["generation"])))
+        text = (item.get("metadata") or {}).get(_RECORD)
+        if isinstance(text, str) and item["metageneration"] == "1":  # higher: somebody has changed the metadata
+            return Entry(text.encode(), version)
+        fetched = self._fetched.get(item["name"])
+        return fetched if fetched and fetched.version == version else None
+
+    async def _fetch(self, name: str) -> Entry | None:
+        """The object as it is now; None: there is none any more."""
+        response, raw = await self._sent("GET", f"{self._objects}/{quote(name, safe='')}?alt=media")
+        if response.status == 404 and _missing(raw):
+            return None
+        if response.status != 200:
+            raise _failure(response, raw)
+        try:
+            entry = Entry(raw, Version(str(int(response.headers["x-goog-generation"]))))
+        except (LookupError, ValueError) as error:
+            raise Unsure(f"{origin(response)}: an object without generation: {raw[:60]!r}") from error
+        self._fetched[name] = entry
+        return entry
+
+    # --- requests ----------------------------------------------------------------------------------------------------
+
+    async def _write(self, key: str, method: str, path: str, data: bytes | None = None, kind: str = "") -> bytes:
+        response, raw = await self._sent(method, path, data, {"Content-Type": kind} if kind else {})
+        if response.status in {200, 204}:
+            return raw
+        if (response.status == 412 and _told(raw)[1]) or (response.status == 404 and _missing(raw)):
+            raise Conflict(key)
+        raise _failure(response, raw)
+
+    async def _sent(
+        self, method: str, path: str, data: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[aiohttp.ClientResponse, bytes]:
+        """The answer and its content. Raises NotDone where our token is no good any more."""
+        token = await self._who.token()
+        shown = {"Authorization": f"Bearer {token}", **(headers or {})}
+        response = await self._google.send(method, path, data, shown)
+        raw = await body_of(response)
+        if response.status == 401 and await self._who.renewed(token):
+            raise NotDone(f"{origin(response)}: HTTP 401 {_told(raw)[0]}")
+        return response, raw
+
+
+class Identity:
+    """A token of Google's that is fetched beside the calls while the one before still holds."""
+
+    def __init__(self, who: Credentials) -> None:
+        self._who = who
+        self._thread = ThreadPoolExecutor(1, "gcs-token")  # google-auth blocks
+        self._fetching: asyncio.Future[None] | None = None
+
+    async def token(self) -> str:
+        """One that holds by our clock. Raises NotDone, StoreError."""
+        state = self._who.token_state
+        if state is not TokenState.FRESH:
+            fetching = self._fetch()
+            if state is TokenState.INVALID:
+                await self._fetched(fetching)
+        return str(self._who.token)
+
+    async def renewed(self, refused: str) -> bool:
+        """Whether there is another token than the one that was refused. Raises NotDone, StoreError."""
+        if self._who.token == refused:
+            await self._fetched(self._fetch())
+        return bool(self._who.token != refused)
+
+    def close(self) -> None:
+        """Fetch none any more."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _fetch(self) -> asyncio.Future[None]:
+        if self._fetching is None or self._fetching.done():
+            refresh = self._who.refresh
+            self._fetching = asyncio.get_running_loop().run_in_executor(self._thread, refresh, None)
+            self._fetching.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return self._fetching
+
+    async def _fetched(self, fetching: asyncio.Future[None]) -> None:
+        try:
+            await asyncio.shield(fetching)
+        except GoogleAuthError as error:
+            text = f"store gcs: {' '.join(str(error).split())}"
+            raise (NotDone(text) if error.retryable else StoreError(text)) from error
+
+
+def _multipart(name: str, value: bytes) -> tuple[str, bytes]:
+    """Content type and content of an upload of an object with its metadata (RFC 2387)."""
+    told: dict[str, Any] = {"name": name, "cacheControl": "no-store"}
+    text = value.decode("ascii", errors="replace")
+    if text and text.isascii() and text.isprintable() and len(text) <= _LARGEST_IN_METADATA:
+        told["metadata"] = {_RECORD: text}
+    boundary = secrets.token_hex(16)
+    head = f"--{boundary}\r\nContent-Type: application/json\r\n\r\n{json.dumps(told)}\r\n"
+    body = f"{head}--{boundary}\r\nContent-Type: application/octet-stream\r\n\r\n".encode() + value
+    return f"multipart/related; boundary={boundary}", body + f"\r\n--{boundary}--\r\n".encode()
+
+
+def _told(raw: bytes) -> tuple[str, frozenset[str]]:
+    """Google's message, and its words for why (Google: "HTTP status and error codes for JSON"); empty: not Google's."""
+    try:
+        error = json.loads(raw)["error"]
+        return str(error["message"]), frozenset(str(each.get("reason")) for each in error["errors"])
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError):
+        return raw[:200].decode(errors="replace").strip(), frozenset()
+
+
+def _missing(raw: bytes) -> bool:
+    """Whether a 404 means the object, not its bucket."""
+    message, reasons = _told(raw)
+    return "notFound" in reasons and message.startswith("No such object")
+
+
+def _failure(response: aiohttp.ClientResponse, raw: bytes) -> StoreError:
+    """What an answer other than success says of its request."""
+    message, reasons = _told(raw)
+    text = f"{origin(response)}: HTTP {response.status} {message}"
+    if response.status == 429 or reasons & _THROTTLED:
+        return NotDone(text, after=_AGAIN_SECONDS)
+    return Unsure(text) if response.status in {408, 500, 502, 503, 504} or not reasons else StoreError(text)
