@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ from providers.base import ProviderError
 from providers.calls import CallRefused, Calls
 from providers.moving import MovingOptions
 from providers.refusal import Refusal
+
+_log = logging.getLogger(__name__)
 
 _THREADS: Final = 32  # calls at once; a thread begins when it is needed
 
@@ -68,11 +71,21 @@ class Ec2:
         return self._clock() + seconds
 
     async def nic(self, until: float) -> Nic:
-        """Our network interface; asked for once. Raises ProviderError."""
-        if self._nic is None:
-            self._nic = await self.calls.run(
-                "ask which network interface this is", lambda: nic(self._imds, self._interface), until=until
-            )
+        """Our network interface, as it was last asked for. Raises ProviderError."""
+        return self._nic or await self._ask_nic(until)
+
+    async def warm(self, until: float) -> None:
+        """Ask again who we are: the interface may be another by now. What was known stays, if nobody answers."""
+        try:
+            await self._ask_nic(until)
+        except ProviderError as error:
+            if self._nic is None:
+                raise
+            _log.warning("asking who we are: %s", error)
+
+    async def _ask_nic(self, until: float) -> Nic:
+        what = "ask which network interface this is"
+        self._nic = await self.calls.run(what, lambda: nic(self._imds, self._interface), until=until)
         return self._nic
 
     async def instance_type(self, until: float) -> str:

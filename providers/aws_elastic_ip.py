@@ -64,7 +64,7 @@ class ElasticIp:
 
     async def warm(self, until: float) -> None:
         """Know our network interface; what `look` asks finds the allocations and opens a connection."""
-        await self._ec2.nic(until)
+        await self._ec2.warm(until)
 
     async def move(self, until: float) -> None:
         """Associate every Elastic IP with its private address here, all at once."""

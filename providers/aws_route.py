@@ -65,7 +65,7 @@ class Route:
     @classmethod
     def open(cls, options: RouteOptions, *, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]) -> Moving:
         """How the registry makes a provider of it. Raises ProviderError."""
-        local = BareMetal.open(BareMetalOptions(interface=options.interface), group=group, vips=vips, clock=clock)
+        local = BareMetal(BareMetalOptions(interface=options.interface), group, vips, clock, announced=False)
         asking = calls(group, clock)
         ec2 = Ec2(options, asking, interface=wire(local.interfaces, options.interface), clock=clock)
         mover = cls(ec2, vips, options)
@@ -77,7 +77,7 @@ class Route:
 
     async def warm(self, until: float) -> None:
         """Know our network interface; what `look` asks finds the tables and opens a connection."""
-        await self._ec2.nic(until)
+        await self._ec2.warm(until)
 
     async def move(self, until: float) -> None:
         """Point every route in every table here, all at once, each tried again on its own."""

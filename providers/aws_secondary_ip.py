@@ -45,7 +45,7 @@ class SecondaryIp:
         cls, options: SecondaryIpOptions, *, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]
     ) -> Moving:
         """How the registry makes a provider of it. Raises ProviderError."""
-        local = BareMetal.open(BareMetalOptions(interface=options.interface), group=group, vips=vips, clock=clock)
+        local = BareMetal(BareMetalOptions(interface=options.interface), group, vips, clock, announced=False)
         asking: Calls = calls(group, clock)
         ec2 = Ec2(options, asking, interface=wire(local.interfaces, options.interface), clock=clock)
         mover = cls(ec2, vips, options)
@@ -57,7 +57,7 @@ class SecondaryIp:
 
     async def warm(self, until: float) -> None:
         """Know our network interface; what `look` asks makes the client and opens the connection."""
-        await self._ec2.nic(until)
+        await self._ec2.warm(until)
 
     async def move(self, until: float) -> None:
         """Assign the VIPs to our network interface, from wherever they are."""

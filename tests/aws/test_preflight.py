@@ -107,6 +107,6 @@ async def test_who_we_are_must_be_known(imds: Imds, movers: Movers) -> None:
 async def test_what_cannot_be_known_now_is_a_warning(ec2: Ec2, movers: Movers) -> None:
     ec2.fail("AssignPrivateIpAddresses", Refused("RequestLimitExceeded", "slow down", 503))
     _, provider = movers.make(SecondaryIp, VIP, read_timeout_seconds=1)
-    provider._mover._ec2.within = lambda _: provider._clock() + 1.5  # type: ignore[attr-defined]
+    provider._mover._ec2.within = lambda _: provider._clock() + 3  # type: ignore[attr-defined]
     (finding,) = await wrong(provider)
     assert (finding.subject, finding.level) == ("permission ec2:AssignPrivateIpAddresses", Level.WARNING)

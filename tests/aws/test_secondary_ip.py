@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 
 from providers.aws_secondary_ip import SecondaryIp
@@ -106,7 +109,7 @@ async def test_a_description_that_lags_is_asked_for_again(ec2: Ec2, movers: Move
 
 
 async def test_what_never_shows_is_said(ec2: Ec2, movers: Movers) -> None:
-    _, provider = movers.make(SecondaryIp, f"{VIP}/24", move_seconds=1.5)
+    _, provider = movers.make(SecondaryIp, f"{VIP}/24", move_seconds=3)
     ec2.cloud.interfaces["eni-2"].addresses.append(VIP)
     ec2.remember()
     ec2.stale_seconds = 60.0
@@ -170,3 +173,30 @@ async def test_drift_is_seen_and_moved_again(ec2: Ec2, movers: Movers) -> None:
         await provider.inspect()
     await provider.bind(grant())  # an answer that does not come drops nothing
     assert cloud.owner(VIP) == "eni-1"
+
+
+async def test_a_call_of_the_former_owner_that_lands_late_is_undone(ec2: Ec2, client: Any, movers: Movers) -> None:
+    _, provider = movers.make(SecondaryIp, f"{VIP}/24")
+    ec2.faults.append(Fault("AssignPrivateIpAddresses", late_seconds=0.5))
+    asked = {"NetworkInterfaceId": "eni-2", "PrivateIpAddresses": [VIP], "AllowReassignment": True}
+    late = asyncio.create_task(asyncio.to_thread(client.assign_private_ip_addresses, **asked))
+    await until(lambda: len(ec2.asked("AssignPrivateIpAddresses")) == 1)
+    await provider.bind(grant())
+    assert ec2.cloud.owner(VIP) == "eni-1"
+    await late
+    assert ec2.cloud.owner(VIP) == "eni-2"
+    assert (await provider.inspect()).place is Place.ELSEWHERE
+    await provider.bind(grant())
+    await until(lambda: ec2.cloud.owner(VIP) == "eni-1")
+
+
+async def test_an_interface_that_was_replaced_is_known_by_the_next_look(ec2: Ec2, imds: Imds, movers: Movers) -> None:
+    _, provider = movers.make(SecondaryIp, f"{VIP}/24")
+    await provider.inspect()
+    imds.gone = True
+    await provider.inspect()  # what was known stays
+    imds.gone = False
+    imds.interfaces = [ec2.cloud.interfaces["eni-2"]]
+    await provider.inspect()
+    await provider.bind(grant())
+    assert ec2.cloud.owner(VIP) == "eni-2"

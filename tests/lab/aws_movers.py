@@ -14,6 +14,8 @@ from providers.aws_secondary_ip import SecondaryIp
 from providers.base import Grant
 from providers.moving import Moving
 
+LIVENESS = 60.0  # seconds; generous: this machine may have more to do
+
 Kind = type[SecondaryIp | Route | ElasticIp]
 
 
@@ -21,11 +23,11 @@ def clock() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def soon(seconds: float = 10.0) -> float:
+def soon(seconds: float = LIVENESS) -> float:
     return clock() + seconds
 
 
-def grant(epoch: int = 1, seconds: float = 10.0) -> Grant:
+def grant(epoch: int = 1, seconds: float = LIVENESS) -> Grant:
     return Grant("web", epoch, soon(seconds))
 
 
@@ -38,7 +40,7 @@ class Movers:
 
     def make(self, kind: Kind, *vips: str, **options: Any) -> tuple[Any, Moving]:
         """A mover, and the provider that is made of it."""
-        given = kind.Options.model_validate({"region": "eu-central-1", "connect_timeout_seconds": 0.2, **options})
+        given = kind.Options.model_validate({"region": "eu-central-1", "move_seconds": LIVENESS, **options})
         asking = calls("web", clock)
         ec2 = Ec2(given, asking, interface=self.interface, clock=clock)
         mover: Any = kind(ec2, tuple(map(ip_interface, vips)), given)  # type: ignore[arg-type]

@@ -84,6 +84,7 @@ class CloudProcess(Process):
     def __init__(self, host: Host) -> None:
         super().__init__(host)
         self.moved: dict[str, int] = {}  # the epoch that each group was seen to be moved for
+        self.moving: dict[str, int] = {}  # the epoch that each group is moved for, as long as it is not shut
         self.astray: set[str] = set()
 
     @property
@@ -107,16 +108,28 @@ class CloudProcess(Process):
 
     def _shut(self, action: Run) -> None:
         self.moved.pop(action.group, None)
+        self.moving.pop(action.group, None)
         super()._shut(action)
 
     def _move(self, group: str, epoch: int, order: Run | None) -> None:
         now = self.cluster.world.now
+        self.moving[group] = epoch
         move = Move(group, epoch, now + MOVE_SECONDS, order, now)
         self.step(self.cluster.weather.loop(), "step", "bind", self._leave, move)
 
+    def _may(self, move: Move) -> bool:
+        """Whether the grant lasts, which was maybe renewed since the order, and the group was not shut meanwhile."""
+        group = self.state.groups.get(move.group)
+        ends = (None if group is None else group.expires_at) or 0.0
+        if move.order is not None:
+            ends = max(ends, move.order.expires_at)
+        world = self.cluster.world
+        shut = self.moving.get(move.group) != move.epoch
+        return not shut and self.clock.at(world.now) < ends and world.now < move.until
+
     def _leave(self, move: Move) -> None:
         """The last look at the grant; a daemon may freeze between it and the wire."""
-        if not self.host.kernel.passes(move.group) or self.cluster.world.now >= move.until:
+        if not self._may(move):
             self._ended(move, "the grant has ended")
             return
         self.step(self.cluster.weather.loop(), "call", move.group, self._send_call, move)
@@ -139,7 +152,7 @@ class CloudProcess(Process):
     def _seen(self, move: Move) -> None:
         if self._cloud.leads_to.get(move.group) == self.host.name:
             self._ended(move, None)
-        elif self.cluster.world.now + PAUSE_SECONDS >= move.until or not self.host.kernel.passes(move.group):
+        elif not self._may(move):
             self._ended(move, "moved, but not seen")
         else:
             self.step(PAUSE_SECONDS, "pause", move.group, self._ask, move)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tests.simulation.process import Process
 
-SEEDS = int(os.environ.get("ANYVIP_CLOUD_SEEDS", "30"))
+SEEDS = int(os.environ.get("ANYVIP_CLOUD_SEEDS", "20"))
 REPAIR_SECONDS = 10 * USUAL_SECONDS  # a look, a move, and a look that it shows
 
 
