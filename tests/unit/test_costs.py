@@ -1,0 +1,22 @@
+"""What the page says that stores cost is what the lease's rounds come to."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+COSTS = runpy.run_path(str(DOCS / "costs.py"))
+
+
+def test_the_section_is_the_one_the_code_computes() -> None:
+    assert COSTS["section"]() in (DOCS / "stores.md").read_text(), "put the output of python docs/costs.py there"
+
+
+def test_a_month_by_hand() -> None:
+    """3 s: served for 2.1 s on a renewal, a round each quarter of that, 0.525 s; 2 nodes."""
+    rounds = 730 * 3600 / 0.525 * 2
+    s3 = next(priced for priced in COSTS["PRICES"] if priced.store == "`s3`")
+    assert s3.month(3.0, 2) == pytest.approx(rounds * (0.005 + 0.005 + 0.0004) / 1000)
