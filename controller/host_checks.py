@@ -31,13 +31,14 @@ def _interfaces(config: Config) -> Iterator[Problem]:
 
 
 def _named(config: Config) -> Iterator[tuple[Path, str]]:
-    """Every interface that is named: by convention in the keys `interface` and `guard_interfaces`."""
+    """Every interface that is named: by convention in the keys `interface`, `guard_interfaces` and `ingress`."""
     for path, options in _options(config):
         one = getattr(options, "interface", None)
         if isinstance(one, str):
             yield (*path, "interface"), one
-        for index, name in enumerate(getattr(options, "guard_interfaces", None) or ()):
-            yield (*path, "guard_interfaces", index), name
+        for key in ("guard_interfaces", "ingress"):
+            for index, name in enumerate(getattr(options, key, None) or ()):
+                yield (*path, key, index), name
 
 
 def _options(config: Config) -> Iterator[tuple[Path, BaseModel]]:

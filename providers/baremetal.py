@@ -92,11 +92,11 @@ class BareMetal:
     ) -> None:
         """`clock` reads CLOCK_BOOTTIME in seconds. Raises ProviderError when a VIP has no interface.
 
-        `announced`: False where the network knows from elsewhere who has the VIPs, so nobody is told or asked.
+        `announced`: see below.
         """
+        self.announced = announced  # False: the network knows from elsewhere who has the VIPs; nobody is told or asked
         self.unguarded = False  # True: there is no guard, so no address may outlast its grant by more than a second
         self._options = options
-        self._announced = announced
         self._group = group
         self._clock = clock
         self._local = LocalVips(vips, options.interface)
@@ -151,7 +151,7 @@ class BareMetal:
         coming = self._expires_at is None
         await self._in_thread(lambda: self._put(grant, coming=coming))
         self._expires_at = grant.expires_at
-        if coming and self._announced:
+        if coming and self.announced:
             self._when_settled(self._ask_for_conflicts)
 
     async def extend(self, grant: Grant) -> None:
@@ -181,7 +181,7 @@ class BareMetal:
 
         Raises StaleGrant when the VIPs are not bound, ProviderError when frames do not leave.
         """
-        if not self._announced:
+        if not self.announced:
             return
         if not self._serving():
             raise StaleGrant("nothing to announce: the VIPs are not bound, or the grant has ended")

@@ -38,6 +38,11 @@ def setting(key: str) -> int | None:
         return None
 
 
+def highest(key: str, interface: str) -> int:
+    """Of an interface's IPv4 sysctl, the value that counts: the higher of its own and that of all (ip-sysctl)."""
+    return max(setting(f"ipv4/conf/{name}/{key}") or 0 for name in ("all", interface))
+
+
 def _guard(needed: bool) -> list[Finding]:
     try:
         with Socket(NETFILTER) as kernel:

@@ -96,6 +96,8 @@ class Moving:
         self._group = group
         self._clock = clock
         self._local = local
+        if local is not None:
+            local.announced = False
         self._epoch: int | None = None  # the one that the network was seen to lead here for
         self._began = False  # whether this life has moved anything since it last left
         self._astray = False  # a look has shown that the network leads here no longer

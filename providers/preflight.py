@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from providers import sockdiag
 from providers.base import Finding, Level, Place, ProviderError, Vip
-from providers.kernel import capabilities, setting
+from providers.kernel import capabilities, highest, setting
 from providers.local import LocalVips
 from providers.netlink import SOCK_DIAG, Socket
 from providers.rtnetlink import Link
@@ -74,14 +74,14 @@ def _paths(vips: LocalVips, link: Link, some: Sequence[Vip]) -> Iterator[Finding
     if link.loopback or all(vip.version == 6 for vip in some):
         return
     others = _others_next_to(vips, link, some)
-    if others and _highest("arp_ignore", others[0]) == 0:
+    if others and highest("arp_ignore", others[0]) == 0:
         yield Finding(
             Level.WARNING,
             f"interface {others[0]}",
             f"is in the VIP's network, too, and answers ARP for what is on {link.name}, past the guard",
             f"sysctl net.ipv4.conf.{others[0]}.arp_ignore=1, or name both in guard_interfaces",
         )
-    if len(_networked(vips)) > 1 and _highest("rp_filter", link.name) == 1:
+    if len(_networked(vips)) > 1 and highest("rp_filter", link.name) == 1:
         yield Finding(
             Level.WARNING,
             f"net.ipv4.conf.{link.name}.rp_filter",
@@ -140,8 +140,3 @@ def _on(key: str, *, unknown: bool = True) -> bool:
     """Whether a sysctl is on; `unknown` where there is no such protocol in this kernel."""
     value = setting(key)
     return unknown if value is None else value != 0
-
-
-def _highest(key: str, interface: str) -> int:
-    """The value that counts for an interface: the higher of its own and that of all (kernel: ip-sysctl)."""
-    return max(setting(f"ipv4/conf/{name}/{key}") or 0 for name in ("all", interface))
