@@ -13,12 +13,14 @@ Why this is a compare-and-swap register:
 - 412 and 404: another version is there, or none. 409 ConditionalRequestConflict: another write or deletion of the
   object was under way, this one was not carried out, and S3 asks to look at the ETag again. All three are a
   `Conflict`, after which the election reads before it does anything else.
+- A server of somebody else's that speaks S3 is tried first: see `Proven`.
 - 503 SlowDown is said before anything is done, so it is asked again; any other 5xx, or no answer, says nothing of
   a write.
 """
 
 from __future__ import annotations
 
+import re
 import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -31,6 +33,7 @@ from controller.stores.aws_calls import connection, said_of
 from controller.stores.blocking import Blocking
 from controller.stores.keys import Keys, folder
 from controller.stores.objects import THREADS, ObjectStore
+from controller.stores.proof import Proven
 from providers.aws_client import Aws, AwsOptions
 from providers.aws_errors import code_of
 
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _MARK = b"anyvip "  # begins the line that makes every content one of its kind
+_AWS = re.compile(r"^https://[^/]+\.(amazonaws\.com(\.cn)?|api\.aws)$")
 _REFUSED = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}
 
 
@@ -47,6 +51,11 @@ class S3Bucket:
     def __init__(self, aws: Aws, bucket: str) -> None:
         self._aws = aws
         self._bucket = bucket
+
+    def of_aws(self) -> bool:
+        """Whether it is AWS that answers."""
+        with self._asked() as client:
+            return _AWS.search(client.meta.endpoint_url) is not None
 
     def listing(self, prefix: str) -> Mapping[str, Version]:
         """See `Bucket`."""
@@ -135,4 +144,5 @@ class S3Store(ObjectStore):
         }
         aws = connection(options, call_timeout, THREADS, settings)
         calls = Blocking(f"bucket {options.bucket!r}", call_timeout, THREADS)
-        return cls(S3Bucket(aws, options.bucket), Keys.of(options.prefix, cluster), calls)
+        bucket, keys = S3Bucket(aws, options.bucket), Keys.of(options.prefix, cluster)
+        return cls(Proven(bucket, f"{keys.root}.proof", bucket.of_aws), keys, calls)

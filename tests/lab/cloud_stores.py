@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from controller.lease import Store
 from tests.lab import azurite, moto
 from tests.lab.fakes import Lab
 from tests.lab.serving import Ailments, serving
@@ -20,7 +22,18 @@ _SESSION = web.AppKey("session", aiohttp.ClientSession)
 _HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "date"}
 
 
-def behind(target: str, ailments: Ailments) -> web.Application:
+@dataclass
+class Passage:
+    """What the proxy does with what goes through, and what it saw."""
+
+    without: frozenset[str] = frozenset()  # headers of requests that get lost, in lower case
+    asking: Callable[[str], str] = str  # the path and query that are asked for instead
+    target: str = ""
+    connections: set[int] = field(default_factory=set)
+    listed: int = 0  # S3's listings, each page
+
+
+def behind(target: str, ailments: Ailments, passage: Passage) -> web.Application:
     """An application that hands every request on to the target, and its answer back."""
     application = web.Application(middlewares=[ailments.middleware], client_max_size=1 << 24)
 
@@ -31,8 +44,11 @@ def behind(target: str, ailments: Ailments) -> web.Application:
             yield
 
     async def hand_on(request: web.Request) -> web.Response:
-        headers = [(name, value) for name, value in request.headers.items() if name.lower() not in _HOP]
-        url = URL(f"{target}{request.raw_path}", encoded=True)
+        lost = _HOP | passage.without
+        headers = [(name, value) for name, value in request.headers.items() if name.lower() not in lost]
+        url = URL(f"{target}{passage.asking(request.raw_path)}", encoded=True)
+        passage.connections.add(id(request.transport))
+        passage.listed += "list-type=2" in request.raw_path
         body = await request.read()
         async with application[_SESSION].request(
             request.method, url, data=body, headers=headers, allow_redirects=False
@@ -45,81 +61,93 @@ def behind(target: str, ailments: Ailments) -> web.Application:
     return application
 
 
-def _error(status: int, code: str, message: str) -> web.Response:
+@dataclass
+class CloudLab(Lab):
+    """A real server behind the proxy. `destroy` deletes the table, bucket or container, `make` makes it again."""
+
+    passage: Passage = field(default_factory=Passage)
+    destroy: Callable[[], object] = lambda: None
+    make: Callable[[], object] = lambda: None
+    names: str = ""  # the table, bucket or container
+    gone: str = ""  # what the service says when it is not there
+
+    def open(self, cluster: str = "shop", call_timeout: float = 30.0, **options: Any) -> Store:
+        """A store with a deadline that only a test of deadlines notices."""
+        return self.backend.open(cluster, call_timeout, **options)
+
+
+def xml_error(status: int, code: str, message: str) -> web.Response:
     """S3's and Azure Storage's errors look the same."""
     text = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'
     return web.Response(status=status, text=text, content_type="application/xml", headers={"x-ms-error-code": code})
 
 
-def _said(code: str, message: str) -> web.Response:
+def dynamodb_error(code: str, message: str) -> web.Response:
     """DynamoDB's errors are 400, and say what they are."""
     body = f'{{"__type": "com.amazonaws.dynamodb.v20120810#{code}", "message": "{message}"}}'
     return web.Response(status=400, text=body, content_type="application/x-amz-json-1.0")
 
 
-error_of = {"dynamodb": lambda _, code, message: _said(code, message), "s3": _error, "azure_blob": _error}
+def aws_error(kind: str, code: str, message: str, status: int = 400) -> web.Response:
+    return dynamodb_error(code, message) if kind == "dynamodb" else xml_error(status, code, message)
 
 
 @asynccontextmanager
-async def dynamodb(url: str, _: Path) -> AsyncIterator[Lab]:
-    table = moto.make_table(url)
-    client = moto.dynamodb_client(url)
-
-    def wipe() -> None:
-        client.delete_table(TableName=table)
-        moto.make_table(url, table)
-
+async def dynamodb(url: str, _: Path) -> AsyncIterator[CloudLab]:
+    table, client = moto.make_table(url), moto.dynamodb_client(url)
     ailments = Ailments(
-        refusal=lambda: _said("ThrottlingException", "Rate of requests exceeds the allowed throughput.")
+        refusal=lambda: dynamodb_error("ThrottlingException", "Rate of requests exceeds the allowed throughput.")
     )
     async with _lab("dynamodb", url, {"table": table, "region": moto.REGION}, ailments) as lab:
-        lab.wipe, lab.requests = wipe, 2
+        lab.throttled, lab.gone, lab.names = "ThrottlingException", "ResourceNotFoundException", table
+        lab.destroy = lambda: client.delete_table(TableName=table)
+        lab.make = lambda: moto.make_table(url, table)
         yield lab
 
 
 @asynccontextmanager
-async def s3(url: str, _: Path) -> AsyncIterator[Lab]:
+async def s3(url: str, _: Path) -> AsyncIterator[CloudLab]:
     bucket = moto.make_bucket(url)
-
-    def wipe() -> None:
-        moto.delete_bucket(url, bucket)
-        moto.make_bucket(url, bucket)
-
-    ailments = Ailments(refusal=lambda: _error(503, "SlowDown", "Reduce your request rate."))
+    ailments = Ailments(refusal=lambda: xml_error(503, "SlowDown", "Reduce your request rate."))
     async with _lab("s3", url, {"bucket": bucket, "region": moto.REGION}, ailments) as lab:
-        lab.wipe, lab.requests = wipe, 3
+        lab.throttled, lab.gone, lab.names, lab.requests = "SlowDown", "NoSuchBucket", bucket, 3
+        lab.destroy = lambda: moto.delete_bucket(url, bucket)
+        lab.make = lambda: moto.make_bucket(url, bucket)
         yield lab
 
 
 @asynccontextmanager
-async def azure_blob(url: str, directory: Path) -> AsyncIterator[Lab]:
-    container = azurite.make_container(url)
-
-    def wipe() -> None:
-        azurite.service(url).delete_container(container)
-        azurite.make_container(url, container)
-
-    ailments = Ailments(refusal=lambda: _error(503, "ServerBusy", "The server is busy."))
+async def azure_blob(url: str, directory: Path) -> AsyncIterator[CloudLab]:
+    container, path = azurite.make_container(url), f"/{azurite.ACCOUNT}"
+    ailments = Ailments(refusal=lambda: xml_error(503, "ServerBusy", "The server is busy."))
     key = str(azurite.key_file(directory))
     options = {"account": azurite.ACCOUNT, "container": container, "account_key_file": key}
-    path = f"/{azurite.ACCOUNT}"
     async with _lab("azure_blob", url.removesuffix(path), options, ailments, path) as lab:
-        lab.wipe, lab.requests = wipe, 3
+        lab.throttled, lab.gone, lab.names, lab.requests = "ServerBusy", "ContainerNotFound", container, 3
+        lab.destroy = lambda: azurite.service(url).delete_container(container)
+        lab.make = lambda: azurite.make_container(url, container)
         yield lab
 
 
 @asynccontextmanager
 async def _lab(
     kind: str, target: str, options: dict[str, Any], ailments: Ailments, path: str = ""
-) -> AsyncIterator[Lab]:
+) -> AsyncIterator[CloudLab]:
     where = "endpoint" if kind == "azure_blob" else "endpoint_url"
-    async with serving(behind(target, ailments)) as endpoint:
+    passage = Passage(target=target)
+    async with serving(behind(target, ailments, passage)) as endpoint:
 
         def at(endpoint: str) -> dict[str, Any]:
             return {**options, where: endpoint + path}
 
-        lab = Lab(Backend(kind, at(endpoint)), endpoint, at, ailments, lambda: None)
-        lab.throttled = str(ailments.refusal().text).partition("Code>")[2].partition("<")[0] or "ThrottlingException"
+        lab = CloudLab(Backend(kind, at(endpoint)), endpoint, at, ailments, lambda: None)
+        lab.passage = passage
+
+        def wipe() -> None:
+            lab.destroy()
+            lab.make()
+
+        lab.wipe = wipe
         try:
             yield lab
         finally:

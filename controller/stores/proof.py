@@ -1,0 +1,78 @@
+"""Whether a server that calls itself compatible heeds conditions: one that ignores them lets two nodes be active."""
+
+from __future__ import annotations
+
+from functools import partial
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from controller.lease import Conflict, StoreError
+from controller.stores.outcome import NotDone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from controller.lease import Entry, Version
+    from controller.stores.objects import Bucket
+
+
+class Proven:
+    """A bucket to which nothing is written before it has refused what it must, unless `trusted` says that it does."""
+
+    def __init__(self, bucket: Bucket, name: str, trusted: Callable[[], bool]) -> None:
+        """`name`: an object to try it on, which is nobody's record and is not listed."""
+        self._bucket = bucket
+        self._name = name
+        self._trusted = trusted
+        self._turn = Lock()
+        self._proven = False
+
+    def listing(self, prefix: str) -> Mapping[str, Version]:
+        """See `Bucket`."""
+        return {name: version for name, version in self._bucket.listing(prefix).items() if name != self._name}
+
+    def get(self, name: str) -> Entry | None:
+        """See `Bucket`."""
+        return self._bucket.get(name)
+
+    def put(self, name: str, value: bytes, expected: Version | None) -> Version:
+        """See `Bucket`."""
+        self._prove_once()
+        return self._bucket.put(name, value, expected)
+
+    def delete(self, name: str, expected: Version) -> None:
+        """See `Bucket`."""
+        self._prove_once()
+        self._bucket.delete(name, expected)
+
+    def close(self) -> None:
+        """See `Bucket`."""
+        self._bucket.close()
+
+    def _prove_once(self) -> None:
+        with self._turn:
+            if not self._proven:
+                if not self._trusted():
+                    _prove(self._bucket, self._name)
+                self._proven = True
+
+
+def _prove(bucket: Bucket, name: str) -> None:
+    """Raises StoreError that says which condition is ignored."""
+    try:
+        present = bucket.get(name)
+        stale = bucket.put(name, b"", present.version if present else None)
+        bucket.put(name, b"", stale)
+    except Conflict as error:
+        raise NotDone(f"{name}: another node is trying the server's conditions, too") from error
+    refused: dict[str, Callable[[], object]] = {
+        "If-None-Match of a write": partial(bucket.put, name, b"", None),
+        "If-Match of a write": partial(bucket.put, name, b"", stale),
+        "If-Match of a deletion": partial(bucket.delete, name, stale),
+    }
+    for condition, attempt in refused.items():
+        try:
+            attempt()
+        except Conflict:
+            continue
+        raise StoreError(f"this server ignores {condition}: on such a store two nodes could be active")
