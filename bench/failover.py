@@ -20,10 +20,10 @@ from bench.faults import FAULTS, Fault, Scene
 from bench.measure import CYCLE_SECONDS, HEALTH_PERIOD_SECONDS, Run, Void, measure
 from bench.peers import Anyvip, Keepalived, Peer, compile_packages
 from bench.report import highest, machine, markdown, milliseconds, package, write_section
+from bench.witness import MEMBERS, witness
 from controller.demo import sandbox
 from controller.demo.lab import ROOT, Lab
 from controller.demo.pace import hurry
-from tests.lab.etcd import EtcdCluster, start_etcd
 
 P = TypeVar("P", bound=Peer)
 VOID_LIMIT = 10  # so often is a run that proves nothing made again
@@ -80,7 +80,9 @@ def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.failover", description=__doc__)
     parser.add_argument("--runs", type=int, default=10, help="of each fault (default 10; 0: only what --read names)")
     parser.add_argument("--lease", type=float, action="append", help="lease.duration_seconds; may be repeated")
-    parser.add_argument("--store", choices=["etcd", "file"], action="append", help="may be repeated (default both)")
+    parser.add_argument(
+        "--store", choices=list(MEMBERS), action="append", help="may be repeated (default: etcd and file)"
+    )
     parser.add_argument("--fault", action="append", help="only faults whose name contains this; may be repeated")
     parser.add_argument(
         "--peer",
@@ -102,7 +104,7 @@ def _all(options: argparse.Namespace) -> Iterator[Run | Missed]:
     leases = [1.0] if options.quick else options.lease or [1.0]
     for store in options.store or ["etcd", "file"]:
         for lease in leases if "anyvip" in peers else ():
-            with _scene_anyvip(store, lease) as scene:
+            with scene_of(store, lease) as scene:
                 yield from _every_fault(scene, store, options)
     for name in peers:
         if name.startswith("keepalived"):
@@ -116,7 +118,7 @@ def _every_fault(scene: Scene, where: str, options: argparse.Namespace) -> Itera
         if wanted and where in fault.where:
             for number in range(1 if options.quick else options.runs):
                 try:
-                    run = _valid(scene, fault, options.stall)
+                    run = valid(scene, fault, options.stall)
                 except Missed as missed:
                     print(missed, file=sys.stderr, flush=True)
                     yield missed
@@ -125,7 +127,8 @@ def _every_fault(scene: Scene, where: str, options: argparse.Namespace) -> Itera
                 yield run
 
 
-def _valid(scene: Scene, fault: Fault, stall: float) -> Run:
+def valid(scene: Scene, fault: Fault, stall: float) -> Run:
+    """One run in which nothing stood still that was to see it. Raises Missed."""
     for _ in range(VOID_LIMIT):
         try:
             return measure(scene, fault, stall)
@@ -138,23 +141,12 @@ def _valid(scene: Scene, fault: Fault, stall: float) -> Run:
 
 
 @contextmanager
-def _scene_anyvip(store: str, lease: float) -> Iterator[Scene]:
-    with _lab(members=3 if store == "etcd" else 0) as lab:
-        if store == "file":
-            with running(Anyvip(lab, {"type": "file", "path": str(ROOT / "store")}, lease)) as peer:
-                yield Scene(lab, peer, None)
-        else:
-            with (
-                etcd_cluster(lab) as etcd,
-                running(Anyvip(lab, {"type": "etcd", "endpoints": etcd.endpoints}, lease)) as peer,
-            ):
-                yield Scene(lab, peer, etcd)
-
-
-def etcd_cluster(lab: Lab) -> EtcdCluster:
-    """With etcd's default timing, data in memory, and no member on a node that is hurt."""
-    hosts, spaces = [member.address for member in lab.members], [member.name for member in lab.members]
-    return start_etcd(len(hosts), ROOT, hosts, spaces)
+def scene_of(store: str, lease: float) -> Iterator[Scene]:
+    """Two daemons that agree through that type of store, and whatever it needs."""
+    with _lab(MEMBERS[store]) as lab, witness(store, lab) as where:
+        config = where.config if where else {"type": "file", "path": str(ROOT / "store")}
+        with running(Anyvip(lab, config, lease)) as peer:
+            yield Scene(lab, peer, where)
 
 
 @contextmanager

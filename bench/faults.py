@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.peers import Peer
+from bench.witness import CLOUD, Witness
 from controller.demo.lab import Host, Lab
-from tests.lab.etcd import EtcdCluster
 
-EVERY = frozenset({"etcd", "file", "keepalived"})
-NETWORK = frozenset({"etcd", "keepalived"})  # the file store is not reached over the lab's network
+EVERY = frozenset({"etcd", "file", "keepalived"}) | CLOUD
+NETWORK = frozenset({"etcd", "keepalived"}) | CLOUD  # the file store is not reached over the lab's network
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Scene:
 
     lab: Lab
     peer: Peer
-    etcd: EtcdCluster | None
+    witness: Witness | None
 
 
 Act = Callable[[Scene, Host], None]
@@ -50,15 +50,19 @@ def _restart(scene: Scene, host: Host) -> None:
     scene.peer.start(host)
 
 
-def _kill_store(scene: Scene, _host: Host) -> None:
-    assert scene.etcd is not None
-    scene.etcd.stop()
+def _stop_store(scene: Scene, _host: Host) -> None:
+    assert scene.witness is not None
+    scene.witness.stop()
 
 
 def _start_store(scene: Scene, _host: Host) -> None:
-    assert scene.etcd is not None
-    for member in scene.etcd.members:
-        member.start()
+    assert scene.witness is not None
+    scene.witness.start()
+
+
+def _wipe_store(scene: Scene, _host: Host) -> None:
+    assert scene.witness is not None
+    scene.witness.wipe()
 
 
 def _ask(scene: Scene, host: Host) -> None:
@@ -85,8 +89,9 @@ FAULTS = (
         lambda scene, host: scene.lab.unplug(host),
         lambda scene, host: scene.lab.plug(host),
     ),
-    Fault("store down, back", _kill_store, _start_store, moves=False, where=frozenset({"etcd"})),
-    Fault("planned switchover", _ask, where=frozenset({"etcd", "file"})),
+    Fault("store down, back", _stop_store, _start_store, moves=False, where=CLOUD | {"etcd"}),
+    Fault("store deleted, made again", _wipe_store, moves=False, where=CLOUD),
+    Fault("planned switchover", _ask, where=CLOUD | {"etcd", "file"}),
     Fault("SIGTERM", _signal(signal.SIGTERM)),
     Fault("SIGKILL, restarted at once", _restart, moves=False),
 )

@@ -11,9 +11,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.failover import etcd_cluster
 from bench.peers import compile_packages, wait_for
 from bench.report import machine, markdown, milliseconds, package, write_section
+from bench.witness import etcd_cluster
 from controller.demo import sandbox
 from controller.demo.cluster import Cluster
 from controller.demo.lab import Lab

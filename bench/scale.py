@@ -14,9 +14,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.failover import etcd_cluster, running
+from bench.failover import running
 from bench.peers import Anyvip, wait_for
 from bench.report import machine, markdown, milliseconds, package, write_section
+from bench.witness import etcd_cluster
 from controller.demo import sandbox
 from controller.demo.cluster import group
 from controller.demo.lab import ROOT, Host, Lab

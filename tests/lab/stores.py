@@ -68,8 +68,8 @@ class Racers:
             racer.stdin.write("go\n")
             racer.stdin.flush()
 
-    def scores(self) -> list[Score]:
-        return [Score(**json.loads(racer.communicate(timeout=100)[0])) for racer in self.processes]
+    def scores(self, limit: float = 100) -> list[Score]:
+        return [Score(**json.loads(racer.communicate(timeout=limit)[0])) for racer in self.processes]
 
 
 @contextmanager

@@ -1,0 +1,86 @@
+"""Processes that race for the same keys, and who won what: `python -m bench.races --help`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bench.report import machine, markdown, write_section
+from bench.witness import options
+from tests.lab import azurite, moto, operator
+from tests.lab.fakes import PROCESSES, fake_process
+from tests.lab.racer import COUNTER, Score
+from tests.lab.stores import Backend, racing
+
+STORES = ("dynamodb", "s3", "azure_blob", *PROCESSES)
+NAME = "races"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Race, judge, print. 1 if anything was won twice."""
+    parser = argparse.ArgumentParser(prog="python -m bench.races", description=__doc__)
+    parser.add_argument("--store", choices=STORES, action="append", help="may be repeated (default all)")
+    parser.add_argument("--processes", type=int, default=8, help="default 8")
+    parser.add_argument("--rounds", type=int, default=200, help="of each process (default 200)")
+    parser.add_argument("--out", type=Path, help="a Markdown file whose section `races` takes the result")
+    arguments = parser.parse_args(argv)
+    rows, twice = [], 0
+    for kind in arguments.store or STORES:
+        with _backend(kind) as backend:
+            began = time.monotonic()
+            with racing(backend, arguments.processes, arguments.rounds) as racers:
+                racers.go()
+                scores = racers.scores(limit=3600)
+            wrong = _won_twice(scores, asyncio.run(_counter(backend)))
+        twice += wrong
+        won = sum(len(score.created) + len(score.counted) for score in scores)
+        lost, unsure = sum(score.conflicts for score in scores), sum(score.unsure for score in scores)
+        rows.append((kind, str(won), str(lost), str(unsure), str(wrong), f"{time.monotonic() - began:.0f}"))
+        print(" ".join(rows[-1]), flush=True)
+    head = f"{machine()}, {arguments.processes} processes x {arguments.rounds} rounds, two keys each."
+    table = markdown(("store", "won", "refused", "not known", "won twice or lost", "seconds"), rows)
+    print(f"\n{head}\n\n{table}")
+    if arguments.out:
+        write_section(arguments.out, "races", f"{head}\n\n{table}")
+    return 1 if twice else 0
+
+
+def _won_twice(scores: Sequence[Score], counter: int) -> int:
+    """Keys that two processes created, steps that two made, and steps that the counter does not show."""
+    created = [number for score in scores for number in score.created]
+    counted = [number for score in scores for number in score.counted]
+    unsure = sum(score.unsure for score in scores)
+    lost = max(len(counted) - counter, counter - len(counted) - unsure, 0)
+    return len(created) - len(set(created)) + len(counted) - len(set(counted)) + lost
+
+
+async def _counter(backend: Backend) -> int:
+    entries = await backend.open("race").read(COUNTER)
+    await backend.close()
+    return int(entries[COUNTER].value)
+
+
+@contextmanager
+def _backend(kind: str) -> Iterator[Backend]:
+    if kind in PROCESSES:
+        with fake_process(kind) as backend:
+            yield backend
+        return
+    os.environ.update(moto.CREDENTIALS)
+    begin = azurite.start_azurite if kind == "azure_blob" else moto.start_moto
+    with TemporaryDirectory() as directory, begin(Path(directory) / "log") as server:
+        url = azurite.account_url(server) if kind == "azure_blob" else server.url
+        operator.make(kind, url, NAME)
+        config = options(kind, url, name=NAME, directory=Path(directory))
+        yield Backend(config.pop("type"), config)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
