@@ -57,6 +57,10 @@ class Calls:
         self._under_way: set[Future[Any]] = set()
         self.grant_ends_at = inf  # CLOCK_BOOTTIME; follows the grant while there is one
 
+    def within(self, seconds: float) -> float:
+        """The moment that is so many seconds from now (CLOCK_BOOTTIME)."""
+        return self._clock() + seconds
+
     def ends_at(self, until: float) -> float:
         """When a call that leaves now must be over: `until`, or sooner when the grant as it is now ends sooner."""
         return min(until, self.grant_ends_at)

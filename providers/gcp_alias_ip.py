@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from google.cloud.compute_v1 import AggregatedListInstancesRequest, AliasIpRange, Instance, NetworkInterface
 from pydantic import Field
 
+from providers import gcp_preflight
 from providers.baremetal import BareMetal, BareMetalOptions, InterfaceName
-from providers.base import Finding, Place, Placement, ProviderError, Vip
+from providers.base import Finding, Level, Place, Placement, ProviderError, Vip
 from providers.calls import CallRefused, Calls, together
-from providers.gcp_compute import Compute, ComputeOptions, InstanceName, OperationFailed, Terms, status, translate
+from providers.gcp_client import ComputeOptions
+from providers.gcp_compute import (
+    Compute,
+    InstanceName,
+    Leaving,
+    OperationFailed,
+    Terms,
+    status,
+    translate,
+)
 from providers.gcp_identity import Identity, wire
 from providers.moving import Moving, MovingOptions
 
@@ -25,6 +35,18 @@ _GONE: Final = 404
 _ATTEMPTS: Final = 3  # at a range that somebody else took meanwhile
 _PAUSE_SECONDS: Final = 0.3
 _PAGE: Final = 500  # the most instances that one answer lists
+
+_LIST: Final = "compute.instances.list"  # only where `instances` does not name them
+
+# terraform/gcp/policies/alias_ip.json
+PERMISSIONS: Final = (
+    "compute.instances.get",
+    _LIST,
+    "compute.instances.updateNetworkInterface",
+    "compute.subnetworks.get",
+    "compute.subnetworks.use",
+    "compute.zoneOperations.get",
+)
 
 Edit = Callable[[list[AliasIpRange]], list[AliasIpRange]]
 
@@ -66,6 +88,7 @@ class AliasIp:
         self._wanted = {f"{vip.ip}/32" for vip in vips}
         self._compute = Compute(options, calls)
         self._identity = Identity(options, self._compute, interface)
+        self._leaving = Leaving(self._compute)
 
     @classmethod
     def open(cls, options: AliasIpOptions, *, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]) -> Moving:
@@ -86,6 +109,7 @@ class AliasIp:
     async def move(self, until: float) -> None:
         """Remove the VIPs where they are, and add them here. Raises ProviderError that names who keeps one."""
         us = await self._identity.name(until)
+        await self._leaving.over(until)
         for attempt in range(_ATTEMPTS):
             found = await self._machines(us, until)
             await together(self._edit(name, nic, self._without, until) for name, nic in self._holding(found, us))
@@ -101,10 +125,13 @@ class AliasIp:
                 return
 
     async def leave(self, until: float) -> None:
-        """Remove the VIPs from this virtual machine, if they are still here."""
+        """Begin to remove the VIPs from this virtual machine, if they are still here.
+
+        The release does not wait for the end: whoever takes over finds it under way, and goes on from there.
+        """
         us = await self._identity.name(until)
         own = await self._identity.nic(await self._compute.instance(us, until), until)
-        await self._edit(us, own, self._without, until)
+        await self._edit(us, own, self._without, until, waiting=False)
 
     async def look(self, until: float) -> Placement:
         """Ask for our interface; only where it has not all VIPs, for the others."""
@@ -121,7 +148,40 @@ class AliasIp:
 
     async def preflight(self) -> list[Finding]:
         """What would keep the VIPs from being moved here."""
-        return []
+        until = self._compute.calls.within(gcp_preflight.SECONDS)
+        try:
+            us = await self._identity.name(until)
+            found = await self._machines(us, until)
+            own = await self._identity.nic(found[us], until)
+        except ProviderError as error:
+            return gcp_preflight.identity_failed(error)
+        identity = Finding(Level.OK, "identity", f"{us} {own.name}, one of {len(found)} instances")
+        machines = [us, *(name for name in found if name != us)]
+        looks = {
+            "permissions": gcp_preflight.permissions(self._compute, machines, "alias_ip", self._needed(), until),
+            "subnet": self._subnet(own, until),
+        }
+        return [identity, *self._apart(found, us, own), *await gcp_preflight.looked(looks)]
+
+    def _needed(self) -> tuple[str, ...]:
+        return tuple(each for each in PERMISSIONS if each != _LIST or self._options.instances is None)
+
+    async def _subnet(self, own: NetworkInterface, until: float) -> list[Finding]:
+        subnet = await gcp_preflight.subnet_of(self._compute, own, until)
+        return gcp_preflight.within_range(subnet, self._options.range_name, sorted(self._wanted))
+
+    def _apart(
+        self, found: Mapping[InstanceName, Instance], us: InstanceName, own: NetworkInterface
+    ) -> Iterator[Finding]:
+        """Named instances that cannot have the VIPs, or that are not there."""
+        subnet = own.subnetwork
+        for text in self._options.instances or ():
+            name = InstanceName.parse(text, us)
+            if name not in found:
+                yield Finding(Level.WARNING, f"instance {name}", "there is none", "correct `instances`")
+            elif all(nic.subnetwork != subnet for nic in found[name].network_interfaces):
+                remedy = "give it an interface there: alias ranges belong to one subnet"
+                yield Finding(Level.ERROR, f"instance {name}", f"has no interface in {_last(subnet)}", remedy)
 
     # --- the machines ---
 
@@ -172,18 +232,27 @@ class AliasIp:
 
     # --- their interfaces ---
 
-    async def _edit(self, name: InstanceName, nic: NetworkInterface, edit: Edit, until: float) -> None:
+    async def _edit(
+        self, name: InstanceName, nic: NetworkInterface, edit: Edit, until: float, *, waiting: bool = True
+    ) -> None:
         """Change an interface's ranges, read again for as long as somebody else changes it meanwhile."""
         while True:
             before = list(nic.alias_ip_ranges)
             after = edit(before)
             if after == before:
-                return None
+                return
+            what = f"alias ranges of {name} {nic.name}: {', '.join(each.ip_cidr_range for each in after) or 'none'}"
+            change = self._compute.aliases(name, nic, after)
             try:
-                return await self._compute.set_aliases(name, nic, after, until)
+                if waiting:
+                    await self._compute.change(what, name.zone, change, until)
+                else:
+                    await self._leaving.begin(what, name.zone, change, until)
             except CallRefused as refused:
                 if status(refused) != _STALE:
                     raise
+            else:
+                return
             instance = await self._compute.instance(name, until)
             nic = next(each for each in instance.network_interfaces if each.name == nic.name)
 
@@ -200,3 +269,7 @@ class AliasIp:
         if _IN_USE not in error.codes or self._options.instances is None:
             return ""
         return "; none of `instances` has it: name the one that does"
+
+
+def _last(url: str) -> str:
+    return url.rpartition("/")[2]

@@ -62,6 +62,25 @@ class GcpOptions(BaseModel):
         return Metadata(self.metadata_endpoint or gcp_endpoint(), self.metadata_timeout_seconds)
 
 
+class ComputeOptions(GcpOptions):
+    """The keys of providers that ask Compute Engine: which virtual machine this is, and where the API answers."""
+
+    project: str | None = Field(default=None, min_length=1, description="Project id. Default: the virtual machine's.")
+    zone: str | None = Field(default=None, min_length=1, description="Zone. Default: the virtual machine's.")
+    instance: str | None = Field(default=None, min_length=1, description="Its name. Default: by the metadata server.")
+    nic: str | None = Field(
+        default=None,
+        pattern=r"^nic\d+(\.\d+)?$",
+        description="The network interface's name in Compute Engine. Default: the one with the MAC address of the "
+        "interface that the VIPs are bound to, else nic0.",
+    )
+    endpoint: HttpUrl = Field(default="https://compute.googleapis.com", description="Compute Engine's API.")
+    resource_manager_endpoint: HttpUrl = Field(
+        default="https://cloudresourcemanager.googleapis.com",
+        description="Cloud Resource Manager's API, which `doctor` asks what the service account may do.",
+    )
+
+
 class _Credentials(auth.Credentials):
     """Tokens that are fetched once, by whichever of several threads needs one first.
 

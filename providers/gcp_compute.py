@@ -7,6 +7,7 @@ the node campaigns, and never while it takes over.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Self, TypeVar
@@ -17,33 +18,18 @@ from google.api_core.client_options import ClientOptions
 from google.api_core.exceptions import GoogleAPICallError
 from google.cloud import compute_v1
 from google.cloud.compute_v1 import AliasIpRange, Instance, NetworkInterface, Operation
-from pydantic import Field
 
 from providers import gcp_client
 from providers.base import ProviderError
 from providers.calls import CallRefused, Calls
-from providers.gcp_client import GcpOptions, HttpUrl
+from providers.gcp_client import ComputeOptions
 from providers.refusal import Refusal
 
 T = TypeVar("T")
 
 DONE: Final = Operation.Status.DONE
 Terms = dict[str, Any]  # keywords that every method of the SDK is called with
-
-
-class ComputeOptions(GcpOptions):
-    """The keys of providers that ask Compute Engine: which virtual machine this is, and where the API answers."""
-
-    project: str | None = Field(default=None, min_length=1, description="Project id. Default: the virtual machine's.")
-    zone: str | None = Field(default=None, min_length=1, description="Zone. Default: the virtual machine's.")
-    instance: str | None = Field(default=None, min_length=1, description="Its name. Default: by the metadata server.")
-    nic: str | None = Field(
-        default=None,
-        pattern=r"^nic\d+(\.\d+)?$",
-        description="The network interface's name in Compute Engine. Default: the one with the MAC address of the "
-        "interface that the VIPs are bound to, else nic0.",
-    )
-    endpoint: HttpUrl = Field(default="https://compute.googleapis.com", description="Compute Engine's API.")
+Change = Callable[[str, Terms], Operation]  # begins an operation, with this request id
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +75,7 @@ class Compute:
         except ValueError as error:
             raise ProviderError(str(error)) from error
         self.calls = calls
-        self._options = options
+        self.options = options
         self.session = gcp_client.session(who)
         common: dict[str, Any] = {
             "credentials": who,
@@ -119,13 +105,16 @@ class Compute:
         """What a method of the SDK answers; `work` is given the keywords that it must be called with."""
         return await self.calls.run(what, lambda: work(self._terms(until)), until=until)
 
-    async def change(self, what: str, zone: str | None, work: Callable[[str, Terms], Operation], until: float) -> None:
-        """Begin an operation and see it end well. `zone`: None where it is global. Raises OperationFailed.
+    async def change(self, what: str, zone: str | None, work: Change, until: float) -> None:
+        """Begin an operation and see it end well. `zone`: None where it is global. Raises OperationFailed."""
+        await self.end(what, zone, await self.begin(what, work, until), until)
 
-        `work` is given a request id, too: asked for again because no answer came, the change is made once.
-        """
-        request_id = str(uuid4())
-        operation = await self.ask(what, partial(work, request_id), until)
+    async def begin(self, what: str, work: Change, until: float) -> Operation:
+        """Begin an operation. Asked for again because no answer came, it is begun once."""
+        return await self.ask(what, partial(work, str(uuid4())), until)
+
+    async def end(self, what: str, zone: str | None, operation: Operation, until: float) -> None:
+        """Wait for an operation's end. Raises OperationFailed."""
         while operation.status != DONE:
             operation = await self.ask(f"{what}: wait", partial(self._wait, zone, operation), until)
         if operation.error.errors or operation.http_error_status_code:
@@ -139,13 +128,9 @@ class Compute:
             until,
         )
 
-    async def set_aliases(
-        self, name: InstanceName, nic: NetworkInterface, wanted: Sequence[AliasIpRange], until: float
-    ) -> None:
-        """Give an interface these alias ranges and no others. Raises CallRefused (412) when it is not as read."""
-        what = f"alias ranges of {name} {nic.name}: {', '.join(each.ip_cidr_range for each in wanted) or 'none'}"
-        begin = self._update_nic if wanted else self._clear_nic
-        await self.change(what, name.zone, partial(begin, name, nic, list(wanted)), until)
+    def aliases(self, name: InstanceName, nic: NetworkInterface, wanted: Sequence[AliasIpRange]) -> Change:
+        """Gives an interface these alias ranges and no others; refused (412) when it is not any more as it was read."""
+        return partial(self._update_nic if wanted else self._clear_nic, name, nic, list(wanted))
 
     def _update_nic(
         self, name: InstanceName, nic: NetworkInterface, wanted: list[AliasIpRange], request_id: str, terms: Terms
@@ -165,7 +150,7 @@ class Compute:
     ) -> Operation:
         """The SDK leaves an empty list out of what it sends, and a PATCH changes only what is there."""
         answer = self.session.patch(
-            f"{self._options.endpoint}/compute/v1/{name.path}/updateNetworkInterface",
+            f"{self.options.endpoint}/compute/v1/{name.path}/updateNetworkInterface",
             params={"networkInterface": nic.name, "requestId": request_id},
             json={"fingerprint": nic.fingerprint, "aliasIpRanges": []},
             timeout=terms["timeout"],
@@ -185,7 +170,26 @@ class Compute:
             return operation  # it takes longer: ask again
 
     def _terms(self, until: float) -> Terms:
-        return {"timeout": min(self._options.call_timeout_seconds, self.calls.left(until)), "retry": None}
+        return {"timeout": min(self.options.call_timeout_seconds, self.calls.left(until)), "retry": None}
+
+
+class Leaving:
+    """What a node gives up without waiting for it, as nobody does; unless the node itself is to have it again."""
+
+    def __init__(self, compute: Compute) -> None:
+        self._compute = compute
+        self._under_way: tuple[str, str, Operation] | None = None
+
+    async def begin(self, what: str, zone: str, work: Change, until: float) -> None:
+        """Begin an operation that gives something up."""
+        self._under_way = what, zone, await self._compute.begin(what, work, until)
+
+    async def over(self, until: float) -> None:
+        """Nothing that was begun so can still land."""
+        if self._under_way is not None:
+            with suppress(OperationFailed):
+                await self._compute.end(*self._under_way, until)
+            self._under_way = None
 
 
 def translate(error: Exception) -> Refusal | None:

@@ -10,7 +10,8 @@ from google.auth.exceptions import TransportError
 from google.cloud.compute_v1 import Instance, NetworkInterface
 
 from providers.base import ProviderError
-from providers.gcp_compute import Compute, ComputeOptions, InstanceName
+from providers.gcp_client import ComputeOptions
+from providers.gcp_compute import Compute, InstanceName
 from providers.gcp_metadata import WrongAnswer
 from providers.metadata_service import MetadataError
 

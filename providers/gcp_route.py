@@ -19,10 +19,12 @@ from google.cloud import compute_v1
 from google.cloud.compute_v1 import Route
 from pydantic import Field, model_validator
 
+from providers import gcp_preflight
 from providers.baremetal import BareMetal, BareMetalOptions, InterfaceName
-from providers.base import Finding, Place, Placement, ProviderError, Vip
+from providers.base import Finding, Level, Place, Placement, ProviderError, Vip
 from providers.calls import CallRefused, Calls, together
-from providers.gcp_compute import Compute, ComputeOptions, InstanceName, Terms, status, translate
+from providers.gcp_client import ComputeOptions
+from providers.gcp_compute import Compute, InstanceName, Terms, status, translate
 from providers.gcp_identity import Identity, wire
 from providers.moving import Moving, MovingOptions
 
@@ -33,6 +35,18 @@ _EXISTS: Final = 409
 _PAGE: Final = 500  # the most routes that one answer lists
 _FILTER: Final = 40  # destinations that one question names, or its URL gets too long
 _THREADS: Final = 32
+
+# terraform/gcp/policies/route.json
+PERMISSIONS: Final = (
+    "compute.globalOperations.get",
+    "compute.instances.get",
+    "compute.instances.use",
+    "compute.networks.updatePolicy",
+    "compute.routes.create",
+    "compute.routes.delete",
+    "compute.routes.list",
+    "compute.subnetworks.list",
+)
 
 
 class RouteOptions(ComputeOptions, MovingOptions):
@@ -59,7 +73,6 @@ class Here:
 
     name: InstanceName
     network: str
-    can_forward: bool
 
     @property
     def project(self) -> str:
@@ -125,15 +138,43 @@ class Routes:
 
     async def preflight(self) -> list[Finding]:
         """What would keep the VIPs from being led here."""
-        return []
+        until = self._compute.calls.within(gcp_preflight.SECONDS)
+        try:
+            here = await self._where(until)
+            instance = await self._compute.instance(here.name, until)
+        except ProviderError as error:
+            return gcp_preflight.identity_failed(error)
+        wanted = gcp_preflight.permissions(self._compute, [here.name], "route", PERMISSIONS, until)
+        looks = {"permissions": wanted, "subnets": self._subnets(here, until), "routes": self._others(here, until)}
+        identity = Finding(Level.OK, "identity", f"{here.name} in {here.network}")
+        return [identity, *gcp_preflight.forwards(instance), *await gcp_preflight.looked(looks)]
+
+    async def _subnets(self, here: Here, until: float) -> list[Finding]:
+        if here.project != here.name.project:
+            remedy = "run the nodes in the host project, or move the VIPs with gcp.alias_ip"
+            text = f"{here.network} is another project's: routes to instances of this one are refused there"
+            return [Finding(Level.ERROR, "network", text, remedy)]
+        found = await gcp_preflight.subnets(self._compute, here.project, here.network, until)
+        return gcp_preflight.outside_all(found, self._destinations)
+
+    async def _others(self, here: Here, until: float) -> list[Finding]:
+        """Routes to our VIPs that are not of this group's making, and would win."""
+        found = await self._routes(here, until)
+        winning = [
+            f"{route.name} ({destination}, priority {route.priority})"
+            for destination in self._destinations
+            for route in found[destination]
+            if not _of_group(route, self._named(here, destination)) and route.priority <= self._options.worst_priority
+        ]
+        if winning:
+            return [Finding(Level.ERROR, "routes", f"wins over ours: {', '.join(winning)}", "delete it")]
+        return [Finding(Level.OK, "routes", "no other route leads to the VIPs first")]
 
     async def _where(self, until: float) -> Here:
         if self._here is None:
             name = await self._identity.name(until)
-            instance = await self._compute.instance(name, until)
-            nic = await self._identity.nic(instance, until)
-            network = "projects/" + nic.network.partition("/projects/")[2]
-            self._here = Here(name, network, instance.can_ip_forward)
+            nic = await self._identity.nic(await self._compute.instance(name, until), until)
+            self._here = Here(name, "projects/" + nic.network.partition("/projects/")[2])
         return self._here
 
     # --- one destination ---

@@ -21,7 +21,7 @@ from tests.lab.compute_cloud import Address, Cloud, Machine, Nic, Subnet
 from tests.lab.gcp_metadata import MetadataServer
 from tests.lab.rest import RestServer
 
-SECONDS = 20.0  # what a move may take; generous
+SECONDS = 60.0  # what a move may take; generous
 
 
 def project() -> Cloud:

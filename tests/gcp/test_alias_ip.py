@@ -65,7 +65,25 @@ async def test_the_last_alias_can_be_taken_and_given_up(gcp: Project) -> None:
     await node.move(soon())
     assert aliases(gcp, "n2") == []
     await node.leave(soon())
-    assert aliases(gcp, "n1") == []
+    await eventually(lambda: gcp.compute.leads_to("10.0.0.100") == [])
+
+
+async def test_whoever_takes_over_goes_on_from_a_removal_under_way(gcp: Project) -> None:
+    gcp.compute.seconds = 0.3
+    give(gcp, "n2", VIP, "10.0.0.60/32")
+    await mover(gcp, "n2").leave(soon())
+    assert gcp.compute.leads_to("10.0.0.100") == ["n2"]
+    await mover(gcp, "n1").move(soon())
+    assert (aliases(gcp, "n1"), aliases(gcp, "n2")) == ([VIP], ["10.0.0.60/32"])
+
+
+async def test_who_left_and_takes_over_again_waits_for_what_it_began(gcp: Project) -> None:
+    gcp.compute.seconds = 0.3
+    node = mover(gcp, "n1")
+    await node.move(soon())
+    await node.leave(soon())
+    await node.move(soon())
+    assert (await node.look(soon())).place is Place.HERE
 
 
 async def test_leaving_takes_nothing_from_the_next_owner(gcp: Project) -> None:
@@ -150,7 +168,9 @@ async def test_clearing_whose_answer_is_lost_is_made_once(gcp: Project) -> None:
     give(gcp, "n1", VIP)
     gcp.compute.faults.append(Fault("instances.updateNetworkInterface", lost=True))
     await mover(gcp, "n1").leave(soon())
-    assert aliases(gcp, "n1") == []
+    await eventually(lambda: gcp.compute.leads_to("10.0.0.100") == [])
+    asked = gcp.compute.calls("instances.updateNetworkInterface")
+    assert len({each.parameters["requestId"] for each in asked}) == 1
 
 
 async def test_an_operation_that_ends_in_an_error_is_one(gcp: Project) -> None:

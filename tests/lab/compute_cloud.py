@@ -75,6 +75,7 @@ class Address:
     name: str
     address: str
     region: str = "europe-west1"
+    tier: str = "PREMIUM"
 
 
 @dataclass(frozen=True)
@@ -224,6 +225,7 @@ class Cloud:
             "name": address.name,
             "address": address.address,
             "addressType": "EXTERNAL",
+            "networkTier": address.tier,
             "region": f"{_URL}projects/{PROJECT}/regions/{address.region}",
             "status": "IN_USE" if users else "RESERVED",
             "selfLink": _URL + path,
@@ -271,11 +273,12 @@ class Cloud:
         if nic.access:
             raise Refused(400, "invalid", "At most one access config currently supported.")
         wanted = body.get("natIP")
-        if wanted is not None and wanted not in {each.address for each in self.addresses}:
-            raise Refused(
-                400, "invalid", f"Invalid value for field 'resource.natIP': '{wanted}'. Not a reserved address."
-            )
-        if wanted is not None and self.with_external(wanted):
+        if wanted is None:
+            return
+        reserved = {each.address: each.tier for each in self.addresses}
+        if reserved.get(wanted) != body.get("networkTier", "PREMIUM"):
+            raise Refused(400, "invalid", f"Invalid value for field 'resource.natIP': '{wanted}', or its tier.")
+        if self.with_external(wanted):
             raise Refused(400, "externalIpAlreadyInUse", f"External IP address: {wanted} is already in-use.")
 
     def has_access(self, nic: Nic, name: str) -> None:

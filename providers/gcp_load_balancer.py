@@ -1,0 +1,101 @@
+"""VIPs that a passthrough load balancer of Google's forwards to every backend: local where they are served, only there.
+
+Nothing is moved: the load balancer follows the health endpoint. The compute SDK is imported for `doctor` alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
+from typing import Self
+
+from pydantic import Field
+
+from providers.baremetal import BareMetal, BareMetalOptions
+from providers.base import Finding, Grant, Level, ProviderError, Vip
+from providers.calls import Calls
+from providers.gcp_client import ComputeOptions
+from providers.gcp_guest_routes import GuestRoutes
+
+
+class LoadBalancerOptions(ComputeOptions):
+    """The configuration keys of `type: gcp.load_balancer`."""
+
+    health_port: int = Field(
+        default=9010, ge=1, le=65535, description="The port that is probed, for `doctor` to look at firewalls."
+    )
+
+
+class LoadBalancer(BareMetal):
+    """The VIPs on `lo` while active; on a standby not even the guest agent's local routes to them."""
+
+    Options = LoadBalancerOptions  # type: ignore[assignment]  # nothing of BareMetal's is for the operator to choose
+
+    def __init__(
+        self, options: LoadBalancerOptions, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]
+    ) -> None:
+        """`clock` reads CLOCK_BOOTTIME in seconds. Raises ProviderError."""
+        super().__init__(BareMetalOptions(interface="lo"), group, vips, clock)
+        self._asked = options
+        self._boottime = clock
+        self._routes = GuestRoutes(vips)
+        self._listening: asyncio.AbstractEventLoop | None = None
+
+    @classmethod
+    def open(  # type: ignore[override]  # the registry gives each class its own Options
+        cls, options: LoadBalancerOptions, *, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]
+    ) -> Self:
+        """How the registry makes one. Raises ProviderError."""
+        return cls(options, group, vips, clock)
+
+    async def close(self) -> None:
+        """Stop listening and give everything back. The addresses stay, and end with their lifetime."""
+        if self._listening is not None:
+            self._listening.remove_reader(self._routes.news.fileno())
+        self._routes.close()
+        await super().close()
+
+    async def bind(self, grant: Grant) -> None:
+        """Put the addresses on `lo`. What the agent adds beside does no harm, and stays."""
+        self._routes.serving = True
+        await super().bind(grant)
+
+    async def unbind(self) -> None:
+        """Remove the addresses and the agent's routes; from now on as soon as the agent adds them again."""
+        self._routes.serving = False
+        self._listen()
+        try:
+            self._routes.sweep()
+        finally:
+            await super().unbind()
+
+    async def preflight(self) -> list[Finding]:
+        """What would keep the VIPs from working here, and health probes from coming in."""
+        here = await super().preflight()
+        return [*here, *await self._probes()]
+
+    def _listen(self) -> None:
+        if self._listening is None:
+            self._listening = asyncio.get_running_loop()
+            self._listening.add_reader(self._routes.news.fileno(), self._routes.hear)
+
+    async def _probes(self) -> list[Finding]:
+        try:
+            looking = import_module("providers.gcp_preflight")
+            compute = import_module("providers.gcp_compute")
+        except ImportError as error:
+            return [Finding(Level.WARNING, "firewall", f"not looked at: {error}", "pip install 'anyvip[gcp]'")]
+        calls = Calls("gcp-doctor", clock=self._boottime, translate=compute.translate)
+        try:
+            asking = compute.Compute(self._asked, calls)
+        except ProviderError as error:
+            return [Finding(Level.ERROR, "identity", str(error), "correct `credentials_file`")]
+        try:
+            found: list[Finding] = await looking.backend(asking, self._asked, self._asked.health_port)
+            return found
+        finally:
+            calls.close()
+            with suppress(OSError):
+                asking.close()
