@@ -232,7 +232,9 @@ class AzureNetwork:
         with self._making:
             try:
                 if self._who is None:
-                    self._who = credential(self.options)
+                    who = credential(self.options)
+                    who.get_token(self.options.scope)  # once, before many threads ask for one at the same time
+                    self._who = who
                 if subscription not in self._clients:
                     self._clients[subscription] = management_client(self.options, subscription, self._who)
             except ValueError as error:

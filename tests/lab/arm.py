@@ -55,6 +55,7 @@ class Arm:
         self.faults: list[Fault] = []
         self.requests: list[Request] = []
         self._lock = threading.RLock()
+        self._changed = changed
         self._resources = Resources(seconds, changed)
         self.under_way: list[Request] = []  # sent and not answered: `land` carries them out
 
@@ -97,6 +98,11 @@ class Arm:
         with self._lock:
             self._resources.settle()
             return [self._resources.effective(key) for key in self._resources.of(KINDS[kind])]
+
+    def tell(self) -> None:
+        """The network is not as it was: what a test has put there is told as a write is."""
+        with self._lock:
+            self._changed()
 
     def land(self) -> None:
         """What was under way arrives."""

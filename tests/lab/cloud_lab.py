@@ -1,0 +1,247 @@
+"""Nodes in a cloud's network: a router that delivers as the cloud's fake says, and what a client sees all the time.
+
+    n1 --+
+         +-- router (the cloud; its API answers here, and etcd) -- client
+    n2 --+
+
+The router knows nobody by ARP: what leads where is in the fake alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from controller.client import Client, NotThere
+from tests.lab.namespaces import Namespace, eventually, source_root
+
+SERVICE_PORT, HEALTH_PORT = 7000, 9010
+LIVENESS = 40.0  # seconds; generous
+
+_SERVICE = f"""
+import socket, sys
+with socket.create_server(("::", {SERVICE_PORT}), family=socket.AF_INET6, dualstack_ipv6=True) as server:
+    while True:
+        connection, _ = server.accept()
+        with connection:
+            try:
+                connection.sendall(sys.argv[1].encode())
+            except OSError:
+                pass
+"""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One question of the client: when, and which node answered (None: none)."""
+
+    at: float
+    node: str | None
+
+
+@dataclass
+class View:
+    """What the client sees of each target (host and port), all the time."""
+
+    targets: Mapping[str, tuple[str, int]]
+    seen: dict[str, list[Seen]] = field(default_factory=dict)
+    ending: threading.Event = field(default_factory=threading.Event)
+
+    def ask(self, client: Namespace, name: str) -> None:
+        self.seen[name] = []
+        with client.entered():
+            while not self.ending.is_set():
+                at = time.monotonic()
+                self.seen[name].append(Seen(at, _answer(self.targets[name])))
+                self.ending.wait(0.03)
+
+    def now(self, name: str) -> str | None:
+        return self.seen[name][-1].node if self.seen.get(name) else None
+
+    def since(self, at: float, name: str) -> list[str]:
+        """The nodes that answered from then on, each change once."""
+        found: list[str] = []
+        for each in self.seen[name]:
+            if each.at >= at and each.node is not None and each.node not in found[-1:]:
+                found.append(each.node)
+        return found
+
+
+def _answer(target: tuple[str, int]) -> str | None:
+    try:
+        with socket.create_connection(target, 0.25) as connection:
+            return connection.recv(10).decode() or None
+    except OSError:
+        return None
+
+
+class CloudLab:
+    """The namespaces, and what runs there. A cloud's lab wires them, serves its fakes, and says who its owners are."""
+
+    store: Mapping[str, Any]  # as in the daemons' configuration
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        router: Namespace,
+        client: Namespace,
+        nodes: Mapping[str, Namespace],
+        targets: Mapping[str, tuple[str, int]],
+        ending: ExitStack,
+    ) -> None:
+        """`ending` ends what runs here."""
+        self.directory = directory
+        self.router, self.client, self.nodes = router, client, nodes
+        self.view = View(targets)
+        self._ending = ending
+        self._daemons: dict[str, subprocess.Popen[bytes]] = {}
+
+    # --- what each cloud does its own way
+
+    @property
+    def groups(self) -> Mapping[str, Mapping[str, Any]]:
+        """As in the daemons' configuration."""
+        raise NotImplementedError
+
+    def owners(self) -> Mapping[str, str | None]:
+        """The node that the cloud leads each target to that it leads itself."""
+        raise NotImplementedError
+
+    def environment(self, name: str) -> Mapping[str, str]:  # noqa: ARG002
+        """What the node's daemon finds in its environment, besides our own."""
+        return {}
+
+    # --- setting up
+
+    def run_services(self) -> None:
+        """A service on each node that says the node's name; the client asks for it from now on."""
+        for name, node in self.nodes.items():
+            self.spawn(node, [sys.executable, "-c", _SERVICE, name])
+        for name in self.view.targets:
+            thread = threading.Thread(target=self.view.ask, args=(self.client, name))
+            self._ending.callback(thread.join)
+            thread.start()
+        self._ending.callback(self.view.ending.set)
+
+    def spawn(self, where: Namespace, command: Sequence[str], **environment: str) -> subprocess.Popen[bytes]:
+        with (self.directory / f"{Path(command[0]).name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                ["ip", "netns", "exec", where.name, *command],
+                cwd=source_root(),
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self._ending.callback(_end, process)
+        return process
+
+    def nft(self, script: str) -> None:
+        """Change the router's rules."""
+        command = ["ip", "netns", "exec", self.router.name, "nft", "-f", "-"]
+        subprocess.run(command, input=script, text=True, check=True)
+
+    # --- the daemons
+
+    def start(self, name: str) -> None:
+        file = self.directory / f"{name}.yml"
+        file.write_text(json.dumps(self._configuration(name)))
+        command = [sys.executable, "-m", "controller.cli", "run", "--config", str(file)]
+        self._daemons[name] = self.spawn(self.nodes[name], command, **self.environment(name))
+
+    def _configuration(self, name: str) -> dict[str, Any]:
+        return {
+            "cluster": "lab",
+            "node": name,
+            "state_dir": str(self.directory / name),
+            "store": self.store,
+            "lease": {"duration_seconds": 2.0},
+            "health": {"listen": [f"0.0.0.0:{HEALTH_PORT}"]},
+            "groups": self.groups,
+        }
+
+    def kill(self, name: str) -> None:
+        self._daemons[name].kill()
+        self._daemons[name].wait()
+
+    def freeze(self, name: str) -> None:
+        self._daemons[name].send_signal(signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        self._daemons[name].send_signal(signal.SIGCONT)
+
+    def cut(self, name: str) -> None:
+        """Nothing passes between the node and the router; both keep their carrier."""
+        hooks = ("ingress", "egress")
+        chains = "\n".join(
+            f"chain {hook} {{\ntype filter hook {hook} device {name}p priority 0; policy drop;\n}}" for hook in hooks
+        )
+        self.nft(f"table netdev cut {{\n{chains}\n}}\n")
+
+    def join(self) -> None:
+        """End `cut`."""
+        self.nft("delete table netdev cut\n")
+
+    def ask(self, name: str, path: str) -> Any:
+        return Client(self.directory / name / "anyvip.sock").get(path)
+
+    def command(self, name: str, *words: str) -> None:
+        command = [sys.executable, "-m", "controller.cli", *words, "--config", str(self.directory / f"{name}.yml")]
+        subprocess.run(
+            ["ip", "netns", "exec", self.nodes[name].name, *command], cwd=source_root(), check=True, capture_output=True
+        )
+
+    def role(self, name: str, group: str) -> str | None:
+        try:
+            view = self.ask(name, "/v1/status")["groups"].get(group)
+        except (NotThere, OSError):
+            return None
+        return None if view is None else str(view["role"])
+
+    def log(self) -> str:
+        return "\n".join(file.read_text(errors="replace")[-6000:] for file in self.directory.glob("*.log"))
+
+    # --- who serves
+
+    def other(self, node: str) -> str:
+        """The one that it is not."""
+        return next(name for name in self.nodes if name != node)
+
+    def served_by(self, node: str) -> bool:
+        """Whether the client is answered by this node alone, and the cloud leads there, for every target."""
+        led = all(owner == node for owner in self.owners().values())
+        return led and all(self.view.now(name) == node for name in self.view.targets)
+
+    def stands_by(self, node: str) -> bool:
+        return all(self.role(node, group) == "standby" for group in self.groups)
+
+    def settled(self) -> str:
+        """The node that serves everything; the other one stands by."""
+        assert eventually(lambda: any(self.served_by(node) for node in self.nodes), LIVENESS), self.log()
+        active = next(node for node in self.nodes if self.served_by(node))
+        assert eventually(lambda: self.stands_by(self.other(active)), LIVENESS), self.log()
+        return active
+
+    def moved_once(self, since: float, before: str, targets: Iterable[str]) -> None:
+        """Everything goes to the other node, the cloud as well, and none of these targets comes back in between."""
+        after = self.other(before)
+        assert eventually(lambda: self.served_by(after), LIVENESS), self.log()
+        for name in targets:
+            assert self.view.since(since, name) in ([after], [before, after]), name
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
