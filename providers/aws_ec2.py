@@ -88,6 +88,14 @@ class Ec2:
         self._nic = await self.calls.run(what, lambda: nic(self._imds, self._interface), until=until)
         return self._nic
 
+    async def interface(self, eni: str, until: float, *, own: bool = False) -> Mapping[str, Any]:
+        """What EC2 says of a network interface. Raises CallRefused, ProviderError."""
+        answer = await self.ask("describe_network_interfaces", until, own=own, NetworkInterfaceIds=[eni])
+        found: list[Mapping[str, Any]] = answer["NetworkInterfaces"]
+        if not found:
+            raise ProviderError(f"EC2 describes no {eni}")
+        return found[0]
+
     async def instance_type(self, until: float) -> str:
         """Ours, such as t4g.small. Raises ProviderError."""
         path = "/latest/meta-data/instance-type"

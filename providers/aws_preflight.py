@@ -46,10 +46,9 @@ async def looked(ec2: Ec2, options: Ec2Options, looks: Mapping[str, Look]) -> li
         return [Finding(Level.ERROR, "identity", str(error), remedy)]
     found = [Finding(Level.OK, "identity", f"{nic.id} in {nic.subnet}, {nic.vpc}")]
     try:
-        answer = await ec2.ask("describe_network_interfaces", until, own=True, NetworkInterfaceIds=[nic.id])
+        eni = await ec2.interface(nic.id, until, own=True)
     except ProviderError as error:
         return [*found, _failed("network interface", error)]
-    (eni,) = answer["NetworkInterfaces"]
     looking = Looking(ec2, until, options, nic, eni)
     every = {**looks, "security groups": _probes_let_in}
     for some in await together(_careful(subject, look, looking) for subject, look in every.items()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_network
 from typing import Annotated, Any, Final, Self
 
@@ -82,16 +82,12 @@ class Route:
     async def move(self, until: float) -> None:
         """Point every route in every table here, all at once, each tried again on its own."""
         ours = (await self._ec2.nic(until)).id
-        tables = self._tables or [table["RouteTableId"] for table in await self._described(until)]
-        routes = [(table, destination) for table in tables for destination in self._destinations]
-        work = (self._point(table, destination, ours, until) for table, destination in routes)
-        failed = [each for each in await asyncio.gather(*work, return_exceptions=True) if each is not None]
-        for error in failed:
-            if not isinstance(error, ProviderError):
-                raise error
-        if failed:
-            said = "; ".join(str(each) for each in failed[:_NAMED])
-            raise ProviderError(f"{len(failed)} of {len(routes)} routes are not moved: {said}") from failed[0]
+        known = self._tables
+        moving = [self._point_all(known, ours, until)]
+        if self._options.route_table_tags is not None:  # meanwhile somebody may have tagged one more
+            moving.append(self._find_tables(until))
+        await together(moving)
+        await self._point_all([table for table in self._tables if table not in known], ours, until)
 
     async def leave(self, until: float) -> None:
         """Nothing: no call deletes a route only if it is still ours, and who takes over replaces it."""
@@ -113,6 +109,21 @@ class Route:
         return await aws_preflight.looked(self._ec2, self._options, looks)
 
     # --- routes
+
+    async def _find_tables(self, until: float) -> None:
+        await self._described(until)
+
+    async def _point_all(self, tables: Sequence[str], ours: str, until: float) -> None:
+        """Raises ProviderError that says how many routes are not moved; the others are."""
+        routes = [(table, destination) for table in tables for destination in self._destinations]
+        work = (self._point(table, destination, ours, until) for table, destination in routes)
+        failed = [each for each in await asyncio.gather(*work, return_exceptions=True) if each is not None]
+        for error in failed:
+            if not isinstance(error, ProviderError):
+                raise error
+        if failed:
+            said = "; ".join(str(each) for each in failed[:_NAMED])
+            raise ProviderError(f"{len(failed)} of {len(routes)} routes are not moved: {said}") from failed[0]
 
     async def _point(self, table: str, destination: str, ours: str, until: float) -> None:
         route: dict[str, Any] = {"RouteTableId": table, kind(destination): destination, "NetworkInterfaceId": ours}

@@ -77,8 +77,7 @@ class SecondaryIp:
     async def look(self, until: float) -> Placement:
         """Ask for our network interface; only where it has not all VIPs, for the others."""
         ours = (await self._ec2.nic(until)).id
-        answer = await self._ec2.ask("describe_network_interfaces", until, NetworkInterfaceIds=[ours])
-        (eni,) = answer["NetworkInterfaces"]
+        eni = await self._ec2.interface(ours, until)
         missing = sorted({*self._ipv4, *self._ipv6} - _addresses(eni))
         if not missing:
             return Placement(Place.HERE)

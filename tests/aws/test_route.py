@@ -49,6 +49,9 @@ async def test_tables_by_their_tags_also_those_that_come_later(ec2: Ec2, movers:
     await provider.bind(grant())
     assert leads_to(ec2) == ["eni-1", None, None]
     ec2.cloud.tables["rtb-2"].tags = {"anyvip": "shop"}
+    await provider.bind(grant(epoch=2))
+    assert leads_to(ec2) == ["eni-1", "eni-1", None]
+    del ec2.cloud.tables["rtb-2"].routes[VIP]
     found = await provider.inspect()
     assert (found.place, found.where) == (Place.NOWHERE, f"{VIP} in rtb-2 is missing")
     ec2.cloud.tables["rtb-1"].tags = ec2.cloud.tables["rtb-2"].tags = {}
