@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.lab.consul import Consul
 from tests.lab.gcs import Gcs
 from tests.lab.gcs import Refused as Refusal
 from tests.lab.kube import VERBS, Kube, Refused, kubeconfig
-from tests.lab.serving import Ailments, serving
+from tests.lab.serving import Ailments, serving, start_fake
 from tests.lab.stores import Backend
 
 SECRET = "a-secret-that-nobody-logs"
@@ -76,6 +76,26 @@ async def _gcs() -> AsyncIterator[Lab]:
 
         backend = Backend("gcs", options(endpoint))
         yield Lab(backend, endpoint, options, fake.ailments, lambda: fake.make_again("witness"))
+
+
+def _in_kubeconfig(url: str, directory: Path) -> dict[str, Any]:
+    return {"kubeconfig": kubeconfig(directory / "kubeconfig", url), "namespace": "default"}
+
+
+# Fakes that can be processes of their own: the module in tests.lab, and the options of a store on it at this URL.
+PROCESSES: dict[str, tuple[str, Callable[[str, Path], dict[str, Any]]]] = {
+    "consul": ("consul", lambda url, _: {"endpoints": [url]}),
+    "kubernetes": ("kube", _in_kubeconfig),
+    "gcs": ("gcs", lambda url, _: {"bucket": "lab-witness", "endpoint": url, "metadata_endpoint": url}),
+}
+
+
+@contextmanager
+def fake_process(kind: str) -> Iterator[Backend]:
+    """A store on a fake in a process of its own, for several processes to share."""
+    module, options = PROCESSES[kind]
+    with TemporaryDirectory() as directory, start_fake(module, Path(directory) / "log") as server:
+        yield Backend(kind, options(server.url, Path(directory)))
 
 
 FAKES = {"consul": _consul, "kubernetes": _kubernetes, "gcs": _gcs}
