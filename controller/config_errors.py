@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from controller.fields import NAMES
+from controller.plugins import describing
 from controller.problem import Path, Problem, found, shown
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _KEY = "[key]"  # where pydantic reports that a key of a mapping is wrong
 
 def translated(error: ValidationError, document: Document, model: type[BaseModel]) -> list[Problem]:
     """One problem for each thing that is wrong, in the order of the file."""
-    tree = _Tree(_schema(model), document.data)
+    tree = _Tree(_schema(model, frozenset(_types(document.data))), document.data)
     problems: dict[tuple[Path, str], Problem] = {}
     for item in error.errors(include_url=False):
         path, text = _explained(item, tree)
@@ -40,8 +41,18 @@ def translated(error: ValidationError, document: Document, model: type[BaseModel
 
 
 @cache
-def _schema(model: type[BaseModel]) -> Schema:
-    return model.model_json_schema()
+def _schema(model: type[BaseModel], types: frozenset[str]) -> Schema:
+    with describing(types):
+        return model.model_json_schema()
+
+
+def _types(value: Any) -> Iterator[str]:
+    """Every `type` that the file names."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if isinstance(value, dict) and isinstance(value.get("type"), str):
+        yield value["type"]
+    for each in inner:
+        yield from _types(each)
 
 
 def _explained(item: ErrorDetails, tree: _Tree) -> tuple[Path, str]:

@@ -1,13 +1,16 @@
 """Stores and providers in the configuration: their keys come from the plugin class that their `type` names.
 
 A plugin's class carries `Options`, a pydantic model of its keys besides `type`; a ValueError that one of its validators
-raises says what is *allowed*. Only what is configured is imported; the JSON Schema asks for all of them.
+raises says what is *allowed*. Only what is configured is imported; the JSON Schema asks for all of them, unless it is
+made within `describing`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Union
 
@@ -28,6 +31,17 @@ from controller.stores.registry import known_stores, store_type
 from providers.registry import known_providers, provider_type
 
 AUTO = "auto"
+_described: ContextVar[frozenset[str] | None] = ContextVar("_described", default=None)  # None: all types
+
+
+@contextmanager
+def describing(types: frozenset[str]) -> Iterator[None]:
+    """JSON Schemas made here have the keys of these types only: the SDKs of the others take seconds to import."""
+    before = _described.set(types)
+    try:
+        yield
+    finally:
+        _described.reset(before)
 
 
 class Auto(BaseModel):
@@ -87,8 +101,9 @@ class _Kind:
         return handler(TypeAdapter(union).core_schema)
 
     def _choice(self, name: str) -> type[BaseModel]:
+        wanted = _described.get()
         try:
-            options = self.options(name)
+            options = self.options(name) if wanted is None or name in wanted else BaseModel
         except ValueError:  # its cloud's SDK is not installed here
             options = BaseModel
         kind: Any = (Literal[name], Field(description=options.__doc__))

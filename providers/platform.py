@@ -2,7 +2,7 @@
 
 A machine whose firmware names somebody else is metal, also if it is virtual: nobody is asked over the network then.
 Where there is no DMI (containers, some architectures) all three services are asked at once, by address, and what has
-not answered in a quarter of a second is not there. Each is known by what only the real one says.
+not answered in 0.2 s is not there. Each is known by what only the real one says.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from providers.metadata_service import gcp_endpoint
 _DMI: Final = Path("/sys/class/dmi/id")
 _NAMES: Final = ("sys_vendor", "bios_vendor", "board_vendor", "bios_version", "chassis_asset_tag")
 _AZURE_ASSET: Final = "7783-7084-3265-9085-8269-3286-77"  # Hyper-V elsewhere says Microsoft, too
-_ANSWER_SECONDS: Final = 0.25
+_ANSWER_SECONDS: Final = 0.2
 
 
 class Platform(StrEnum):
@@ -45,7 +45,7 @@ class Here:
 
 @cache  # a machine stays where it is while a process lives
 def here() -> Here:
-    """Where this node runs. The first time it may take a quarter of a second."""
+    """Where this node runs. The first time it may take 0.2 s."""
     return platform(_DMI)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from controller.config import from_bytes
@@ -361,3 +364,13 @@ def test_the_hint_reads_well_for_another_authors_validator() -> None:
     """Plugins raise ValueError in their own words; those that repeat the value or begin with `must be` are trimmed."""
     found = complaint(GOOD.replace("/var/lib/anyvip/store", "store"))
     assert found.startswith('anyvip.yml:3: store.path: found "store"; allowed: an absolute path')
+
+
+def test_a_mistake_loads_nobody_s_sdk() -> None:
+    """They take seconds, and the file names none of them."""
+    read = "import sys\nfrom controller.config import ConfigError, from_bytes\n"
+    tried = f"try: from_bytes({GOOD.replace('cluster', 'clutser').encode()!r}, 'x')\nexcept ConfigError as error: print(error)\n"
+    loaded = "print(sorted({'boto3', 'botocore', 'azure', 'google'} & sys.modules.keys()))"
+    ended = subprocess.run([sys.executable, "-c", read + tried + loaded], capture_output=True, text=True, check=True)
+    assert 'did you mean "cluster"?' in ended.stdout
+    assert ended.stdout.splitlines()[-1] == "[]"
