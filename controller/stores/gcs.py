@@ -19,6 +19,7 @@ from urllib.parse import quote, urlencode
 from google.auth.credentials import Credentials, TokenState
 from google.auth.exceptions import GoogleAuthError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FilePath
+from yarl import URL
 
 from controller.lease import Conflict, Entry, StoreError, Version
 from controller.stores.endpoints import Endpoints, Servers, body_of, origin
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _LARGEST_IN_METADATA = 7_000  # bytes; all custom metadata of an object may have 8 KiB, names included
 _RECORD = "record"
+_PROOF = "proof"  # no record: written only by a server that should not have
 _AGAIN_SECONDS = 0.3  # after Google has refused a request as one too many
 _THROTTLED = frozenset({"rateLimitExceeded", "userRateLimitExceeded"})
 _FIELDS = "nextPageToken,items(name,generation,metageneration,metadata)"
@@ -72,6 +74,7 @@ class GcsStore:
         self._keys = Keys.of(options.prefix, cluster)
         self._objects = f"/storage/v1/b/{options.bucket}/o"
         self._fetched: dict[str, Entry] = {}  # by name: what does not come with the list
+        self._heeds_conditions = (URL(options.endpoint).host or "").endswith(".googleapis.com")
 
     @classmethod
     def open(cls, options: Options, *, cluster: str, call_timeout: float) -> Self:
@@ -94,15 +97,13 @@ class GcsStore:
         """Replace, create or delete as `controller.lease.Store` says. Raises Conflict, StoreError."""
         if not (expected or "0").isdecimal():  # the version of a deletion: nothing is at it
             raise Conflict(key)
-        name, condition = self._keys.name(key), {"ifGenerationMatch": expected or "0"}
+        if not self._heeds_conditions:
+            await self._prove()
         if value is None:
-            path = f"{self._objects}/{quote(name, safe='')}?{urlencode(condition)}"
+            path = f"{self._objects}/{quote(self._keys.name(key), safe='')}?ifGenerationMatch={expected or 0}"
             await self._google.ask(lambda: self._write(key, "DELETE", path), repeatable=False)
             return Version(f"{expected} deleted")
-        query = urlencode({"uploadType": "multipart", "fields": "generation", **condition})
-        kind, data = _multipart(name, value)
-        path = f"/upload{self._objects}?{query}"
-        raw = await self._google.ask(lambda: self._write(key, "POST", path, data, kind), repeatable=False)
+        raw = await self._upload(key, value, expected or "0", repeatable=False)
         try:
             return Version(str(int(json.loads(raw)["generation"])))
         except (LookupError, TypeError, ValueError, RecursionError) as error:
@@ -159,6 +160,24 @@ class GcsStore:
             raise Unsure(f"{origin(response)}: an object without generation: {raw[:60]!r}") from error
         self._fetched[name] = entry
         return entry
+
+    # --- writes ------------------------------------------------------------------------------------------------------
+
+    async def _upload(self, key: str, value: bytes, generation: str, *, repeatable: bool) -> bytes:
+        """Google's answer. Raises Conflict where the object has another generation, StoreError."""
+        query = urlencode({"uploadType": "multipart", "fields": "generation", "ifGenerationMatch": generation})
+        kind, data = _multipart(self._keys.name(key), value)
+        path = f"/upload{self._objects}?{query}"
+        return await self._google.ask(lambda: self._write(key, "POST", path, data, kind), repeatable=repeatable)
+
+    async def _prove(self) -> None:
+        """Find out what is not Google's and writes whatever the condition: on it, two nodes could be active."""
+        try:
+            await self._upload(_PROOF, b"", "1", repeatable=True)  # a generation that no object has
+        except Conflict:
+            self._heeds_conditions = True
+            return
+        raise StoreError("this server ignores ifGenerationMatch: on such a store two nodes could be active")
 
     # --- requests ----------------------------------------------------------------------------------------------------
 

@@ -185,6 +185,18 @@ async def test_writes_of_one_object_in_quick_succession_are_slowed_down_not_lost
     assert await store.read("") == {KEY: Entry(b"three", version)}
 
 
+async def test_a_server_that_ignores_conditions_is_not_written_to(fake: Gcs, place: Backend) -> None:
+    fake.heedless = True
+    store = place.open()
+    for _ in range(2):
+        with pytest.raises(StoreError, match="ignores ifGenerationMatch"):
+            await store.swap(KEY, b"one", None)
+    assert list(fake.buckets["witness"]) == ["anyvip/shop/proof"]
+    fake.make_again("witness")
+    fake.heedless = False
+    assert await store.swap(KEY, b"one", None)
+
+
 def config(lease: str) -> bytes:
     return f"""\
 cluster: shop
