@@ -3,6 +3,7 @@
 PYTHON ?= python3
 SEEDS ?= 0-999
 VENV := .venv
+CHECKOV := 3.3.30
 BIN := $(VENV)/bin
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 AZURITE := $(VENV)/azurite
@@ -15,7 +16,7 @@ demo: $(VENV)/demo.stamp
 	@$(BIN)/anyvip demo
 
 # Everything that is checked, cheapest first.
-test: check $(AZURITE).stamp
+test: check $(AZURITE).stamp $(VENV)-checkov/stamp
 	@.ci/packages $(TEST_PACKAGES)
 	@$(BIN)/python -m pytest --cov --cov-config=.ci/coverage.ini --cov-report=term-missing
 
@@ -33,13 +34,20 @@ bench: $(VENV)/dev.stamp
 	@.ci/packages etcd-server iproute2 keepalived
 	@$(BIN)/python -m bench.failover $(ARGS)
 
-clean:
-	rm -rf $(VENV) build dist .coverage .*_cache
+# What checkov needs and what the tests need exclude each other. Where it cannot be had, its test is skipped.
+$(VENV)-checkov/stamp: Makefile | $(VENV)/demo.stamp
+	@test -x $(VENV)-checkov/bin/python || $(PYTHON) -m venv $(VENV)-checkov
+	@$(VENV)-checkov/bin/pip install --quiet --disable-pip-version-check checkov==$(CHECKOV) && touch $@ || \
+		echo "checkov cannot be installed" >&2
 
-# Azure's blob storage to test against; where there is no npm, what needs it is skipped.
+clean:
+	rm -rf $(VENV) $(VENV)-checkov build dist .coverage .*_cache
+
+# Azure's blob storage to test against. Where npm is missing or cannot fetch it, what needs it is skipped.
 $(AZURITE).stamp: Makefile | $(VENV)/demo.stamp
-	@! command -v npm >/dev/null || npm install --silent --no-fund --no-audit --prefix $(AZURITE) azurite@$(AZURITE_VERSION)
-	@touch $@
+	@if command -v npm >/dev/null && \
+	  npm install --silent --no-fund --no-audit --prefix $(AZURITE) azurite@$(AZURITE_VERSION); \
+	then touch $@; else echo "no Azurite: what needs it is skipped" >&2; fi
 
 $(VENV)/demo.stamp: pyproject.toml constraints.txt
 	@.ci/packages iproute2

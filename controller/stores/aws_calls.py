@@ -22,6 +22,7 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from controller.lease import StoreError
+from controller.stores.blocking import THREADS
 from controller.stores.outcome import NotDone, Unsure
 from providers.aws_client import Aws, AwsOptions
 from providers.aws_errors import EXPIRED, FAILING, THROTTLED, code_of, translate
@@ -43,13 +44,11 @@ _NONSENSE = (ResponseParserError, AttributeError, LookupError, RecursionError, T
 _BROKEN = (HTTPClientError, IncompleteReadError, SSLError)
 
 
-def connection(
-    options: AwsOptions, call_timeout: float, threads: int, settings: Mapping[str, Any] | None = None
-) -> Aws:
+def connection(options: AwsOptions, call_timeout: float, settings: Mapping[str, Any] | None = None) -> Aws:
     """Clients whose requests end soon after `call_timeout` seconds, for the threads' sake. `settings`: see `Aws`."""
     connect_seconds = min(options.connect_timeout_seconds, call_timeout / 3)
     quick = options.model_copy(update={"connect_timeout_seconds": connect_seconds})
-    return Aws(quick, read_timeout=call_timeout, connections=threads, settings=settings)
+    return Aws(quick, read_timeout=call_timeout, connections=THREADS, settings=settings)
 
 
 @contextmanager

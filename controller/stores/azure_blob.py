@@ -30,7 +30,7 @@ from pydantic import AfterValidator, Field, FilePath, model_validator
 from controller.lease import Conflict, Entry, StoreError, Version
 from controller.stores.blocking import Blocking
 from controller.stores.keys import Keys, folder
-from controller.stores.objects import THREADS, ObjectStore
+from controller.stores.objects import ObjectStore
 from controller.stores.outcome import NotDone, Unsure
 from providers.azure_client import AzureOptions, Cloud, credential, retry_after
 
@@ -186,7 +186,7 @@ class AzureBlobStore(ObjectStore):
             )
         except (OSError, ValueError) as error:
             raise StoreError(f"store azure_blob: {error}") from error
-        calls = Blocking(f"container {options.container!r}", call_timeout, THREADS)
+        calls = Blocking(f"container {options.container!r}", call_timeout)
         return cls(BlobContainer(client), Keys.of(options.prefix, cluster), calls)
 
 

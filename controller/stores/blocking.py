@@ -19,6 +19,7 @@ from controller.lease import StoreError
 from controller.stores.outcome import NotDone, Unsure
 
 T = TypeVar("T")
+THREADS = 8  # a round's calls, twice over: those of the round before may still hang
 _FIRST_PAUSE_SECONDS = 0.05  # the longest before the second attempt; doubled for each further one
 _LONGEST_PAUSE_SECONDS = 1.0
 
@@ -26,10 +27,10 @@ _LONGEST_PAUSE_SECONDS = 1.0
 class Blocking:
     """Carries out calls in threads. `name` of the store for messages, `call_timeout` in seconds."""
 
-    def __init__(self, name: str, call_timeout: float, threads: int) -> None:
+    def __init__(self, name: str, call_timeout: float) -> None:
         self._name = name
         self._call_timeout = call_timeout
-        self._threads = ThreadPoolExecutor(threads, "store")
+        self._threads = ThreadPoolExecutor(THREADS, "store")
         self._chance = random.Random()
         self._closed = False
 

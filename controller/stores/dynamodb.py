@@ -30,7 +30,6 @@ from providers.aws_errors import code_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_THREADS = 4
 _NAMES = {"#cluster": "cluster", "#key": "key"}
 
 
@@ -59,8 +58,8 @@ class DynamoDbStore:
     @classmethod
     def open(cls, options: Options, *, cluster: str, call_timeout: float) -> Self:
         """The cluster's store; connects when first used. `call_timeout`: seconds."""
-        calls = Blocking(f"table {options.table!r}", call_timeout, _THREADS)
-        aws = connection(options, call_timeout, _THREADS)
+        calls = Blocking(f"table {options.table!r}", call_timeout)
+        aws = connection(options, call_timeout)
         return cls(aws, options.table, Keys.of(options.prefix, cluster).root, calls)
 
     async def read(self, prefix: str) -> Mapping[str, Entry]:

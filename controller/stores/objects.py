@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from controller.stores.keys import Keys
 
-THREADS = 8
-
 
 class Bucket(Protocol):
     """The objects. Calls block, come from several threads and send each request once.

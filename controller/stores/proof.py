@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from controller.lease import Conflict, StoreError
-from controller.stores.outcome import NotDone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,17 +19,18 @@ if TYPE_CHECKING:
 class Proven:
     """A bucket to which nothing is written before it has refused what it must, unless `trusted` says that it does."""
 
-    def __init__(self, bucket: Bucket, name: str, trusted: Callable[[], bool]) -> None:
-        """`name`: an object to try it on, which is nobody's record and is not listed."""
+    def __init__(self, bucket: Bucket, begin: str, trusted: Callable[[], bool]) -> None:
+        """`begin`: how the names of objects begin that it is tried on. They are nobody's records and are not listed."""
         self._bucket = bucket
-        self._name = name
+        self._begin = begin
         self._trusted = trusted
         self._turn = Lock()
         self._proven = False
 
     def listing(self, prefix: str) -> Mapping[str, Version]:
         """See `Bucket`."""
-        return {name: version for name, version in self._bucket.listing(prefix).items() if name != self._name}
+        found = self._bucket.listing(prefix).items()
+        return {name: version for name, version in found if not name.startswith(self._begin)}
 
     def get(self, name: str) -> Entry | None:
         """See `Bucket`."""
@@ -53,18 +54,14 @@ class Proven:
         with self._turn:
             if not self._proven:
                 if not self._trusted():
-                    _prove(self._bucket, self._name)
+                    _prove(self._bucket, f"{self._begin}{secrets.token_hex(8)}")
                 self._proven = True
 
 
 def _prove(bucket: Bucket, name: str) -> None:
-    """Raises StoreError that says which condition is ignored."""
-    try:
-        present = bucket.get(name)
-        stale = bucket.put(name, b"", present.version if present else None)
-        bucket.put(name, b"", stale)
-    except Conflict as error:
-        raise NotDone(f"{name}: another node is trying the server's conditions, too") from error
+    """Raises StoreError that says which condition is ignored. Leaves nothing behind, unless it is killed on the way."""
+    stale = bucket.put(name, b"", None)
+    present = bucket.put(name, b"", stale)
     refused: dict[str, Callable[[], object]] = {
         "If-None-Match of a write": partial(bucket.put, name, b"", None),
         "If-Match of a write": partial(bucket.put, name, b"", stale),
@@ -76,3 +73,4 @@ def _prove(bucket: Bucket, name: str) -> None:
         except Conflict:
             continue
         raise StoreError(f"this server ignores {condition}: on such a store two nodes could be active")
+    bucket.delete(name, present)

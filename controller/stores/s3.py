@@ -32,7 +32,7 @@ from controller.lease import Conflict, Entry, Version
 from controller.stores.aws_calls import connection, said_of
 from controller.stores.blocking import Blocking
 from controller.stores.keys import Keys, folder
-from controller.stores.objects import THREADS, ObjectStore
+from controller.stores.objects import ObjectStore
 from controller.stores.proof import Proven
 from providers.aws_client import Aws, AwsOptions
 from providers.aws_errors import code_of
@@ -142,7 +142,7 @@ class S3Store(ObjectStore):
             "response_checksum_validation": "when_required",
             "s3": {"addressing_style": "path" if options.path_style else "auto"},
         }
-        aws = connection(options, call_timeout, THREADS, settings)
-        calls = Blocking(f"bucket {options.bucket!r}", call_timeout, THREADS)
+        aws = connection(options, call_timeout, settings)
+        calls = Blocking(f"bucket {options.bucket!r}", call_timeout)
         bucket, keys = S3Bucket(aws, options.bucket), Keys.of(options.prefix, cluster)
-        return cls(Proven(bucket, f"{keys.root}.proof", bucket.of_aws), keys, calls)
+        return cls(Proven(bucket, f"{keys.root}.proof-", bucket.of_aws), keys, calls)

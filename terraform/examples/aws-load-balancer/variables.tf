@@ -1,0 +1,48 @@
+variable "region" {
+  description = "AWS region."
+  type        = string
+  default     = "eu-central-1"
+}
+
+variable "vpc_id" {
+  description = "VPC of the nodes."
+  type        = string
+}
+
+variable "subnet_ids" {
+  description = "Two subnets in two zones, with a way to the AWS API and to the packages; public ones if the load balancer is internet-facing."
+  type        = list(string)
+
+  validation {
+    condition     = length(var.subnet_ids) == 2
+    error_message = "Two subnets."
+  }
+}
+
+variable "internet_facing" {
+  description = "Whether the load balancer has public addresses."
+  type        = bool
+  default     = false
+}
+
+variable "client_cidrs" {
+  description = "Who may use the service."
+  type        = list(string)
+}
+
+variable "image_id" {
+  description = "AMI of the nodes. Default: the latest Debian 12."
+  type        = string
+  default     = null
+}
+
+variable "wheel" {
+  description = "URL of anyvip's wheel."
+  type        = string
+}
+
+variable "deletion_protection" {
+  description = "False before `terraform destroy`."
+  type        = bool
+  default     = true
+}

@@ -1,0 +1,21 @@
+mock_provider "google" {
+  mock_resource "google_compute_address" {
+    defaults = { address = "203.0.113.7" }
+  }
+}
+
+variables {
+  project      = "shop-1"
+  network      = "projects/shop-1/global/networks/shop"
+  subnetwork   = "projects/shop-1/regions/europe-west3/subnetworks/nodes"
+  client_cidrs = ["10.0.0.0/8"]
+  wheel        = "https://packages.example/anyvip-0.1.0-py3-none-any.whl"
+  vip          = "10.0.0.100/32"
+}
+
+run "stands" {
+  assert {
+    condition     = yamldecode(module.anyvip.config["n1"]).groups.web.providers[0].instances == ["europe-west3-a/ledger-n1", "europe-west3-b/ledger-n2"]
+    error_message = "Every node knows which may have the VIP."
+  }
+}

@@ -1,0 +1,48 @@
+variable "project" {
+  description = "The project."
+  type        = string
+}
+
+variable "region" {
+  description = "Region of the nodes."
+  type        = string
+  default     = "europe-west3"
+}
+
+variable "network" {
+  description = "The VPC network, by self link or id."
+  type        = string
+}
+
+variable "subnetwork" {
+  description = "The subnet of the nodes, with Private Google Access and a way to the packages (Cloud NAT), by self link or id."
+  type        = string
+}
+
+variable "external" {
+  description = "Whether the load balancer has a public address."
+  type        = bool
+  default     = false
+}
+
+variable "address" {
+  description = "A free address of the subnet for the internal load balancer. Default: any."
+  type        = string
+  default     = null
+}
+
+variable "client_cidrs" {
+  description = "Who may use the service."
+  type        = list(string)
+}
+
+variable "wheel" {
+  description = "URL of anyvip's wheel."
+  type        = string
+}
+
+variable "deletion_protection" {
+  description = "False before `terraform destroy`."
+  type        = bool
+  default     = true
+}

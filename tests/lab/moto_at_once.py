@@ -1,0 +1,33 @@
+"""moto as `terraform apply` needs it: ``python -m tests.lab.moto_at_once HOST PORT``.
+
+What AWS takes minutes for is there at once, and what was said is repeated: moto forgets the description of a rule that
+names a group.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from moto.ec2.models.security_groups import SecurityGroupRule
+from moto.elbv2.models import ELBv2Backend
+
+from tests.lab import moto_server
+
+_create_load_balancer = ELBv2Backend.create_load_balancer
+
+
+def _active(backend: ELBv2Backend, *given: Any, **named: Any) -> Any:
+    made = _create_load_balancer(backend, *given, **named)
+    made.activate()
+    return made
+
+
+def _described(rule: SecurityGroupRule) -> str | None:
+    return {**rule.source_group, **rule.ip_range}.get("Description")
+
+
+if __name__ == "__main__":
+    ELBv2Backend.create_load_balancer = _active  # type: ignore[method-assign, assignment]
+    SecurityGroupRule.description = property(_described)  # type: ignore[method-assign, assignment]
+    moto_server.main(*sys.argv[1:])
