@@ -5,6 +5,7 @@ Imported only by plugins for Azure. The SDK's own retries are off, because `prov
 
 from __future__ import annotations
 
+import logging
 import time
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from azure.mgmt.network import NetworkManagementClient
+
+# They tell each request and each token at INFO; what matters of that is said by us.
+for _name in ("azure", "msal"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 _CLOUDS: Final = {  # by the configuration's name: the SDK's name, and the host that signs in
     "public": (AzureClouds.AZURE_PUBLIC_CLOUD, AzureAuthorityHosts.AZURE_PUBLIC_CLOUD),

@@ -6,6 +6,7 @@ carried that out, a second one adds it here, with all that hangs on it. Nothing 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
@@ -15,7 +16,7 @@ from pydantic import Field
 from providers import azure_permissions as permissions
 from providers import azure_preflight as preflight
 from providers.azure_identity import Interface
-from providers.azure_network import Changed, Named
+from providers.azure_network import CHANGED_PAUSE_SECONDS, Changed, Named
 from providers.azure_nic import (
     SETTLED,
     UNDER_WAY,
@@ -85,6 +86,7 @@ class IpConfig:
                 return await self._move(until)
             except Changed as changed:
                 _log.info("group %s: %s; reading it again", self._here.group, changed)
+                await asyncio.sleep(CHANGED_PAUSE_SECONDS)
 
     async def leave(self, until: float) -> None:
         """Nothing: the next owner moves the configurations with all that hangs on them, which a removal would lose."""

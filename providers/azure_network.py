@@ -19,13 +19,14 @@ from azure.mgmt.network import models as m
 
 from providers.azure_client import ArmOptions, Credential, credential, management_client
 from providers.azure_identity import Machine, this_machine
-from providers.azure_nic import UNDER_WAY, Json, state
+from providers.azure_nic import SETTLED, UNDER_WAY, Json, state
 from providers.base import ProviderError
 from providers.calls import CallRefused, Calls
 
 T = TypeVar("T")
 _PERMISSIONS_VERSION: Final = "2022-04-01"
 _FIRST_PAUSE_SECONDS: Final = 0.1
+CHANGED_PAUSE_SECONDS: Final = 0.1  # before something is read again that somebody else writes, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +196,8 @@ class AzureNetwork:
                 raise Changed(f"{what}: it was written by somebody else meanwhile") from refused
             raise
         resource = await self.settled(read)
-        if state(resource) == "Failed":
-            raise ProviderError(f"{what}: the operation failed: {await self._why(which, written, until)}")
+        if state(resource) != SETTLED:
+            raise ProviderError(f"{what}: {state(resource)}: {await self._why(which, written, until)}")
         return resource
 
     async def _why(self, which: Named, written: _Written, until: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from pydantic import Field
 
@@ -13,10 +14,11 @@ from providers.azure_network import AzureNetwork, Named
 from providers.azure_nic import Json, same
 from providers.baremetal import BareMetal, BareMetalOptions, InterfaceName
 from providers.base import ProviderError, Vip
-from providers.calls import Calls, together
+from providers.calls import CallRefused, Calls, together
 from providers.moving import Mover, Moving, MovingOptions
 
-NICS = "networkInterfaces"
+NICS: Final = "networkInterfaces"
+_GONE: Final = 404
 
 
 class NicOptions(ArmOptions, MovingOptions):
@@ -97,11 +99,21 @@ class Candidates:
             nics = await self._network.nics(machine.subscription, machine.resource_group, until)
         else:
             named = [Named.of(name, NICS, machine) for name in self._names]
-            nics = list(await together(self._network.nic(each, until) for each in named))
+            found = await together(self._read(each, until) for each in named)
+            nics = [nic for nic in found if nic is not None]
         own = await self._own.named(until, nics if self._names is None else None)
         ours = [nic for nic in nics if same(nic["id"], own.id)]
         others = [nic for nic in nics if not same(nic["id"], own.id)]
         return (ours[0] if ours else await self._own.read(until)), others
+
+    async def _read(self, which: Named, until: float) -> Json | None:
+        """A NIC; None where it is gone, as a machine that was deleted: it does not keep the others from moving."""
+        try:
+            return await self._network.nic(which, until)
+        except CallRefused as refused:
+            if getattr(refused.error, "status_code", None) == _GONE:
+                return None
+            raise
 
 
 @dataclass(frozen=True, slots=True)

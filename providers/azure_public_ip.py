@@ -5,15 +5,17 @@ It belongs to an IP configuration, and to one only: one write takes it from wher
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Final
 
 from pydantic import Field
 
 from providers import azure_permissions as permissions
 from providers import azure_preflight as preflight
-from providers.azure_network import Changed, Named
+from providers.azure_network import CHANGED_PAUSE_SECONDS, Changed, Named
 from providers.azure_nic import SETTLED, UNDER_WAY, Json, configurations, primary, same, state, with_public_ip
 from providers.azure_own_nic import NICS, Here, NicOptions
 from providers.base import Finding, Level, Place, Placement, ProviderError, Vip
@@ -68,6 +70,7 @@ class PublicIp:
                 return await self._move(until)
             except Changed as changed:
                 _log.info("group %s: %s; reading it again", self._here.group, changed)
+                await asyncio.sleep(CHANGED_PAUSE_SECONDS)
 
     async def leave(self, until: float) -> None:
         """Nothing: the next owner takes it, and without one it would be lost to nobody's use."""
@@ -100,7 +103,17 @@ class PublicIp:
             return [*found, Finding(Level.ERROR, "public address", str(error), remedy)]
         found += _public(public, ours, which)
         needs = [(which.id, permissions.READ_PUBLIC_IP), (which.id, permissions.JOIN_PUBLIC_IP)]
-        return found + await permissions.findings(self._network, [*needs, *permissions.to_write(own)], until)
+        needs += [need for nic in (own, *await self._theirs(public, until)) for need in permissions.to_write(nic)]
+        return found + await permissions.findings(self._network, needs, until)
+
+    async def _theirs(self, public: Json, until: float) -> list[Json]:
+        """The NIC that has the address now, as far as it can be read."""
+        nic = _nic_of(_holder(public) or "")
+        if nic is None:
+            return []
+        with suppress(ProviderError):
+            return [await self._network.nic(Named.of(nic, NICS, await self._network.machine(until)), until)]
+        return []
 
     def _ours(self, nic: Json) -> Json:
         """The IP configuration of our NIC that gets the address. Raises ProviderError."""

@@ -5,8 +5,8 @@ One write for each route, never for a table: what others change in it meanwhile 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from copy import deepcopy
 from ipaddress import ip_address, ip_network
 from typing import Final
@@ -16,7 +16,7 @@ from pydantic.networks import IPvAnyAddress
 
 from providers import azure_permissions as permissions
 from providers import azure_preflight as preflight
-from providers.azure_network import Changed, Named
+from providers.azure_network import CHANGED_PAUSE_SECONDS, Changed, Named
 from providers.azure_nic import SETTLED, UNDER_WAY, Json, state
 from providers.azure_own_nic import Here, NicOptions, in_guest
 from providers.base import Finding, Level, Place, Placement, ProviderError, Vip
@@ -135,9 +135,12 @@ class Route:
         for vip in self._vips:
             while _wrong(table, vip, hops[vip.version]):
                 fresh = _pointed(table, vip, hops[vip.version])
-                with suppress(Changed):  # it is read again anyhow
+                try:
                     await self._network.write_route(which, fresh["name"], fresh, until)
-                table = await self._at_rest(which, until)
+                    break
+                except Changed:
+                    await asyncio.sleep(CHANGED_PAUSE_SECONDS)
+                    table = await self._at_rest(which, until)
 
     async def _at_rest(self, which: Named, until: float) -> Json:
         """The table once none of our routes in it is being written."""

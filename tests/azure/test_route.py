@@ -135,7 +135,7 @@ async def test_what_goes_wrong_once_is_made_good(arm: Arm, here: Route, kind: st
 
 async def test_a_failed_operation_is_said_and_the_next_one_writes_again(arm: Arm, here: Route) -> None:
     arm.faults = [Fault("PUT", "t2/", "fails", code="InternalServerError")]
-    with pytest.raises(ProviderError, match="InternalServerError: it failed"):
+    with pytest.raises(ProviderError, match="Failed: InternalServerError: it failed"):
         await here.move(soon())
     found = await here.look(soon())
     assert (found.place, found.where) == (Place.NOWHERE, f"t2: the route to {VIP} is Failed")
