@@ -54,7 +54,7 @@ class Store(Protocol):
     """A compare-and-swap register per key. Linearizable; nothing else is asked of it."""
 
     async def read(self, prefix: str) -> Mapping[str, Entry]:
-        """Every key that begins with prefix, as of one moment after the call. Raises StoreError."""
+        """Every key that begins with prefix, each as of some moment after the call. Raises StoreError."""
 
     async def swap(self, key: str, value: bytes | None, expected: Version | None) -> Version:
         """Replace the value if the key is still at `expected`.
