@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 import pytest_asyncio
+import trustme
 
 from controller.lease import Conflict, Entry, StoreError
 from controller.stores.consul import ConsulStore
@@ -99,6 +101,33 @@ async def test_keys_that_the_token_may_not_read_are_not_taken_for_missing(fake: 
         await store.read("")
     with pytest.raises(StoreError, match="may the token read, too"):
         await store.swap("groups/other", b"", None)
+
+
+@pytest.mark.parametrize("shown", [True, False], ids=["with our certificate", "without"])
+async def test_both_sides_may_show_certificates(fake: Consul, tmp_path: Path, shown: bool) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    ours = authority.issue_cert("anyvip")
+    ours.cert_chain_pems[0].write_to_path(str(tmp_path / "n1.pem"))
+    ours.private_key_pem.write_to_path(str(tmp_path / "n1.key"))
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("consul.test").configure_cert(server)
+    authority.configure_trust(server)
+    server.verify_mode = ssl.CERT_REQUIRED
+    options = {"ca_file": str(tmp_path / "ca.pem"), "server_name": "consul.test"}
+    if shown:
+        options |= {"cert_file": str(tmp_path / "n1.pem"), "key_file": str(tmp_path / "n1.key")}
+    async with serving(fake.application(), server) as endpoint:
+        backend = Backend("consul", {"endpoints": [endpoint], **options})
+        store = backend.open(call_timeout=5.0 if shown else 0.5)
+        if shown:
+            version = await store.swap(KEY, b"one", None)
+            assert await store.read("") == {KEY: Entry(b"one", version)}
+        else:
+            with pytest.raises(StoreError):
+                await store.swap(KEY, b"one", None)
+            assert fake.pairs == {}
+        await backend.close()
 
 
 # --- what Consul does otherwise than one would think -----------------------------------------------------------------
