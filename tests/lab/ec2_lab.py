@@ -1,39 +1,26 @@
 """Two nodes in a VPC: a router that delivers as the fake EC2 says, the client's view, and HAProxy before the nodes.
 
-    n1 --+
-         +-- router (the VPC; EC2, metadata and etcd answer here) -- client
-    n2 --+
-
-The router knows nobody by ARP: what leads where is in the fake's interfaces, routes and associations alone.
+EC2 and a metadata service for each node answer on the router.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from controller.client import Client, NotThere
 from tests.lab import ec2 as fake_ec2
 from tests.lab import imds as fake_imds
+from tests.lab.cloud_lab import HEALTH_PORT, SERVICE_PORT, CloudLab
 from tests.lab.ec2 import Ec2
 from tests.lab.ec2_network import NODES, small_network
 from tests.lab.etcd import start_etcd
 from tests.lab.imds import Imds
-from tests.lab.namespaces import Namespace, namespaces, source_root
+from tests.lab.namespaces import Namespace, namespaces
 
 GATEWAY, GATEWAY6 = "10.77.0.1", "fd77::1"
-SERVICE_PORT, HEALTH_PORT, EC2_PORT, IMDS_PORT = 7000, 9010, 8000, 8001
+EC2_PORT, IMDS_PORT = 8000, 8001
 BALANCED = ("10.78.0.1", 7001)
 GROUPS: dict[str, dict[str, Any]] = {
     "web": {"vips": ["10.77.0.100/24", "fd77::100/64"], "providers": [{"type": "aws.secondary_ip"}]},
@@ -51,17 +38,6 @@ TARGETS = {
     "balanced": BALANCED,
 }
 
-_SERVICE = f"""
-import socket, sys
-with socket.create_server(("::", {SERVICE_PORT}), family=socket.AF_INET6, dualstack_ipv6=True) as server:
-    while True:
-        connection, _ = server.accept()
-        with connection:
-            try:
-                connection.sendall(sys.argv[1].encode())
-            except OSError:
-                pass
-"""
 _BALANCER = """
 defaults
   mode tcp
@@ -78,60 +54,21 @@ listen service
 """
 
 
-@dataclass(frozen=True)
-class Seen:
-    """One question of the client: when, and which node answered (None: none)."""
-
-    at: float
-    node: str | None
-
-
-@dataclass
-class View:
-    """What the client sees, all the time."""
-
-    seen: dict[str, list[Seen]] = field(default_factory=lambda: {name: [] for name in TARGETS})
-    ending: threading.Event = field(default_factory=threading.Event)
-
-    def ask(self, client: Namespace, name: str) -> None:
-        with client.entered():
-            while not self.ending.is_set():
-                at = time.monotonic()
-                self.seen[name].append(Seen(at, _answer(TARGETS[name])))
-                self.ending.wait(0.03)
-
-    def now(self, name: str) -> str | None:
-        return self.seen[name][-1].node if self.seen[name] else None
-
-    def since(self, at: float, name: str) -> list[str]:
-        """The nodes that answered from then on, each change once."""
-        found: list[str] = []
-        for each in self.seen[name]:
-            if each.at >= at and each.node is not None and each.node not in found[-1:]:
-                found.append(each.node)
-        return found
-
-
-def _answer(target: tuple[str, int]) -> str | None:
-    try:
-        with socket.create_connection(target, 0.25) as connection:
-            return connection.recv(10).decode() or None
-    except OSError:
-        return None
-
-
-class Ec2Lab:
+class Ec2Lab(CloudLab):
     """The namespaces, the fakes, and what runs there. Made by `ec2_lab`."""
 
+    store: Mapping[str, Any] = {"type": "etcd", "endpoints": [f"http://{GATEWAY}:2379"]}
+
     def __init__(self, directory: Path, spaces: Sequence[Namespace], ending: ExitStack) -> None:
-        self.directory = directory
-        self.router, self.client = spaces[0], spaces[1]
-        self.nodes = dict(zip(NODES, spaces[2:], strict=True))
+        nodes = dict(zip(NODES, spaces[2:], strict=True))
+        super().__init__(directory, router=spaces[0], client=spaces[1], nodes=nodes, targets=TARGETS, ending=ending)
         self.ec2: Ec2 = small_network()
-        self.view = View()
-        self._ending = ending
-        self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         self._routes: dict[str, str] = {}
+
+    @property
+    def groups(self) -> Mapping[str, Mapping[str, Any]]:
+        """One for each mechanism."""
+        return GROUPS
 
     # --- setting up
 
@@ -184,7 +121,7 @@ class Ec2Lab:
         ]
         chain = "\n".join(["type nat hook prerouting priority dstnat;", *rules])
         script = f"table ip vpc {{}}\ndelete table ip vpc\ntable ip vpc {{\nchain pre {{\n{chain}\n}}\n}}\n"
-        self._nft(script)
+        self.nft(script)
 
     def serve(self) -> None:
         """EC2, and one metadata service for each node, on the router; etcd, the balancer, the service, the client."""
@@ -198,99 +135,18 @@ class Ec2Lab:
         host, port = BALANCED
         config.write_text(_BALANCER.format(host=host, port=port, health=HEALTH_PORT, service=SERVICE_PORT))
         self.spawn(self.router, ["haproxy", "-db", "-f", str(config)])
-        for name, node in self.nodes.items():
-            self.spawn(node, [sys.executable, "-c", _SERVICE, name])
-        self._ending.callback(self.view.ending.set)
-        for name in TARGETS:
-            thread = threading.Thread(target=self.view.ask, args=(self.client, name))
-            self._ending.callback(thread.join)
-            thread.start()
-        self._ending.callback(self.view.ending.set)
+        self.run_services()
 
-    def spawn(self, where: Namespace, command: Sequence[str], **environment: str) -> subprocess.Popen[bytes]:
-        with (self.directory / f"{Path(command[0]).name}.log").open("ab") as log:
-            process = subprocess.Popen(
-                ["ip", "netns", "exec", where.name, *command],
-                cwd=source_root(),
-                env={**os.environ, **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        self._ending.callback(_end, process)
-        return process
-
-    # --- the daemons
-
-    def start(self, name: str) -> None:
+    def environment(self, name: str) -> Mapping[str, str]:
+        """Where EC2 and the metadata service are, and a key that IAM knows."""
         number = list(NODES).index(name)
-        file = self.directory / f"{name}.yml"
-        file.write_text(json.dumps(self._configuration(name)))
-        environment = {
+        return {
             "AWS_ENDPOINT_URL": f"http://{GATEWAY}:{EC2_PORT}",
             "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://{GATEWAY}:{IMDS_PORT + number}",
             "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
             "AWS_SECRET_ACCESS_KEY": "secret",
             "AWS_CONFIG_FILE": str(self.directory / "none"),
         }
-        command = [sys.executable, "-m", "controller.cli", "run", "--config", str(file)]
-        self._daemons[name] = self.spawn(self.nodes[name], command, **environment)
-
-    def _configuration(self, name: str) -> dict[str, Any]:
-        return {
-            "cluster": "lab",
-            "node": name,
-            "state_dir": str(self.directory / name),
-            "store": {"type": "etcd", "endpoints": [f"http://{GATEWAY}:2379"]},
-            "lease": {"duration_seconds": 2.0},
-            "health": {"listen": [f"0.0.0.0:{HEALTH_PORT}"]},
-            "groups": GROUPS,
-        }
-
-    def kill(self, name: str) -> None:
-        self._daemons[name].kill()
-        self._daemons[name].wait()
-
-    def freeze(self, name: str) -> None:
-        self._daemons[name].send_signal(signal.SIGSTOP)
-
-    def thaw(self, name: str) -> None:
-        self._daemons[name].send_signal(signal.SIGCONT)
-
-    def cut(self, name: str) -> None:
-        """Nothing passes between the node and the VPC; both keep their carrier."""
-        hooks = ("ingress", "egress")
-        chains = "\n".join(
-            f"chain {hook} {{\ntype filter hook {hook} device {name}p priority 0; policy drop;\n}}" for hook in hooks
-        )
-        self._nft(f"table netdev cut {{\n{chains}\n}}\n")
-
-    def join(self) -> None:
-        """End `cut`."""
-        self._nft("delete table netdev cut\n")
-
-    def _nft(self, script: str) -> None:
-        command = ["ip", "netns", "exec", self.router.name, "nft", "-f", "-"]
-        subprocess.run(command, input=script, text=True, check=True)
-
-    def ask(self, name: str, path: str) -> Any:
-        return Client(self.directory / name / "anyvip.sock").get(path)
-
-    def command(self, name: str, *words: str) -> None:
-        command = [sys.executable, "-m", "controller.cli", *words, "--config", str(self.directory / f"{name}.yml")]
-        subprocess.run(
-            ["ip", "netns", "exec", self.nodes[name].name, *command], cwd=source_root(), check=True, capture_output=True
-        )
-
-    def role(self, name: str, group: str) -> str | None:
-        try:
-            view = self.ask(name, "/v1/status")["groups"].get(group)
-        except (NotThere, OSError):
-            return None
-        return None if view is None else str(view["role"])
-
-    def log(self) -> str:
-        return "\n".join(file.read_text(errors="replace")[-6000:] for file in self.directory.glob("*.log"))
 
     # --- who has it, by EC2
 
@@ -306,11 +162,6 @@ class Ec2Lab:
             "db": names.get(str(tables.pop())) if len(tables) == 1 else None,
             "pub": names.get(elastic.interface) if elastic is not None else None,
         }
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.wait()
 
 
 @contextmanager
