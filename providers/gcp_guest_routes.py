@@ -16,7 +16,7 @@ from typing import Final
 
 from providers.attributes import attribute, attributes, u32
 from providers.base import ProviderError, Vip
-from providers.netlink import ROUTE, Message, Socket
+from providers.netlink import CREATE, ROUTE, Message, Socket
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +26,7 @@ _DESTINATION, _INTERFACE = 1, 4
 _LOCAL_TABLE: Final = 255
 _LOCAL_TYPE: Final = 2
 _ANY_SCOPE: Final = 255
+_HOST_SCOPE: Final = 254
 _AGENT: Final = 66  # the protocol number that the agent marks its routes with
 _GROUPS: Final = (7, 11)  # RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE
 _FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
@@ -64,12 +65,23 @@ def deletion(route: AgentRoute) -> Message:
     return Message(_DELETE, 0, head + attribute(_DESTINATION, route.destination) + u32(_INTERFACE, route.index))
 
 
+def addition(route: AgentRoute) -> Message:
+    """Adds it as the agent does, so that the agent takes it for its own."""
+    family = socket.AF_INET if len(route.destination) == 4 else socket.AF_INET6
+    head = _HEAD.pack(family, len(route.destination) * 8, 0, 0, _LOCAL_TABLE, _AGENT, _HOST_SCOPE, _LOCAL_TYPE, 0)
+    return Message(_NEW, CREATE, head + attribute(_DESTINATION, route.destination) + u32(_INTERFACE, route.index))
+
+
 class GuestRoutes:
-    """Keeps the agent's routes to some VIPs away while `serving` is False, as soon as the kernel tells of one."""
+    """The agent's routes to some VIPs: kept away from a standby, as soon as the kernel tells of one.
+
+    They are put back where the VIPs are served: beside the addresses the agent could not add them, and complains.
+    """
 
     def __init__(self, vips: tuple[Vip, ...]) -> None:
         """Raises NetlinkError. `close` it at the end."""
-        self.serving = False
+        self._serving = False
+        self._removed: set[AgentRoute] = set()
         self._vips = {vip.packed for vip in vips}
         self._kernel = Socket(ROUTE)
         self.news = Socket(ROUTE, groups=_GROUPS)
@@ -83,10 +95,18 @@ class GuestRoutes:
         """The agent's routes to our VIPs. Raises NetlinkError."""
         return [route for route in agent_routes(self._kernel) if route.destination in self._vips]
 
+    def serve(self) -> None:
+        """Put back what was removed, and let be what comes. Raises NetlinkError."""
+        self._serving = True
+        removed, self._removed = self._removed, set()
+        if removed:
+            gone = (errno.EEXIST, errno.ENODEV, errno.ENETDOWN)  # there already, or the interface is not
+            self._kernel.apply([addition(each) for each in removed], "put local routes back", ignore=gone)
+
     def sweep(self) -> None:
-        """Remove them, unless the VIPs are served here. Raises NetlinkError."""
-        if not self.serving:
-            self._remove(self.found())
+        """Remove them, from now on also as soon as they come. Raises NetlinkError."""
+        self._serving = False
+        self._remove(self.found())
 
     def hear(self) -> None:
         """Read what the kernel tells, and remove what has come back."""
@@ -94,7 +114,7 @@ class GuestRoutes:
             came: list[AgentRoute] = []
             while (messages := self.news.received()) is not None:
                 came += [route for route in map(parse, messages) if route is not None]
-            if not self.serving:
+            if not self._serving:
                 self._remove([route for route in came if route.destination in self._vips])
         except OSError:  # more than the socket holds: look for oneself
             self._swept()
@@ -103,7 +123,8 @@ class GuestRoutes:
 
     def _swept(self) -> None:
         try:
-            self.sweep()
+            if not self._serving:
+                self._remove(self.found())
         except ProviderError as error:
             _log.warning("the guest agent's local routes: %s", error)
 
@@ -112,6 +133,7 @@ class GuestRoutes:
             self._kernel.apply(
                 [deletion(each) for each in routes], "remove local routes", ignore=(errno.ESRCH, errno.ENODEV)
             )
+            self._removed.update(routes)
             names = ", ".join(str(_address(each.destination)) for each in routes)
             _log.info("removed the guest agent's local routes to %s: this node does not serve", names)
 

@@ -13,11 +13,12 @@ from typing import Self
 
 from pydantic import Field
 
-from providers.baremetal import BareMetal, BareMetalOptions
+from providers import load_balancer
 from providers.base import Finding, Grant, Level, ProviderError, Vip
 from providers.calls import Calls
 from providers.gcp_client import ComputeOptions
 from providers.gcp_guest_routes import GuestRoutes
+from providers.load_balancer import OnTheNode
 
 
 class LoadBalancerOptions(ComputeOptions):
@@ -28,23 +29,23 @@ class LoadBalancerOptions(ComputeOptions):
     )
 
 
-class LoadBalancer(BareMetal):
+class LoadBalancer(OnTheNode):
     """The VIPs on `lo` while active; on a standby not even the guest agent's local routes to them."""
 
-    Options = LoadBalancerOptions  # type: ignore[assignment]  # nothing of BareMetal's is for the operator to choose
+    Options = LoadBalancerOptions  # type: ignore[assignment]  # the registry gives each class its own
 
     def __init__(
         self, options: LoadBalancerOptions, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]
     ) -> None:
         """`clock` reads CLOCK_BOOTTIME in seconds. Raises ProviderError."""
-        super().__init__(BareMetalOptions(interface="lo"), group, vips, clock)
+        super().__init__(load_balancer.LoadBalancerOptions(local=True), group, vips, clock)
         self._asked = options
         self._boottime = clock
         self._routes = GuestRoutes(vips)
         self._listening: asyncio.AbstractEventLoop | None = None
 
     @classmethod
-    def open(  # type: ignore[override]  # the registry gives each class its own Options
+    def open(  # type: ignore[override]  # likewise
         cls, options: LoadBalancerOptions, *, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]
     ) -> Self:
         """How the registry makes one. Raises ProviderError."""
@@ -58,13 +59,12 @@ class LoadBalancer(BareMetal):
         await super().close()
 
     async def bind(self, grant: Grant) -> None:
-        """Put the addresses on `lo`. What the agent adds beside does no harm, and stays."""
-        self._routes.serving = True
+        """Put the addresses on `lo`, and the agent's routes back."""
+        self._routes.serve()
         await super().bind(grant)
 
     async def unbind(self) -> None:
         """Remove the addresses and the agent's routes; from now on as soon as the agent adds them again."""
-        self._routes.serving = False
         self._listen()
         try:
             self._routes.sweep()

@@ -34,6 +34,7 @@ _log = logging.getLogger(__name__)
 _ATTEMPTS: Final = 3  # at an address that somebody else took meanwhile
 _PAUSE_SECONDS: Final = 0.3
 _TAKEN: Final = 400
+_GONE: Final = 404
 
 # terraform/gcp/policies/static_ip.json
 PERMISSIONS: Final = (
@@ -214,12 +215,14 @@ class StaticIp:
         return [(name, nic, access) for name, nic in pairs if (access := self._has(nic)) is not None]
 
     async def _take(self, name: InstanceName, nic: NetworkInterface, access: AccessConfig, until: float) -> None:
-        """What another one has taken meanwhile, or given up, shows when we add it here."""
+        """Whether another one has taken it meanwhile, or given it up, shows when we add it here."""
         try:
             await self._compute.change(
                 f"take {self._address} from {name} {nic.name}", name.zone, self._delete(name, nic, access), until
             )
         except CallRefused as refused:
+            if status(refused) not in {_TAKEN, _GONE}:
+                raise
             _log.info("%s", refused)
 
     # --- changes ---
