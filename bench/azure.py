@@ -1,0 +1,149 @@
+"""Moves in a fake of Azure whose operations take a second each: `python -m bench.azure --help`.
+
+From the order to bind until Azure was seen to lead here: ten route tables at once, an IP configuration, a public
+address. Real SDK, real HTTP over TLS. The NICs are compared whole, before and after.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import ssl
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import trustme
+
+from bench.report import machine, markdown, milliseconds, write_section
+from controller.demo.pace import hurry
+from providers.azure_ip_config import IpConfig
+from providers.azure_public_ip import PublicIp
+from providers.azure_route import Route
+from providers.base import Grant
+from tests.lab.arm import Arm
+from tests.lab.azure_metadata import Metadata
+from tests.lab.azure_movers import moving, soon
+from tests.lab.azure_world import Node, ip_config, network, nic, public_ip, route_table
+from tests.lab.rest import RestServer
+
+OPERATION_SECONDS = 1.0
+TABLES = [f"t{number}" for number in range(10)]
+NODES = (Node(1), Node(2))
+VIP, OUTSIDE, PUBLIC = "10.7.0.100", "10.99.0.1", "203.0.113.7"
+LIMIT_SECONDS = 2.5  # for ten route tables
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is moved to and fro."""
+
+    name: str
+    kind: Any
+    vip: str
+    keys: dict[str, Any]
+    writes: int  # exactly so many, each time
+
+
+CASES = (
+    Case("`azure.route`, ten tables", Route, f"{OUTSIDE}/32", {"route_tables": TABLES}, len(TABLES)),
+    Case("`azure.ip_config`", IpConfig, f"{VIP}/24", {}, 2),
+    Case("`azure.public_ip`", PublicIp, f"{PUBLIC}/32", {"public_ip": "free"}, 2),
+)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure, print."""
+    parser = argparse.ArgumentParser(prog="python -m bench.azure", description=__doc__)
+    parser.add_argument("--runs", type=int, default=10, help="moves of each kind (default 10)")
+    parser.add_argument("--out", type=Path, help="a Markdown file whose section takes the result")
+    options = parser.parse_args(argv)
+    hurry()
+    rows = [asyncio.run(_row(case, options.runs)) for case in CASES]
+    headings = ("", "moves", "standby had looked before", "first look ever", "writes", "NIC fields changed besides")
+    note = f"Milliseconds, median / max; each operation takes {OPERATION_SECONDS:g} s. {machine()}."
+    text = f"{markdown(headings, rows)}\n\n{note}"
+    print(text)
+    if options.out:
+        write_section(options.out, "moves", text)
+    return 0
+
+
+async def _row(case: Case, runs: int) -> tuple[str, ...]:
+    with _azure() as (arm, where):
+        await _moved(arm, where, case, 1, looked=False, writes=0)  # the SDK's first time; it is all there already
+        warm = [await _moved(arm, where, case, run, looked=True, writes=case.writes) for run in range(runs)]
+        further = range(runs, 2 * runs)
+        cold = [await _moved(arm, where, case, run, looked=False, writes=case.writes) for run in further]
+    if len(TABLES) == case.writes and max(*warm, *cold) > LIMIT_SECONDS:
+        raise SystemExit(f"{case.name}: more than {LIMIT_SECONDS:g} s: {max(*warm, *cold):.3f}")
+    return case.name, str(runs), milliseconds(warm), milliseconds(cold), f"exactly {case.writes}", "none"
+
+
+async def _moved(  # noqa: PLR0913  (what a run differs in)
+    arm: Arm, where: dict[str, Any], case: Case, run: int, *, looked: bool, writes: int
+) -> float:
+    """Seconds from the order to bind until it was seen. Raises SystemExit when more was written, or changed."""
+    node = NODES[run % 2]
+    keys = {**case.keys, "nic": f"nic{node.number}", "next_hop": [node.address]}
+    if case.kind is not Route:
+        del keys["next_hop"]
+    async with moving(case.kind, where, case.vip, **keys) as (_, provider):
+        if looked:
+            await provider.inspect()
+        before, written = _everything_else(arm), len(arm.writes)
+        began_at = time.monotonic()
+        await provider.bind(Grant("web", 1, soon()))
+        seconds = time.monotonic() - began_at
+    if len(arm.writes) - written != writes:
+        raise SystemExit(f"{case.name}: {len(arm.writes) - written} writes instead of {writes}")
+    if _everything_else(arm) != before:
+        raise SystemExit(f"{case.name}: something else of a NIC was changed")
+    return seconds
+
+
+def _everything_else(arm: Arm) -> list[dict[str, Any]]:
+    """Both NICs whole, but for what moves."""
+    nics = [arm.written(node.nic) for node in NODES]
+    for each in nics:
+        configs = each["properties"]["ipConfigurations"]
+        each["properties"]["ipConfigurations"] = [c for c in configs if c["properties"]["privateIPAddress"] != VIP]
+        for config in each["properties"]["ipConfigurations"]:
+            config["properties"].pop("publicIPAddress", None)
+    return nics
+
+
+@contextmanager
+def _azure() -> Iterator[tuple[Arm, dict[str, Any]]]:
+    """The fake with everything at node 2, and the keys that lead to it."""
+    arm = Arm()
+    network(arm)
+    arm.add(NODES[0].nic, nic(NODES[0]))
+    hanging: dict[str, Any] = {"publicIPAddress": {"id": public_ip(arm, "hanging", "203.0.113.8")}}
+    second = nic(NODES[1], ip_config("vip", VIP, **hanging))
+    free = {"publicIPAddress": {"id": public_ip(arm, "free", PUBLIC)}}
+    second["properties"]["ipConfigurations"][0]["properties"] |= free
+    arm.add(NODES[1].nic, second)
+    for table in TABLES:
+        route_table(arm, table, f"{OUTSIDE}/32", NODES[1].address)
+    arm.seconds = OPERATION_SECONDS
+    metadata = Metadata(NODES[0].machine)
+    with tempfile.TemporaryDirectory() as directory, RestServer(metadata.answer) as imds:
+        authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+        ca_file = Path(directory) / "ca.pem"
+        authority.cert_pem.write_to_path(ca_file)
+        os.environ["AZURE_POD_IDENTITY_AUTHORITY_HOST"] = imds.url
+        with RestServer(arm.answer, tls=context) as server:
+            arm.audience = server.url
+            yield arm, {"endpoint": server.url, "ca_file": str(ca_file)}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
