@@ -16,7 +16,7 @@ from controller.values import replace
 def heard(state: State, event: ev.Listed, now: float, policy: Policy) -> State:
     """What the answer to our read says of every key, of our session, and of our groups."""
     recent = {key: at for key, at in state.completed.items() if at >= event.sent_at}
-    before, state = state, replace(state, reading=None, completed=recent)
+    before, state = state, replace(state, reading=None, heard=event.request, completed=recent)
     told = _Told(state, event.sent_at, policy)
     state = replace(state, sightings=_sightings(state, event, now, policy, told))
     if any(policy.rules.went_back(_record(before, key), seen.record) for key, seen in state.sightings.items()):

@@ -187,7 +187,7 @@ def has_twin(turn: Turn) -> bool:
 
 def _pause(turn: Turn) -> None:
     wanted, seen = turn.state.want_paused, turn.state.sightings.get(CLUSTER)
-    if wanted is None or seen is None or turn.busy(CLUSTER):
+    if wanted is None or seen is None or turn.busy(CLUSTER) or turn.state.heard <= turn.state.asked_after:
         return
     record = seen.record if isinstance(seen.record, Cluster) else Cluster()
     if seen.problem or record.paused == wanted:

@@ -289,7 +289,8 @@ def _asked(state: State, event: ev.Asked, now: float, policy: Policy) -> State:
 
 
 def _pause_asked(state: State, event: ev.PauseAsked, now: float, policy: Policy) -> State:  # noqa: ARG001
-    return replace(state, want_paused=event.paused)
+    """Whether that is so already is for a listing to say that was sent after this: another may just have decided."""
+    return replace(state, want_paused=event.paused, asked_after=state.requests, look=True)
 
 
 def _drifted(state: State, event: ev.Drifted, now: float, policy: Policy) -> State:  # noqa: ARG001

@@ -216,6 +216,7 @@ class State:
     completed: Mapping[str, float] = field(default_factory=dict)  # when our last write of a key ended
     pending: Mapping[int, Pending] = field(default_factory=dict)
     reading: int | None = None
+    heard: int = 0  # the request of the last listing that was heard
     look: bool = True  # read as soon as may be
     look_at: float = 0.0  # but not before
     requests: int = 0
@@ -228,6 +229,7 @@ class State:
     clearing: bool = False
     minting: bool = False
     want_paused: bool | None = None
+    asked_after: int = 0  # the last request before that was asked for
     stop_by: float | None = None  # leaving, and when to go whatever the store says
     saved_beat: int = -1  # what the state file says
     over: Reason | None = None  # why the session is over
