@@ -18,7 +18,7 @@ from typing import Any
 
 from bench.failover import running, scene_of, valid
 from bench.faults import FAULTS
-from bench.peers import Anyvip
+from bench.peers import START_LIMIT_SECONDS, Anyvip, wait_for
 from bench.report import machine, markdown, write_section
 from bench.witness import MEMBERS, options, witness
 from controller.demo import sandbox
@@ -27,9 +27,10 @@ from controller.demo.lab import ROOT, Lab
 from controller.demo.pace import hurry
 from tests.lab import moto
 from tests.lab.etcd import start_etcd
+from tests.lab.fakes import PROCESSES
 from tests.lab.servers import Server
 
-STORES = tuple(kind for kind in MEMBERS if kind != "file")
+STORES = tuple(kind for kind in MEMBERS if kind not in {"file", *PROCESSES})  # those with a real server
 GROUPS = (1, 50)
 SETTLE_LEASES = 2
 IDLE_SECONDS = 30.0
@@ -90,16 +91,26 @@ def _idle(lab: Lab, peer: Anyvip, lease: float, counts: Path) -> tuple[str, str]
     """Requests and bytes a second of each node, once nothing happens any more. The first node is the active one."""
     for host in lab.nodes:
         peer.start(host)
+        if not wait_for(lambda address=host.address: address in _read(counts)["requests"], START_LIMIT_SECONDS):
+            raise TimeoutError(f"{host.name} has asked the store nothing in {START_LIMIT_SECONDS:g} s")
         time.sleep(SETTLE_LEASES * lease)
-    before, since = json.loads(counts.read_text()), time.monotonic()
+    before, since = _read(counts), time.monotonic()
     time.sleep(IDLE_SECONDS)
-    after, seconds = json.loads(counts.read_text()), time.monotonic() - since
+    after, seconds = _read(counts), time.monotonic() - since
 
     def rates(what: str, digits: int) -> str:
         each = [(after[what][host.address] - before[what][host.address]) / seconds for host in lab.nodes]
         return " / ".join(f"{rate:.{digits}f}" for rate in each)
 
     return rates("requests", 2), rates("bytes", 0)
+
+
+def _read(counts: Path) -> dict[str, dict[str, int]]:
+    """What each client has cost so far."""
+    if not counts.exists():  # the counter has only just begun
+        return {"requests": {}, "bytes": {}}
+    found: dict[str, dict[str, int]] = json.loads(counts.read_text())
+    return found
 
 
 @contextmanager

@@ -13,10 +13,19 @@ from typing import Any, Protocol
 from controller.demo.lab import ROOT, Lab
 from tests.lab import azurite, moto
 from tests.lab.etcd import EtcdCluster, start_etcd
+from tests.lab.fakes import PROCESSES
 from tests.lab.servers import Server
+from tests.lab.serving import start_fake
 
-MEMBERS: Mapping[str, int] = {"etcd": 3, "file": 0, "dynamodb": 1, "s3": 1, "azure_blob": 1}
-CLOUD = frozenset({"dynamodb", "s3", "azure_blob"})
+MEMBERS: Mapping[str, int] = {
+    "etcd": 3,
+    "file": 0,
+    "dynamodb": 1,
+    "s3": 1,
+    "azure_blob": 1,
+    **dict.fromkeys(PROCESSES, 1),
+}
+CLOUD = frozenset({"dynamodb", "s3", "azure_blob", *PROCESSES})
 _NAME = "anyvip"  # of the table, the bucket, the container
 _PORT = 5000
 
@@ -86,6 +95,29 @@ class CloudWitness:
         subprocess.run(command, cwd=moto.ROOT, check=True)
 
 
+class FakeWitness:
+    """A fake of Consul, Kubernetes or Google Cloud Storage, which keeps everything in memory: frozen and thawed."""
+
+    def __init__(self, kind: str, server: Server, lab: Lab) -> None:
+        self._server = server
+        self._lab = lab
+        self.config: Mapping[str, Any] = {"type": kind, **PROCESSES[kind][1](server.url, ROOT)}
+
+    def stop(self) -> None:
+        """Freeze it."""
+        self._server.freeze()
+
+    def start(self) -> None:
+        """Thaw it."""
+        self._server.thaw()
+
+    def wipe(self) -> None:
+        """Delete all that it holds."""
+        asked = "import sys, urllib.request as u; u.urlopen(u.Request(sys.argv[1], method='DELETE'), timeout=10)"
+        inside = ["ip", "netns", "exec", self._lab.members[0].name]
+        subprocess.run([*inside, sys.executable, "-c", asked, self._server.url], check=True)
+
+
 def options(kind: str, url: str, name: str = _NAME, directory: Path = ROOT) -> dict[str, Any]:
     """The configuration of a store on that stand-in; a key is put into the directory."""
     if kind == "azure_blob":
@@ -109,6 +141,11 @@ def witness(kind: str, lab: Lab, host: str | None = None) -> Iterator[Witness | 
     elif kind == "etcd":
         with etcd_cluster(lab) as cluster:
             yield EtcdWitness(cluster)
+    elif kind in PROCESSES:
+        member = lab.members[0]
+        inside = ("ip", "netns", "exec", member.name)
+        with start_fake(PROCESSES[kind][0], ROOT / "fake.log", host=host or member.address, inside=inside) as server:
+            yield FakeWitness(kind, server, lab)
     else:
         member = lab.members[0]
         inside = ("ip", "netns", "exec", member.name)

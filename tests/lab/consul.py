@@ -1,6 +1,6 @@
 """A strict Consul: its key/value store, transactions, blocking queries and ACL tokens, as far as anyvip uses them.
 
-``python -m tests.lab.consul`` serves one as a process. It does what agent/kvs_endpoint.go, agent/txn_endpoint.go and
+``python -m tests.lab.consul HOST`` serves one as a process. It does what agent/kvs_endpoint.go, agent/txn_endpoint.go and
 agent/consul/state/kvs.go of hashicorp/consul do, and refuses with 400 what they do not know or would ignore.
 """
 
@@ -240,4 +240,5 @@ def _bad(text: str) -> web.Response:
 
 
 if __name__ == "__main__":
-    run_as_process(lambda: Consul().application())
+    fake = Consul()
+    run_as_process(fake.application(), fake.wipe)

@@ -1,6 +1,6 @@
 """A strict Google Cloud Storage: objects, generations, conditions, tokens; requests and answers checked by storage.v1.
 
-``python -m tests.lab.gcs`` serves one as a process, with the buckets ``lab-...`` and without tokens.
+``python -m tests.lab.gcs HOST`` serves one as a process, with the buckets ``lab-...`` and without tokens.
 """
 
 from __future__ import annotations
@@ -248,12 +248,8 @@ def _partial(body: Any, fields: str) -> Any:
     return chosen
 
 
-def _both() -> web.Application:
-    fake = Gcs()
-    made = fake.application()
-    made.router.add_get(_TOKEN_PATH, fake.token)
-    return made
-
-
 if __name__ == "__main__":
-    run_as_process(_both)
+    fake = Gcs()
+    both = fake.application()
+    both.router.add_get(_TOKEN_PATH, fake.token)
+    run_as_process(both, fake.buckets.clear)

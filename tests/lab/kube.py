@@ -1,6 +1,6 @@
 """A strict Kubernetes API server that has Leases only: optimistic concurrency, RBAC, watches.
 
-``python -m tests.lab.kube`` serves one as a process. Requests and answers are checked against Kubernetes' own schemas. It
+``python -m tests.lab.kube HOST`` serves one as a process. Requests and answers are checked against Kubernetes' own schemas. It
 does what the registry of kube-apiserver does (registry/generic/registry/store.go, registry/coordination/lease), and refuses
 what it does not know.
 """
@@ -312,4 +312,5 @@ def kubeconfig(file: Path, server: str, user: Mapping[str, Any] | None = None, *
 
 
 if __name__ == "__main__":
-    run_as_process(lambda: Kube().application())
+    fake = Kube()
+    run_as_process(fake.application(), fake.wipe)

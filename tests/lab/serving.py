@@ -51,30 +51,40 @@ class Ailments:
 
 
 @asynccontextmanager
-async def serving(application: web.Application, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    """The endpoint of the application, on a free loopback port."""
+async def serving(
+    application: web.Application, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+) -> AsyncIterator[str]:
+    """The endpoint of the application, on a free port."""
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
+        site = web.TCPSite(runner, host, 0, ssl_context=tls)
         await site.start()
         port = runner.addresses[0][1]
-        yield f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+        yield f"{'https' if tls else 'http'}://{host}:{port}"
     finally:
         await runner.cleanup()
 
 
-def start_fake(name: str, log: Path) -> Server:
-    """The module ``tests.lab.<name>`` as a process."""
-    return Server.start([sys.executable, "-m", f"tests.lab.{name}"], log, ROOT)
+def start_fake(name: str, log: Path, *, host: str = "127.0.0.1", inside: tuple[str, ...] = ()) -> Server:
+    """The module ``tests.lab.<name>`` as a process. `inside`: what the command begins with."""
+    return Server.start([*inside, sys.executable, "-m", f"tests.lab.{name}", host], log, ROOT)
 
 
-def run_as_process(application: Callable[[], web.Application]) -> None:
-    """Serve until this process is killed or its parent has gone. Prints its endpoint when it serves."""
+def run_as_process(application: web.Application, wipe: Callable[[], object]) -> None:
+    """Serve on the host in argv until this process is killed or its parent has gone. Prints its endpoint at the start.
+
+    ``DELETE /`` wipes what it holds.
+    """
+
+    async def wiped(_: web.Request) -> web.Response:
+        wipe()
+        return web.Response(status=204)
 
     async def forever() -> None:
         parent = os.getppid()
-        async with serving(application()) as endpoint:
+        application.router.add_delete("/", wiped)
+        async with serving(application, host=sys.argv[1]) as endpoint:
             print(endpoint, flush=True)
             while os.getppid() == parent:  # noqa: ASYNC110  (nobody tells)
                 await asyncio.sleep(1)
