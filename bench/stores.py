@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -91,7 +92,7 @@ def _idle(lab: Lab, peer: Anyvip, lease: float, counts: Path) -> tuple[str, str]
     """Requests and bytes a second of each node, once nothing happens any more. The first node is the active one."""
     for host in lab.nodes:
         peer.start(host)
-        if not wait_for(lambda address=host.address: address in _read(counts)["requests"], START_LIMIT_SECONDS):
+        if not wait_for(partial(_known, counts, host.address), START_LIMIT_SECONDS):
             raise TimeoutError(f"{host.name} has asked the store nothing in {START_LIMIT_SECONDS:g} s")
         time.sleep(SETTLE_LEASES * lease)
     before, since = _read(counts), time.monotonic()
@@ -111,6 +112,10 @@ def _read(counts: Path) -> dict[str, dict[str, int]]:
         return {"requests": {}, "bytes": {}}
     found: dict[str, dict[str, int]] = json.loads(counts.read_text())
     return found
+
+
+def _known(counts: Path, client: str) -> bool:
+    return client in _read(counts)["requests"]
 
 
 @contextmanager
