@@ -22,6 +22,7 @@ T = TypeVar("T")
 LEAST_SECONDS: Final = 0.2  # a call that leaves with less before it would take effect when the grant has ended
 _FIRST_PAUSE_SECONDS: Final = 0.1  # full jitter: a pause is anything from nothing up to this, doubled each time
 _LONGEST_PAUSE_SECONDS: Final = 2.0
+_RENEWAL_SECONDS: Final = 0.05  # between looks whether the grant has been renewed
 
 
 class CallRefused(ProviderError):  # noqa: N818  (an answer that the caller acts on)
@@ -83,6 +84,10 @@ class Calls:
         while True:
             try:
                 return await self._once(what, work, until)
+            except StaleGrant:
+                if not self._may_be_renewed(until):
+                    raise
+                pause = _RENEWAL_SECONDS
             except ProviderError:
                 raise
             except Exception as error:
@@ -94,6 +99,10 @@ class Calls:
                     raise CallRefused(what, refusal, error) from error
             await asyncio.sleep(pause)
             longest = min(2 * longest, _LONGEST_PAUSE_SECONDS)
+
+    def _may_be_renewed(self, until: float) -> bool:
+        """Whether a call comes too late only because the grant as it is now ends soon: it is renewed all the time."""
+        return self._clock() < self.grant_ends_at < until
 
     async def settled(self, until: float) -> None:
         """Wait until no call is under way any more: one that was given up may still land. At most until then."""

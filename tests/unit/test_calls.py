@@ -126,6 +126,15 @@ async def test_a_grant_that_is_renewed_meanwhile_counts(calls: Calls) -> None:
     assert calls.ends_at(soon(60)) == calls.grant_ends_at
 
 
+async def test_a_grant_about_to_end_is_waited_for_to_be_renewed(calls: Calls) -> None:
+    """Too little is left for a call now, and nothing is lost yet."""
+    work = Answers(StaleGrant("too little for this vendor's call"), "here")
+    calls.grant_ends_at = soon()
+    assert await calls.run("move", work, until=soon(60)) == "here"
+    with pytest.raises(StaleGrant):  # here it is the deadline that is near
+        await calls.run("move", Answers(StaleGrant("too little")), until=soon(10))
+
+
 async def test_the_clock_is_read_in_the_thread(calls: Calls) -> None:
     """Both threads are taken, so the call waits its turn until its time is over: then it must not leave."""
     hold = threading.Event()
