@@ -178,16 +178,18 @@ def _config(file: str, *, on_this_node: bool) -> Config:
 
 
 def _chosen(config: Config) -> list[str]:
-    """What `auto` stands for here, and why. Raises ConfigError where that cannot be told."""
+    """What `auto` stands for here, and why. Raises ConfigError where that cannot be told, NotThere without answer."""
     from controller.opening import chosen  # noqa: PLC0415
     from controller.plugins import AUTO  # noqa: PLC0415
-    from providers.base import ProviderError  # noqa: PLC0415
+    from providers.base import ProviderError, Unanswered  # noqa: PLC0415
 
     lines, problems = [], []
     for name, group in config.groups.items():
         if any(plugin.type == AUTO for plugin in group.providers):
             try:
                 choice = chosen(name, group.vips)
+            except Unanswered as error:
+                raise NotThere(f"group {name}: {error}") from error
             except ProviderError as error:
                 problems.append(config.problem(("groups", name, "providers"), str(error)))
             else:

@@ -12,7 +12,8 @@ from controller.clock import boottime
 from controller.host_checks import host_problems
 from controller.lease import StoreError
 from controller.local import LIFETIME_OVERSHOOT
-from controller.opening import opened
+from controller.opening import chosen, opened
+from controller.plugins import AUTO
 from controller.problem import dotted
 from controller.relations import timing_problems
 from controller.store_latency import latency_problems, store_latency
@@ -114,13 +115,18 @@ async def _provider(name: str, group: Group, plugin: Plugin) -> list[Remark]:
 
 
 async def _preflight(name: str, group: Group, plugin: Plugin) -> Sequence[Finding]:
+    found = [_chosen(name, group)] if plugin.type == AUTO else []
     provider: Any = opened(plugin, group=name, vips=group.vips, clock=boottime)
     try:
-        findings: list[Finding] = await provider.preflight()
-        return findings
+        return [*found, *await provider.preflight()]
     finally:
         if hasattr(provider, "close"):
             await provider.close()
+
+
+def _chosen(name: str, group: Group) -> Finding:
+    choice = chosen(name, group.vips)
+    return Finding(Level.OK, AUTO, f"is {choice.type}: {choice.why}")
 
 
 def _once(remarks: Iterable[Remark]) -> Iterable[Remark]:

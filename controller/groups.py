@@ -13,9 +13,9 @@ from controller.clock import Clock
 from controller.config import Config, Group
 from controller.opening import opened
 from controller.plugins import Plugin
-from controller.problem import ConfigError
+from controller.problem import ConfigError, StartError
 from controller.steps import GroupSteps, HookCommands
-from providers.base import Guard, Guarded, Plan, Provider, ProviderError
+from providers.base import Guard, Guarded, Plan, Provider, ProviderError, Unanswered
 from providers.unguarded import Unguarded
 
 _log = logging.getLogger("anyvip")
@@ -51,11 +51,13 @@ class Groups:
     # --- configuration ---
 
     def begin(self, config: Config) -> None:
-        """Make all groups. Raises ConfigError where one cannot be."""
+        """Make all groups. Raises ConfigError where one cannot be, StartError where it may be in a moment."""
         made = []
         for name, group in config.groups.items():
             try:
                 made.append(self._make(name, group, config.node))
+            except Unanswered as error:
+                raise StartError(f"group {name}: {error}") from error
             except ProviderError as error:
                 raise ConfigError([config.problem(("groups", name, "providers"), str(error))]) from error
         self.take(config, made)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from providers import aws_identity, azure_identity
 from providers.aws_identity import Network
-from providers.base import ProviderError, Vip
+from providers.base import ProviderError, Unanswered, Vip
 from providers.gcp_metadata import Metadata
 from providers.metadata_service import gcp_endpoint
 from providers.platform import Here, Platform
@@ -32,13 +32,14 @@ class Choice:
 
 
 def choose(here: Here, group: str, vips: tuple[Vip, ...]) -> Choice:
-    """What `auto` is for this group here. Asks the metadata service on a cloud. Raises ProviderError."""
+    """What `auto` is for this group here. Asks the metadata service on a cloud. Raises Unanswered, ProviderError."""
     if here.platform is Platform.METAL:
         return Choice("baremetal", here.why)
     try:
         return _BY_CLOUD[here.platform](here, group, vips)
     except ProviderError as error:
-        raise ProviderError(f"auto cannot tell what is right here ({here.platform}: {here.why}): {error}") from error
+        kind = Unanswered if isinstance(error, Unanswered) else ProviderError
+        raise kind(f"auto cannot tell what is right here ({here.platform}: {here.why}): {error}") from error
 
 
 def _aws(here: Here, group: str, vips: tuple[Vip, ...]) -> Choice:

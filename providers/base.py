@@ -24,6 +24,10 @@ class ProviderError(Exception):
     """The platform refused or failed; the message says what, where, and what to do. Somebody may retry."""
 
 
+class Unanswered(ProviderError):  # noqa: N818  (what is known of it)
+    """Somebody did not answer; in a moment it may be otherwise."""
+
+
 class StaleGrant(ProviderError):  # noqa: N818  (an answer that the caller acts on)
     """The grant ended before the call could be made; nothing was changed by it."""
 

@@ -13,14 +13,14 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
-from providers.base import ProviderError
+from providers.base import Unanswered
 
 _LINK_LOCAL: Final = "http://169.254.169.254"
 _AWS_IPV6: Final = "http://[fd00:ec2::254]"
 _LONGEST_ANSWER: Final = 1 << 20  # bytes
 
 
-class MetadataError(ProviderError):
+class MetadataError(Unanswered):
     """The metadata service does not answer, or not what was asked for."""
 
 

@@ -11,11 +11,15 @@ import pytest
 
 from controller import cli, opening
 from controller.clock import boottime
+from controller.config import load
+from controller.groups import Groups
 from controller.plugins import AUTO, Plugin
+from controller.problem import StartError
 from providers import platform
 from providers.auto import Choice, choose
 from providers.base import ProviderError, Vip
 from providers.platform import Here, Platform
+from providers.unguarded import Unguarded
 from tests.gcp.conftest import project
 from tests.lab import imds as fake_imds
 from tests.lab.azure_metadata import Metadata
@@ -154,8 +158,21 @@ def test_check_config_elsewhere_does_not_ask(
     assert aws.asked == []
 
 
+def test_a_service_that_does_not_answer_yet_is_no_mistake_in_the_file(
+    on_aws: Path, aws: fake_imds.Imds, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A daemon that comes before the network ends with code 1, and systemd starts it again."""
+    configure(on_aws, "192.0.2.10/32")
+    aws.gone = True
+    assert cli.main(["check-config", "--config", str(on_aws)]) == 1
+    assert "group web: auto cannot tell" in capsys.readouterr().err
+    groups = Groups(Unguarded(), boottime, lambda _: None)
+    with pytest.raises(StartError, match="group web: auto cannot tell"):
+        groups.begin(load(str(on_aws)))
+
+
 @pytest.mark.usefixtures("on_aws")
 async def test_auto_is_opened_as_what_it_stands_for() -> None:
     provider = opening.opened(Plugin(AUTO), group="web", vips=vips("192.0.2.10/32"), clock=boottime)
-    assert getattr(provider, "reconcile_seconds", None) == 120
     await provider.close()  # type: ignore[attr-defined]
+    assert getattr(provider, "reconcile_seconds", None) == 120
