@@ -3,7 +3,7 @@
 What happens to a request decides what may be done about it:
 
 - It had no effect for certain (`NotDone`): no connection, or the server says so. Another endpoint is asked at once, and
-  all of them again until the deadline.
+  all of them again until the deadline; the same one, if it asks us to wait.
 - Its effect is not known (`Unsure`): the connection broke under it, or the server says so. Only a request that may be
   repeated is; for others it is a StoreError.
 - Nothing came in time: StoreError, and the next request begins with the next endpoint.
@@ -71,18 +71,19 @@ class Endpoints:
             async with asyncio.timeout(self._call_timeout):
                 pause = _FIRST_PAUSE_SECONDS
                 while True:
-                    after = 0.0
+                    after: float | None = None
                     for _ in self._endpoints:
                         at = self._at
                         try:
                             return await attempt()
                         except (NotDone, Unsure) as error:
+                            failed, after = error, getattr(error, "after", None)
+                            if after is not None:  # it is there, and asks us to wait
+                                break
                             self._leave(at)
                             if isinstance(error, Unsure) and not repeatable:
                                 raise
-                            failed = error
-                            after = getattr(error, "after", None) or 0.0
-                    await asyncio.sleep(max(pause, after))
+                    await asyncio.sleep(max(pause, after or 0.0))
                     pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
         except TimeoutError as error:
             self._leave(at)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 _WATCH_SECONDS = 290  # then the server ends the watch, and it goes on with a new request
+_AGAIN_SECONDS = 0.1  # after a 429 that does not say
 _NAME = "anyvip/cluster"  # label and annotations; a prefix that is nobody's domain
 _KEY, _CLUSTER, _TEXT, _BASE64 = "anyvip/key", "anyvip/cluster-name", "anyvip/record", "anyvip/record-base64"
 _HEADERS = {"Accept": "application/json", "Content-Type": "application/json"}
@@ -270,5 +271,5 @@ def _failure(response: aiohttp.ClientResponse, raw: bytes) -> StoreError:
     text = f"{origin(response)}: HTTP {response.status} {message}"
     if response.status == 429:  # Kubernetes: "API Priority and Fairness": refused before it was looked at
         after = response.headers.get("Retry-After", "")
-        return NotDone(text, after=float(after) if after.isdecimal() else None)
+        return NotDone(text, after=float(after) if after.isdecimal() else _AGAIN_SECONDS)
     return Unsure(text) if response.status >= 500 or not _status(raw) else StoreError(text)

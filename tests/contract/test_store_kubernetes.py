@@ -19,7 +19,7 @@ import yaml
 from controller.lease import Conflict, Entry, Membership, Ownership, Session, SessionId, StoreError, encode
 from controller.stores import tls
 from controller.stores.kubernetes import KubernetesStore
-from tests.lab.kube import GROUP, LARGEST_ANNOTATIONS, VERBS, Kube, kubeconfig
+from tests.lab.kube import GROUP, LARGEST_ANNOTATIONS, VERBS, Kube, Refused, kubeconfig
 from tests.lab.kube_schema import problem
 from tests.lab.serving import serving
 from tests.lab.stores import Backend, eventually, watching
@@ -335,6 +335,18 @@ async def test_a_watch_begins_anew_where_its_past_is_forgotten(fake: Kube, place
         while KEY not in hints.told:
             await hints.next()
         assert fake.ailments.asked["GET"] >= 3, "a second list"
+
+
+async def test_a_watch_goes_on_while_the_server_throttles(fake: Kube, place: Backend) -> None:
+    store = place.open()
+    async with watching(store, "groups/") as hints:
+        await hints.next()
+        await eventually(lambda: asyncio.sleep(0, fake.ailments.asked["GET"] == 2))
+        fake.ailments.refusing = 2
+        fake.ailments.refusal = lambda: Refused(429, "TooManyRequests", "overloaded").answer()
+        await store.swap(KEY, b"one", None)
+        await hints.next()
+        assert fake.ailments.asked["GET"] == 2, "the watch is the one of before"
 
 
 async def test_a_watch_that_ends_goes_on_from_its_bookmark(
