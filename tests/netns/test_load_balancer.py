@@ -10,12 +10,13 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from ipaddress import ip_interface
 from pathlib import Path
 from shutil import which
+from typing import Any
 
 import pytest
 
@@ -31,6 +32,7 @@ pytestmark = pytest.mark.netns
 VIP = "192.0.2.10"
 LIVENESS = 90.0  # seconds; generous
 NODES = {"n1": "10.79.1", "n2": "10.79.2"}
+ON_THE_NODE = {"type": "load_balancer", "local": True}
 SERVICE = """
 import http.server, socketserver, sys
 class Named(http.server.BaseHTTPRequestHandler):
@@ -79,14 +81,14 @@ class Lab:
         self.running.callback(process.kill)
         return process
 
-    def daemon(self, node: str) -> None:
+    def daemon(self, node: str, provider: Mapping[str, Any] = ON_THE_NODE) -> None:
         content = {
             "cluster": "test",
             "node": node,
             "state_dir": str(self.directory / node),
             "store": {"type": "file", "path": str(self.directory / "store")},
             "health": {"listen": ["0.0.0.0:9010"]},
-            "groups": {"web": {"vips": [f"{VIP}/32"], "providers": [{"type": "load_balancer", "local": True}]}},
+            "groups": {"web": {"vips": [f"{VIP}/32"], "providers": [provider]}},
         }
         file = self.directory / f"{node}.yml"
         file.write_text(json.dumps(content))
@@ -171,6 +173,17 @@ def test_a_load_balancer_that_sends_to_everybody_is_refused_by_the_standby(lab: 
     assert lab.daemons["n2"].wait(LIVENESS) == 0
     lab.spaces["n2"].ip(f"address replace {VIP}/32 dev lo")
     assert eventually(lambda: lab.answers() == "n2", LIVENESS), "without a guard it would have answered"
+
+
+def test_a_group_that_binds_nothing_here_is_served_by_its_health_alone(tmp_path: Path) -> None:
+    with namespaces("d") as (alone,), ExitStack() as running:
+        alone.ip("link set lo up")
+        lab = Lab({"n1": alone}, tmp_path, running)
+        lab.daemon("n1", {"type": "load_balancer"})
+        asked = "curl -s -o /dev/null -w %{http_code} http://127.0.0.1:9010/health/web"
+        assert eventually(lambda: lab.role("n1") == "active", LIVENESS), (tmp_path / "n1.log").read_text()
+        assert alone.run(asked) == "200"
+        assert VIP not in alone.run("ip address show")
 
 
 # --- the provider ------------------------------------------------------------------------------------------------
