@@ -6,11 +6,14 @@ All of it begins when the first of it is asked for: AWS's provider sleeps for mi
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -20,7 +23,6 @@ from tests.lab.moto import CREDENTIALS, REGION
 from tests.lab.servers import Server
 from tests.lab.terraform import ROOT, Ran, Tree, roots
 
-WHEEL = "https://packages.example/anyvip-0.1.0-py3-none-any.whl"
 EXAMPLES = [root for root in roots() if root.startswith("examples/")]
 
 
@@ -39,7 +41,7 @@ class Examined:
 
     def outputs(self) -> list[dict[str, Any]]:
         """The outputs of what its tests applied."""
-        found = [state["values"]["outputs"] for state in self.said("test_state")]
+        found = [state["outputs"] for state in self.said("test_state")]
         return [{name: output["value"] for name, output in outputs.items()} for outputs in found]
 
 
@@ -77,7 +79,7 @@ def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-def given(moto: Server) -> dict[str, str]:
+def given(moto: Server, wheel: Wheel) -> dict[str, str]:
     """What the caller of an example on AWS gives it, as environment; what an example does not ask for is ignored."""
     ec2: Any = boto3.session.Session().client(
         "ec2", REGION, endpoint_url=moto.url, aws_access_key_id="operator", aws_secret_access_key="operator"
@@ -97,9 +99,29 @@ def given(moto: Server) -> dict[str, str]:
         "TF_VAR_route_table_ids": f'["{ec2.describe_route_tables()["RouteTables"][0]["RouteTableId"]}"]',
         "TF_VAR_image_id": ec2.describe_images()["Images"][0]["ImageId"],
         "TF_VAR_client_cidrs": '["10.0.0.0/8"]',
-        "TF_VAR_wheel": WHEEL,
+        "TF_VAR_wheel": wheel.url,
         "TF_VAR_deletion_protection": "false",
     }
+
+
+@dataclass
+class Wheel:
+    """anyvip's wheel: where it will be, and how it gets there."""
+
+    directory: Path
+
+    @property
+    def url(self) -> str:
+        return (self.directory / f"anyvip-{version('anyvip')}-py3-none-any.whl").as_uri()
+
+    def build(self) -> None:
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(self.directory)]
+        subprocess.run([*command, str(ROOT)], check=True)
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Wheel:
+    return Wheel(tmp_path_factory.mktemp("wheel"))
 
 
 class Work:
@@ -163,8 +185,8 @@ class Work:
 
 
 @pytest.fixture(scope="session")
-def work(tree: Tree, moto: Server) -> Iterator[Work]:
-    made = Work(tree, {"aws": given(moto)})
+def work(tree: Tree, moto: Server, wheel: Wheel) -> Iterator[Work]:
+    made = Work(tree, {"aws": given(moto, wheel)})
     yield made
     made.close()
 
