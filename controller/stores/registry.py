@@ -15,7 +15,10 @@ GROUP = "anyvip.stores"
 
 
 class StoreType(Protocol):
-    """What an entry point of the group names."""
+    """What an entry point of the group names.
+
+    It may have LEAST_WRITE_PAUSE_SECONDS: how long the store wants to be left between two writes of one key.
+    """
 
     Options: ClassVar[type[BaseModel]]  # the configuration keys besides `type`
 
