@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -67,6 +68,14 @@ class Discovery:
     def methods(self) -> tuple[Method, ...]:
         return tuple(self._methods(self._document["resources"], ()))
 
+    @cached_property
+    def _by_shape(self) -> Mapping[tuple[str, int], list[Method]]:
+        """There are hundreds: by verb and number of slashes."""
+        shapes = defaultdict(list)
+        for method in self.methods:
+            shapes[method.verb, (self._base + method.told["path"]).count("/")].append(method)
+        return shapes
+
     def _methods(self, resources: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[Method]:
         for name, resource in resources.items():
             for verb, told in resource.get("methods", {}).items():
@@ -76,8 +85,8 @@ class Discovery:
 
     def call(self, verb: str, path: str, query: Mapping[str, str]) -> Call | None:
         """What is asked; None where the API has no such method. Raises Mismatch for parameters that it does not take."""
-        for method in self.methods:
-            found = method.pattern.fullmatch(path) if method.verb == verb else None
+        for method in self._by_shape.get((verb, path.count("/")), ()):
+            found = method.pattern.fullmatch(path)
             if found:
                 self._check_parameters(method, {**query, **found.groupdict()})
                 return Call(method, {**query, **found.groupdict()})

@@ -1,0 +1,71 @@
+"""Two real daemons in a fake VPC of Google Cloud: the network leads to whoever serves, whatever happens to one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.cloud_lab import LIVENESS
+from tests.lab.compute_cloud import Route
+from tests.lab.etcd import missing
+from tests.lab.gcp_lab import ALIAS, NODES, ROUTED, GcpLab, gcp_lab
+from tests.lab.namespaces import eventually
+
+pytestmark = [pytest.mark.netns, pytest.mark.etcd, pytest.mark.timeout(600)]
+
+GROUPS = ("web", "db")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcpLab]:
+    """One for all tests here: each finds it whole, and leaves it whole."""
+    if reason := missing():
+        pytest.skip(reason)
+    with gcp_lab(tmp_path_factory.mktemp("gcp")) as made:
+        yield made
+
+
+def test_killed(lab: GcpLab) -> None:
+    active = lab.settled()
+    at = time.monotonic()
+    lab.kill(active)
+    lab.moved_once(at, active, GROUPS)
+    lab.start(active)
+    assert lab.settled() == lab.other(active)
+
+
+def test_frozen(lab: GcpLab) -> None:
+    active = lab.settled()
+    at = time.monotonic()
+    lab.freeze(active)
+    lab.moved_once(at, active, GROUPS)
+    lab.thaw(active)
+    assert eventually(lambda: lab.stands_by(active), LIVENESS), lab.log()
+    lab.moved_once(at, active, GROUPS)
+
+
+def test_switched_over(lab: GcpLab) -> None:
+    active = lab.settled()
+    at = time.monotonic()
+    for group in GROUPS:
+        lab.command(active, "switchover", group)
+    lab.moved_once(at, active, GROUPS)
+
+
+def test_what_a_former_owner_does_late_is_undone(lab: GcpLab) -> None:
+    """Soon after a takeover, when late calls come, the active node looks more often."""
+    active = lab.settled()
+    other = lab.compute.cloud.machines[NODES.index(lab.other(active))]
+    cloud = lab.compute.cloud
+    cloud.machines[NODES.index(active)].nics[0].aliases = []
+    other.nics[0].aliases = [{"ipCidrRange": f"{ALIAS}/32"}]
+    ours = next(iter(cloud.routes.values()))
+    late = ours.name.rsplit("-", 2)[0] + "-0-late"
+    cloud.routes[late] = Route(late, ours.network, ours.dest, ours.priority - 1, other.path)
+    assert lab.owners() == {"web": other.name, "db": other.name}
+    lab.deliver()
+    assert eventually(lambda: lab.served_by(active), 3 * LIVENESS), lab.log()
+    assert late not in cloud.routes
+    assert lab.compute.leads_to(ROUTED) == [active]
