@@ -41,8 +41,9 @@ def test_every_plugin_has_its_row() -> None:
 
 
 def test_every_complete_example_is_right() -> None:
-    examples = [block for block in blocks(CONFIGURATION, "yaml") if "cluster:" in block]
-    assert len(examples) == 2
+    pages = CONFIGURATION + (DOCS.parent / "README.md").read_text()
+    examples = [block for block in blocks(pages, "yaml") if "cluster:" in block]
+    assert len(examples) == 3
     for block in examples:
         assert from_bytes(block.encode(), "docs").cluster == "shop"
 
