@@ -66,23 +66,19 @@ class Report:
 
 
 async def examine(config: Config) -> Report:
-    """Look at everything at once. Raises nothing that a look may fail with: that is a finding, too."""
+    """Look at everything. Raises nothing that a look may fail with: that is a finding, too."""
     wanted = [(name, group, plugin) for name, group in config.groups.items() for plugin in group.providers]
-    parts = await asyncio.gather(
-        _kernel(config),
-        _named(config),
-        _store(config),
-        *(_provider(name, group, plugin) for name, group, plugin in wanted),
-    )
+    parts = [_kernel(config), _named(config), await _store(config)]  # alone: SDKs that are imported would delay it
+    parts += await asyncio.gather(*(_provider(name, group, plugin) for name, group, plugin in wanted))
     return Report(config.node, config.cluster, tuple(_once(remark for part in parts for remark in part)))
 
 
-async def _kernel(config: Config) -> list[Remark]:
+def _kernel(config: Config) -> list[Remark]:
     needed = any(timing_problems(config, LIFETIME_OVERSHOOT))
     return [Remark("kernel", finding) for finding in kernel.findings(guard_needed=needed)]
 
 
-async def _named(config: Config) -> list[Remark]:
+def _named(config: Config) -> list[Remark]:
     """Interfaces, users and programs that the configuration names."""
     problems = host_problems(config)
     return [Remark("configuration", Finding(Level.ERROR, dotted(p.path), p.text)) for p in problems]

@@ -126,6 +126,13 @@ class Reconciler:
 
     async def _look(self, watch: _Watch) -> None:
         try:
+            await self._looked(watch)
+        finally:
+            watch.looking = False
+            watch.next_at = self._clock() + next(watch.pauses)
+
+    async def _looked(self, watch: _Watch) -> None:
+        try:
             async with asyncio.timeout(_LOOK_SECONDS):
                 found = await watch.provider.inspect()
         except Exception as error:  # noqa: BLE001  (a plugin's own kind of error, too, must not end the daemon)
@@ -134,8 +141,6 @@ class Reconciler:
             self._telemetry.looked(watch.group)
             if watch.epoch is not None and watch.epoch == self._active().get(watch.group):
                 self._compare(watch, found.place is Place.HERE, f"{found.place} {found.where}".strip())
-        watch.looking = False
-        watch.next_at = self._clock() + next(watch.pauses)
 
     def _compare(self, watch: _Watch, here: bool, shown: str) -> None:
         """What an active group's provider was seen to be; ours was the grant before and after the look."""

@@ -90,6 +90,8 @@ def _link(name: str, address: str) -> tuple[str, ...]:
 
 def test_a_sound_node_is_sound_and_stays_as_it_is(patient: Patient) -> None:
     patient.command()
+    settled = eventually(lambda: patient.namespace.run("ip -6 address show").count("tentative") == 0, LIVENESS)
+    assert settled, "duplicate address detection of the links' own addresses"
     before = patient.everything()
     code, found = patient.says()
     assert code == 0
