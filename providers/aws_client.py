@@ -32,8 +32,8 @@ from providers.base import ProviderError, StaleGrant
 
 LEAST_SECONDS = 0.05  # no call leaves with less time to read its answer
 
-# At DEBUG it writes down what it signs with, and what STS answers.
-logging.getLogger("botocore").setLevel(logging.INFO)
+# At DEBUG it writes down what it signs with, and what STS answers; at INFO where it found credentials, each time.
+logging.getLogger("botocore").setLevel(logging.WARNING)
 
 
 class AwsOptions(BaseModel):
@@ -180,7 +180,8 @@ class Aws:
         session.set_config_variable("ec2_metadata_v1_disabled", True)
         session.set_config_variable("sts_regional_endpoints", "regional")
         session.register("before-send", self._about_to_leave)
-        session.unregister("before-call.s3", add_expect_header)  # objects are small: a round trip for nothing
+        waiting: Any = add_expect_header  # its type is narrower than that of the events it is for
+        session.unregister("before-call.s3", waiting)  # objects are small: a round trip for nothing
         return session
 
     def _assumed(self, own: Session, role_arn: str) -> Session:
