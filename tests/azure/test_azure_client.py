@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -244,3 +247,10 @@ def test_a_date_to_wait_for_is_understood_and_nonsense_is_not() -> None:
 
 def test_an_error_of_somebody_else_is_not_translated() -> None:
     assert translate(ValueError("x")) is None
+
+
+def test_a_daemon_that_is_not_configured_for_azure_does_not_load_its_sdk() -> None:
+    loads = "import sys, controller.cli, controller.daemon, providers.auto, providers.baremetal; print(*sys.modules)"
+    root = Path(__file__).parents[2]
+    ran = subprocess.run([sys.executable, "-c", loads], cwd=root, capture_output=True, text=True, check=True)
+    assert {name for name in ran.stdout.split() if name.split(".")[0] in {"azure", "msal", "requests"}} == set()

@@ -27,7 +27,7 @@ from controller.client import Client, NotThere
 from tests.lab.namespaces import Namespace, eventually, source_root
 
 SERVICE_PORT, HEALTH_PORT = 7000, 9010
-LIVENESS = 40.0  # seconds; generous
+LIVENESS = 60.0  # seconds; generous
 
 _SERVICE = f"""
 import socket, sys
@@ -90,6 +90,7 @@ class CloudLab:
     """The namespaces, and what runs there. A cloud's lab wires them, serves its fakes, and says who its owners are."""
 
     store: Mapping[str, Any]  # as in the daemons' configuration
+    lease_seconds = 2.0
 
     def __init__(
         self,
@@ -167,7 +168,7 @@ class CloudLab:
             "node": name,
             "state_dir": str(self.directory / name),
             "store": self.store,
-            "lease": {"duration_seconds": 2.0},
+            "lease": {"duration_seconds": self.lease_seconds},
             "health": {"listen": [f"0.0.0.0:{HEALTH_PORT}"]},
             "groups": self.groups,
         }
@@ -202,6 +203,21 @@ class CloudLab:
         subprocess.run(
             ["ip", "netns", "exec", self.nodes[name].name, *command], cwd=source_root(), check=True, capture_output=True
         )
+
+    def doctor(self, name: str) -> list[dict[str, str]]:
+        """What `anyvip doctor` finds on the node."""
+        command = [sys.executable, "-m", "controller.cli", "doctor", "--json"]
+        asked = subprocess.run(
+            [
+                "ip", "netns", "exec", self.nodes[name].name,
+                *command, "--config", str(self.directory / f"{name}.yml"),
+            ],
+            cwd=source_root(), env={**os.environ, **self.environment(name)},
+            check=False, capture_output=True, text=True,
+        )  # fmt: skip
+        assert asked.stdout, asked.stderr
+        found: list[dict[str, str]] = json.loads(asked.stdout)["findings"]
+        return found
 
     def role(self, name: str, group: str) -> str | None:
         try:

@@ -56,6 +56,18 @@ def test_switched_over(lab: AzureLab) -> None:
     assert lab.settled() == lab.other(active)
 
 
+def test_doctor_finds_azure_in_order_and_changes_nothing(lab: AzureLab) -> None:
+    active = lab.settled()
+    written = len(lab.arm.writes)
+    for node in lab.nodes:
+        found = [each for each in lab.doctor(node) if "azure" in each["about"]]
+        assert [each for each in found if each["level"] == "error"] == []
+        assert any("no subnet" in each["message"] for each in found), found
+        assert any(each["subject"] == "permissions" for each in found), found
+    assert len(lab.arm.writes) == written
+    assert lab.served_by(active)
+
+
 def test_what_a_late_call_of_a_former_owner_moves_comes_back(lab: AzureLab) -> None:
     """As one that Azure carries out after it has changed hands: seen by one of the looks after a promotion."""
     before = lab.settled()
