@@ -214,7 +214,7 @@ def _asked(config: Config) -> str:
     if problems := list(latency_problems(config, latency)):
         raise ConfigError(problems)
     return (
-        f"; the {config.store.type} store answers a read in {latency.slow:.3f} s, which carries a lease of "
+        f"; the {config.store.type} store answers a read in {latency.slow:.3f} s, fast enough for a lease of "
         f"{shortest_lease(latency.call, config.lease.clock_drift):g} s"
     )
 
