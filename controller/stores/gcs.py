@@ -193,6 +193,8 @@ class GcsStore:
         self, method: str, path: str, data: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[aiohttp.ClientResponse, bytes]:
         """The answer and its content. Raises NotDone where our token is no good any more."""
+        if self._google.closed:
+            raise StoreError("this store is closed")
         token = await self._who.token()
         shown = {"Authorization": f"Bearer {token}", **(headers or {})}
         response = await self._google.send(method, path, data, shown)

@@ -87,6 +87,14 @@ async def test_a_token_that_still_holds_serves_where_no_new_one_can_be_had(fake:
         await backend.close()
 
 
+async def test_a_store_that_was_closed_before_it_had_a_token_says_so(fake: Gcs, place: Backend) -> None:
+    store = place.open()
+    await store.close()
+    with pytest.raises(StoreError, match="closed"):
+        await store.read("")
+    assert fake.given_times == 0
+
+
 async def test_no_metadata_server_is_said(fake: Gcs) -> None:
     async with serving(fake.application()) as endpoint:
         options = {"bucket": "witness", "endpoint": endpoint, "metadata_endpoint": "http://127.0.0.1:9"}
