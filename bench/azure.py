@@ -65,25 +65,31 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, help="a Markdown file whose section takes the result")
     options = parser.parse_args(argv)
     hurry()
-    rows = [asyncio.run(_row(case, options.runs)) for case in CASES]
+    measured = [asyncio.run(_measured(case, options.runs)) for case in CASES]
+    rows = [
+        (case.name, str(options.runs), milliseconds(warm), milliseconds(cold), f"exactly {case.writes}", "none")
+        for case, (warm, cold) in zip(CASES, measured, strict=True)
+    ]
+    longest = max(seconds for each in measured[0] for seconds in each)
     headings = ("", "moves", "standby had looked before", "first look ever", "writes", "NIC fields changed besides")
     note = f"Milliseconds, median / max; each operation takes {OPERATION_SECONDS:g} s. {machine()}."
     text = f"{markdown(headings, rows)}\n\n{note}"
     print(text)
     if options.out:
         write_section(options.out, "moves", text)
-    return 0
+    if longest > LIMIT_SECONDS:
+        print(f"ten route tables took {longest:.3f} s once: more than {LIMIT_SECONDS:g} s", file=sys.stderr)
+    return int(longest > LIMIT_SECONDS)
 
 
-async def _row(case: Case, runs: int) -> tuple[str, ...]:
+async def _measured(case: Case, runs: int) -> tuple[list[float], list[float]]:
+    """Seconds of each move: by nodes that have looked before, and by such that have not."""
     with _azure() as (arm, where):
         await _moved(arm, where, case, 1, looked=False, writes=0)  # the SDK's first time; it is all there already
         warm = [await _moved(arm, where, case, run, looked=True, writes=case.writes) for run in range(runs)]
         further = range(runs, 2 * runs)
         cold = [await _moved(arm, where, case, run, looked=False, writes=case.writes) for run in further]
-    if len(TABLES) == case.writes and max(*warm, *cold) > LIMIT_SECONDS:
-        raise SystemExit(f"{case.name}: more than {LIMIT_SECONDS:g} s: {max(*warm, *cold):.3f}")
-    return case.name, str(runs), milliseconds(warm), milliseconds(cold), f"exactly {case.writes}", "none"
+    return warm, cold
 
 
 async def _moved(  # noqa: PLR0913  (what a run differs in)

@@ -25,7 +25,7 @@ from providers.calls import CallRefused, Calls
 
 T = TypeVar("T")
 _PERMISSIONS_VERSION: Final = "2022-04-01"
-_FIRST_PAUSE_SECONDS: Final = 0.1
+_FIRST_PAUSE_SECONDS: Final = 0.2  # then twice that, up to `polling_seconds`
 CHANGED_PAUSE_SECONDS: Final = 0.1  # before something is read again that somebody else writes, too
 
 
