@@ -35,6 +35,7 @@ _EXISTS: Final = 409
 _PAGE: Final = 500  # the most routes that one answer lists
 _FILTER: Final = 40  # destinations that one question names, or its URL gets too long
 _THREADS: Final = 32
+_GOING_SECONDS: Final = 60.0  # by then what is being deleted is gone, or has to be deleted again
 
 # terraform/gcp/policies/route.json
 PERMISSIONS: Final = (
@@ -96,7 +97,7 @@ class Routes:
         self._identity = Identity(options, self._compute, interface)
         self._here: Here | None = None
         self._epoch = 0
-        self._kept: frozenset[str] = frozenset()  # routes that could not be deleted just now, though ours win
+        self._going: dict[str, float] = {}  # routes that ours win over, and until when their going is awaited
 
     @classmethod
     def open(cls, options: RouteOptions, *, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]) -> Moving:
@@ -122,7 +123,6 @@ class Routes:
         """Insert a route for each VIP, then delete those that led elsewhere. All VIPs at once."""
         here = await self._where(until)
         found = await self._routes(here, until)
-        self._kept = frozenset()
         await together(self._move(here, each, found[each], until) for each in self._destinations)
 
     async def leave(self, until: float) -> None:
@@ -132,8 +132,9 @@ class Routes:
         """Ask for the routes to our VIPs. What is left over of former owners counts as elsewhere, too."""
         here = await self._where(until)
         found = await self._routes(here, until)
-        kept, self._kept = self._kept, frozenset()
-        placements = [self._placement(here, each, found[each], kept) for each in self._destinations]
+        now = self._compute.calls.within(0)
+        self._going = {name: at for name, at in self._going.items() if at > now}
+        placements = [self._placement(here, each, found[each]) for each in self._destinations]
         return max(placements, key=lambda each: list(Place).index(each.place))
 
     async def preflight(self) -> list[Finding]:
@@ -216,18 +217,20 @@ class Routes:
                 raise
 
     async def _delete(self, here: Here, ours: Route, old: Route, until: float) -> None:
-        """Raises ProviderError where the old one would still win."""
+        """Where ours wins already nobody waits for it. Raises ProviderError where the old one would still win."""
+        what, work = f"delete route {old.name}", partial(self._begin_delete, here.project, old.name)
         try:
-            await self._compute.change(
-                f"delete route {old.name}", None, partial(self._begin_delete, here.project, old.name), until
-            )
+            if old.priority <= ours.priority:
+                await self._compute.change(what, None, work, until)
+            else:
+                self._going[old.name] = self._compute.calls.within(_GOING_SECONDS)
+                await self._compute.begin(what, work, until)
         except ProviderError as error:
             if isinstance(error, CallRefused) and status(error) == _GONE:
                 return
             if old.priority <= ours.priority:
                 raise
             _log.warning("group %s: ours wins over it, but it stays: %s", self._group, error)
-            self._kept |= {old.name}
 
     def _begin_insert(self, project: str, route: Route, request_id: str, terms: Terms) -> compute_v1.Operation:
         asked = compute_v1.InsertRouteRequest(project=project, route_resource=route, request_id=request_id)
@@ -237,7 +240,7 @@ class Routes:
         asked = compute_v1.DeleteRouteRequest(project=project, route=name, request_id=request_id)
         return self._compute.routes.delete_unary(asked, **terms)
 
-    def _placement(self, here: Here, destination: str, routes: Sequence[Route], kept: frozenset[str]) -> Placement:
+    def _placement(self, here: Here, destination: str, routes: Sequence[Route]) -> Placement:
         if not routes:
             return Placement(Place.NOWHERE, f"there is no route to {destination}")
         priority = min(route.priority for route in routes)
@@ -246,7 +249,7 @@ class Routes:
         if elsewhere:
             return Placement(Place.ELSEWHERE, f"{destination} by route {', '.join(elsewhere)} of priority {priority}")
         ours = self._named(here, destination)
-        left = [r.name for r in routes if _of_group(r, ours) and not _leads_to(r, here) and r.name not in kept]
+        left = [r.name for r in routes if _of_group(r, ours) and not _leads_to(r, here) and r.name not in self._going]
         if left:
             return Placement(Place.ELSEWHERE, f"{destination} has left-over routes: {', '.join(left)}")
         return Placement(Place.HERE)
