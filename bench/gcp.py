@@ -150,6 +150,7 @@ async def takeovers(made: Scene, kind: Any, vips: tuple[str, ...], keys: dict[st
             began = time.monotonic()
             await taking.bind(Grant("web", epoch, boottime() + 60))
             found.append(Run(time.monotonic() - began, _asked(made) - before))
+            await asyncio.sleep(1.1 * made.compute.seconds)  # what nobody waits for ends before the next one
             leaving._epoch = None  # noqa: SLF001  (as after its unbind, which would move something)
     finally:
         for provider in nodes.values():
