@@ -90,15 +90,16 @@ class Compute:
 
     def close(self) -> None:
         """Close all connections."""
-        self.session.close()  # type: ignore[no-untyped-call]  # google-auth is typed in part
-        for client in (
+        self.session.close()
+        clients: tuple[Any, ...] = (  # the SDK is typed in part
             self.instances,
             self.routes,
             self.addresses,
             self.subnetworks,
             self._zone_operations,
             self._global_operations,
-        ):
+        )
+        for client in clients:
             client.transport.close()
 
     async def ask(self, what: str, work: Callable[[Terms], T], until: float) -> T:

@@ -207,7 +207,8 @@ def _from(rule: compute_v1.Firewall, source: Network) -> bool:
 
 
 def _for(rule: compute_v1.Firewall, port: int) -> bool:
-    for each in (*rule.allowed, *rule.denied):
+    protocols: list[Any] = [*rule.allowed, *rule.denied]
+    for each in protocols:
         if each.I_p_protocol in {"all", "tcp", "6"}:
             if not each.ports:
                 return True

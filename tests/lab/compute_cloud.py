@@ -166,7 +166,7 @@ class Cloud:
 
     def shown_nic(self, nic: Nic) -> dict[str, Any]:
         subnet = self.subnet(nic.subnet)
-        shown = {
+        shown: dict[str, Any] = {
             "kind": "compute#networkInterface",
             "name": nic.name,
             "network": f"{_URL}projects/{PROJECT}/global/networks/{subnet.network}",
@@ -258,7 +258,7 @@ class Cloud:
         network, dest = body["network"].rpartition("/")[2], _network(body["destRange"], "destRange")
         if network not in {each.network for each in self.subnets}:
             raise Refused(404, "notFound", f"The resource '{body['network']}' was not found")
-        if any(dest.subnet_of(inside) for inside in self._ranges(network) if inside.version == dest.version):  # type: ignore[arg-type]
+        if any(dest.subnet_of(inside) for inside in self._ranges(network) if inside.version == dest.version):
             raise Refused(400, "invalid", f"{dest}: the destination range hides the address space of the network")
         hops = [name for name in body if name.startswith("nextHop")]
         if hops != ["nextHopInstance"]:
@@ -334,7 +334,7 @@ def _check_alias(subnet: Subnet, given: dict[str, str]) -> None:
     if name is not None and name not in subnet.secondary:
         raise Refused(400, "invalid", f"{subnet.name} has no secondary range {name!r}")
     within = ip_network(subnet.secondary[name] if name else subnet.cidr)
-    if wanted.version != within.version or not wanted.subnet_of(within):  # type: ignore[arg-type]
+    if wanted.version != within.version or not wanted.subnet_of(within):
         raise Refused(400, "invalid", f"Requested alias range {wanted} is not within {within}")
 
 

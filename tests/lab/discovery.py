@@ -41,11 +41,13 @@ class Method:
 
     @property
     def request(self) -> str | None:
-        return self.told.get("request", {}).get("$ref")
+        schema: str | None = self.told.get("request", {}).get("$ref")
+        return schema
 
     @property
     def response(self) -> str | None:
-        return self.told.get("response", {}).get("$ref")
+        schema: str | None = self.told.get("response", {}).get("$ref")
+        return schema
 
 
 @dataclass(frozen=True)
@@ -138,8 +140,8 @@ class Discovery:
 
 
 def _check_plain(kind: str, told: Mapping[str, Any], value: Any, where: str) -> None:
-    expected = {"string": str, "boolean": bool, "integer": int, "number": (int, float)}[kind]
-    if not isinstance(value, expected) or (isinstance(value, bool) and kind != "boolean"):
+    kinds: dict[str, Any] = {"string": str, "boolean": bool, "integer": int, "number": (int, float)}
+    if not isinstance(value, kinds[kind]) or (isinstance(value, bool) and kind != "boolean"):
         raise Mismatch(where, f"{value!r} is no {kind}")
     form = told.get("format", "")
     if form in _RANGES:
