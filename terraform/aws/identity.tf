@@ -44,7 +44,7 @@ data "aws_caller_identity" "current" {}
 
 resource "aws_iam_role_policy" "move" {
   # checkov:skip=CKV_AWS_290:Only Describe actions have no resource; EC2 knows none for them.
-  # checkov:skip=CKV_AWS_355:The same.
+  # checkov:skip=CKV_AWS_355:Only Describe actions have no resource; EC2 knows none for them.
   for_each = local.move_policy
 
   name   = each.key

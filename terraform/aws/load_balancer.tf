@@ -94,7 +94,7 @@ resource "aws_lb_target_group_attachment" "this" {
 
 resource "aws_lb_listener" "this" {
   # checkov:skip=CKV_AWS_2:A network load balancer passes connections through; TLS is the application's.
-  # checkov:skip=CKV_AWS_103:The same.
+  # checkov:skip=CKV_AWS_103:A network load balancer passes connections through; TLS is the application's.
   for_each = local.balanced ? var.services : {}
 
   load_balancer_arn = aws_lb.this[0].arn

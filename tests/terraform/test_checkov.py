@@ -20,13 +20,9 @@ def test_nothing_is_found_that_is_not_explained() -> None:
     found = shutil.which(CHECKOV) or shutil.which("checkov")
     if found is None:
         pytest.skip("checkov is not installed (make .venv-checkov/stamp)")
-    ran = subprocess.run(
-        [found, "-d", "terraform", "--framework", "terraform", "--skip-download", "--quiet", "-o", "json"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    # Terraform's own tests are no configuration, and their syntax is more than checkov's parser knows.
+    flags = ["--framework", "terraform", "--skip-download", "--skip-path", "[.]tftest[.]hcl$", "--quiet", "-o", "json"]
+    ran = subprocess.run([found, "-d", "terraform", *flags], cwd=ROOT, capture_output=True, text=True, check=False)
     report = json.loads(ran.stdout)
     failed = [
         f"{each['check_id']} {each['resource']}: {each['check_name']}" for each in report["results"]["failed_checks"]
@@ -34,7 +30,7 @@ def test_nothing_is_found_that_is_not_explained() -> None:
     assert failed == []
     assert ran.returncode == 0, ran.stderr
     assert report["summary"]["passed"] > 0
-    assert report["results"]["parsing_errors"] == []
+    assert report["summary"]["parsing_errors"] == 0
 
 
 def test_every_exception_gives_its_reason() -> None:
