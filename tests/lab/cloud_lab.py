@@ -200,9 +200,11 @@ class CloudLab:
 
     def command(self, name: str, *words: str) -> None:
         command = [sys.executable, "-m", "controller.cli", *words, "--config", str(self.directory / f"{name}.yml")]
-        subprocess.run(
-            ["ip", "netns", "exec", self.nodes[name].name, *command], cwd=source_root(), check=True, capture_output=True
-        )
+        done = subprocess.run(
+            ["ip", "netns", "exec", self.nodes[name].name, *command],
+            cwd=source_root(), check=False, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
 
     def doctor(self, name: str) -> list[dict[str, str]]:
         """What `anyvip doctor` finds on the node."""
@@ -243,11 +245,21 @@ class CloudLab:
     def stands_by(self, node: str) -> bool:
         return all(self.role(node, group) == "standby" for group in self.groups)
 
+    def has_successor(self, node: str) -> bool:
+        """Whether the node knows the other one to be fit for every group: what it has not heard of, it hands nothing."""
+        try:
+            members = self.ask(node, "/v1/status")["members"]
+        except (NotThere, OSError):
+            return False
+        others = [m for m in members if m["node"] != node and m["live"] and m["campaigning"]]
+        return any(all(m["groups"].get(group, {}).get("healthy") for group in self.groups) for m in others)
+
     def settled(self) -> str:
-        """The node that serves everything; the other one stands by."""
+        """The node that serves everything; the other one stands by, and it knows that."""
         assert eventually(lambda: any(self.served_by(node) for node in self.nodes), LIVENESS), self.log()
         active = next(node for node in self.nodes if self.served_by(node))
         assert eventually(lambda: self.stands_by(self.other(active)), LIVENESS), self.log()
+        assert eventually(lambda: self.has_successor(active), LIVENESS), self.log()
         return active
 
     def moved_once(self, since: float, before: str, targets: Iterable[str]) -> None:
