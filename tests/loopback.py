@@ -50,7 +50,7 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
         asked, address = arguments
         if asked.family in {socket.AF_INET, socket.AF_INET6}:
             _judge(str(address[0]))
-    elif event == "socket.getaddrinfo":
+    elif event == "socket.getaddrinfo" and not _needs_nobody(_text(arguments[0])):
         _judge(_text(arguments[0]))
 
 
@@ -59,6 +59,15 @@ def _judge(host: str) -> None:
         return
     _beyond.append(host)
     raise BeyondLoopbackError(f"a test reached for {host}")
+
+
+def _needs_nobody(host: str) -> bool:
+    """Addresses are no names, and `.invalid` is none that a resolver asks others for (RFC 6761, section 6.4)."""
+    try:
+        ip_address(host.partition("%")[0])
+    except ValueError:
+        return host.endswith(".invalid")
+    return True
 
 
 def _text(host: Any) -> str:

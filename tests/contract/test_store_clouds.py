@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from controller.lease import Conflict, Entry, StoreError
 from controller.stores.keys import Keys
+from controller.stores.objects import THREADS
 from controller.stores.registry import store_type
 from tests.lab import azurite, moto
 from tests.lab.cloud_stores import CLOUDS, CloudLab, aws_error, xml_error
@@ -231,7 +232,7 @@ async def test_connections_are_kept(lab: CloudLab) -> None:
     lab.passage.connections.clear()
     for _ in range(15):
         version, _ = await asyncio.gather(store.swap("sessions/1", b"", version), store.read(""))
-    assert len(lab.passage.connections) <= 3
+    assert len(lab.passage.connections) <= THREADS, "of thirty requests and more"
 
 
 async def test_a_listing_of_several_pages_is_read_to_its_end(s3: CloudLab) -> None:
