@@ -140,9 +140,16 @@ class Rules:
         """A group created anew goes on above every epoch it may have had (7)."""
         return max(seen + 1, int(unix_time))
 
-    def went_back(self, old: Record | None, new: Record | None) -> bool:
-        """A record whose `seq` fell comes from a backup: nothing that we know is so (16)."""
-        return old is not None and new is not None and new.seq < old.seq
+    def went_back(self, seen: int | None, new: Record | None) -> bool:
+        """A record whose `seq` is below what was seen comes from a backup: nothing that we know is so (16)."""
+        return seen is not None and new is not None and new.seq < seen
+
+    def remembers_gone(self) -> bool:
+        """Also through a time in which the group's record was not there: a creation has no version to rest on.
+
+        Without: the record is deleted under its owner, a copy of our old creation lands, and we take it for ours.
+        """
+        return True
 
     def sits_out(self, until: float, now: float) -> bool:
         """Who gave a group up stays out of the next race, or wins its own release back."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import inf
-from typing import Any
 
 from controller import events as ev
 from controller.election import Sighting, sight
@@ -19,9 +18,10 @@ def heard(state: State, event: ev.Listed, now: float, policy: Policy) -> State:
     before, state = state, replace(state, reading=None, heard=event.request, completed=recent)
     told = _Told(state, event.sent_at, policy)
     state = replace(state, sightings=_sightings(state, event, now, policy, told))
-    if any(policy.rules.went_back(_record(before, key), seen.record) for key, seen in state.sightings.items()):
+    if any(policy.rules.went_back(_seq(before, key), seen.record) for key, seen in state.sightings.items()):
         quarantine = now + policy.timing.lease_duration
         state = replace(state, over=state.over or Reason.RESTORED, quarantine_until=quarantine)
+    state = replace(state, gone=_gone(before, state, policy))
     state = _own_session(state, policy, told)
     groups = dict(state.groups)
     for name in groups:
@@ -30,9 +30,18 @@ def heard(state: State, event: ev.Listed, now: float, policy: Policy) -> State:
     return replace(state, groups=groups)
 
 
-def _record(state: State, key: str) -> Any:
+def _seq(state: State, key: str) -> int | None:
+    """The seq of the last record of the key that was seen; None: none was."""
     seen = state.sightings.get(key)
-    return None if seen is None else seen.record
+    return seen.record.seq if seen is not None and seen.record is not None else state.gone.get(key)
+
+
+def _gone(before: State, after: State, policy: Policy) -> Mapping[str, int]:
+    if not policy.rules.remembers_gone():
+        return {}
+    missing = [key for key, seen in after.sightings.items() if key.startswith(GROUPS) and seen.record is None]
+    last = {key: _seq(before, key) for key in (*missing, *(before.gone.keys() - after.sightings.keys()))}
+    return {key: seq for key, seq in last.items() if seq is not None}
 
 
 class _Told:

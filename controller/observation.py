@@ -222,7 +222,10 @@ def _not_written(state: State, request: int, now: float, policy: Policy) -> Stat
     """Refused, or nobody knows: forget what we thought of the key and read."""
     write = state.pending[request]
     sightings = {key: seen for key, seen in state.sightings.items() if key != write.key}
-    state = replace(_ended(state, request, now), sightings=sightings, look=True)
+    last, gone = state.sightings.get(write.key), dict(state.gone)
+    if last is not None and last.record is not None and write.key.startswith(GROUPS):
+        gone[write.key] = last.record.seq
+    state = replace(_ended(state, request, now), sightings=sightings, gone=gone, look=True)
     if write.purpose is Purpose.LEAVE:
         return replace(state, phase=Phase.LEFT)
     if write.key == state.own_key:

@@ -213,6 +213,7 @@ class State:
     established: bool = False  # no other live session had our node's name
     past: frozenset[SessionId] = frozenset()  # our own sessions that are over: fenced without waiting
     sightings: Mapping[str, Sighting] = field(default_factory=dict)
+    gone: Mapping[str, int] = field(default_factory=dict)  # groups' records that are not known now: the last one's seq
     completed: Mapping[str, float] = field(default_factory=dict)  # when our last write of a key ended
     pending: Mapping[int, Pending] = field(default_factory=dict)
     reading: int | None = None

@@ -183,6 +183,12 @@ _LIST = (
         rules=weakened.RestoreInstant,
     ),
     Mutant(
+        "del_copiedCreate",
+        "that a record went back is seen through a time in which it was not there, too",
+        "A created, B has it now; the record is deleted, and a copy of A's creation lands: A reads that it owns the group",
+        rules=weakened.ForgetGone,
+    ),
+    Mutant(
         "own_release_won_back",
         "the releaser sits out the next race",
         "A hands over, and takes the free group itself before B looks",

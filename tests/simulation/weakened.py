@@ -131,7 +131,12 @@ class ForgetEpoch(Rules):
 
 
 class RestoreInstant(Rules):
-    def went_back(self, old: Record | None, new: Record | None) -> bool:
+    def went_back(self, seen: int | None, new: Record | None) -> bool:
+        return False
+
+
+class ForgetGone(Rules):
+    def remembers_gone(self) -> bool:
         return False
 
 
