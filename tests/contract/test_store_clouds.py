@@ -13,8 +13,8 @@ import pytest_asyncio
 from pydantic import ValidationError
 
 from controller.lease import Conflict, Entry, StoreError
-from controller.stores.keys import Keys
 from controller.stores.blocking import THREADS
+from controller.stores.keys import Keys
 from controller.stores.registry import store_type
 from tests.lab import azurite, moto
 from tests.lab.cloud_stores import CLOUDS, CloudLab, aws_error, xml_error
