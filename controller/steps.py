@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from controller.clock import Clock
 from controller.events import Run, Step
 from controller.hooks import HookContext, run_hook
 from providers.base import Grant, Guard, Provider
+from providers.calls import together
 
 _SHUT_SECONDS = 5.0  # the kernel answers in microseconds; a cloud may not, and the guard is shut by then
 _TELL_SECONDS = 2.0
@@ -70,16 +71,16 @@ class GroupSteps:
     async def unbind(self) -> None:
         """Unbind whatever is bound. Raises ProviderError."""
         async with asyncio.timeout(_SHUT_SECONDS):
-            await _all(provider.unbind() for provider in self.providers)
+            await together(provider.unbind() for provider in self.providers)
 
     async def close(self) -> None:
         """Give back what the providers hold. What is bound stays so, until its lifetime ends."""
-        await _all(provider.close() for provider in self.providers if hasattr(provider, "close"))
+        await together(provider.close() for provider in self.providers if hasattr(provider, "close"))
 
     async def _bind(self, order: Run) -> None:
         grant = Grant(order.group, order.epoch, order.expires_at)
         async with asyncio.timeout(max(order.expires_at - self._clock(), 0.0)):
-            await _all(provider.bind(grant) for provider in self.providers)
+            await together(provider.bind(grant) for provider in self.providers)
 
     async def _bind_for_long(self, order: Run) -> None:
         """A cloud may take longer than a grant lasts: go on while it is renewed."""
@@ -90,7 +91,7 @@ class GroupSteps:
         async with asyncio.timeout(max(order.expires_at - self._clock(), 0.0)) as limit:
             extending = asyncio.create_task(self._extend(grant, limit), name=f"grant of {self.group}")
             try:
-                await _all(provider.bind(grant) for provider in self.providers)
+                await together(provider.bind(grant) for provider in self.providers)
             finally:
                 extending.cancel()
                 await asyncio.wait([extending])
@@ -109,11 +110,11 @@ class GroupSteps:
 
     async def _announce(self, _: Run) -> None:
         async with asyncio.timeout(_TELL_SECONDS):
-            await _all(p.announce() for p in self.providers if hasattr(p, "announce"))
+            await together(p.announce() for p in self.providers if hasattr(p, "announce"))
 
     async def _reset(self, _: Run) -> None:
         async with asyncio.timeout(_TELL_SECONDS):
-            await _all(p.reset() for p in self.providers if hasattr(p, "reset"))
+            await together(p.reset() for p in self.providers if hasattr(p, "reset"))
 
     async def _shut(self, order: Run) -> None:
         await self._guard.shut([order.group])
@@ -129,10 +130,3 @@ class GroupSteps:
         if argv:
             context = HookContext(order.group, self._node, order.epoch, order.role, order.reason)
             await run_hook(argv, context=context, timeout=self.hooks.timeout)
-
-
-async def _all(work: Iterable[Awaitable[None]]) -> None:
-    """Do all of it at once and to the end; raise the first error."""
-    for result in await asyncio.gather(*work, return_exceptions=True):
-        if isinstance(result, BaseException):
-            raise result
