@@ -161,9 +161,12 @@ class Keepalived:
         """Signal the parent and its VRRP process."""
         parent = self._running[host].pid
         children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-        for pid in (parent, *map(int, children)):
+        os.kill(parent, signal.SIGSTOP)  # it would start a killed child anew, and a child left alone would clean up
+        for pid in (*map(int, children), parent):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
+        if number != signal.SIGSTOP:
+            os.kill(parent, signal.SIGCONT)
 
     def cut(self, _host: Host) -> None:
         """Lose all frames between the nodes."""
