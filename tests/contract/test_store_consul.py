@@ -67,7 +67,7 @@ async def test_a_token_that_was_replaced_in_its_file_is_read_again(
     file = tmp_path / "token"
     file.write_text("the-first\n")
     fake.tokens = {"the-first": ("", "")}
-    store = place.open(token_file=str(file), call_timeout=1.0)
+    store = place.open(token_file=str(file))
     version = await store.swap(KEY, b"one", None)
     fake.tokens = {"the-second": ("", "")}
     with pytest.raises(StoreError, match="ACL not found"):

@@ -11,7 +11,7 @@ import pytest
 from controller.lease import Entry, StoreError
 from tests.lab.etcd import leader_of
 from tests.lab.network import dark_endpoint, proxy_to
-from tests.lab.stores import eventually, says
+from tests.lab.stores import eventually, says, warmed_up
 
 if TYPE_CHECKING:
     from tests.lab.etcd import EtcdCluster
@@ -56,7 +56,7 @@ async def test_a_write_that_is_held_up_may_land_after_its_deadline(place: Backen
     direct = place.open()
     async with proxy_to(place.options["endpoints"][0]) as proxy:
         store = place.open(endpoints=[proxy.endpoint], call_timeout=0.5)
-        version = await store.swap(KEY, b"one", None)
+        version = await warmed_up(store, direct, KEY)
         proxy.letting_through.clear()
         with pytest.raises(StoreError, match=r"no answer within 0\.5 s"):
             await store.swap(KEY, b"late", version)
@@ -75,7 +75,7 @@ async def test_a_late_write_does_not_land_on_a_later_version(place: Backend) -> 
     direct = place.open()
     async with proxy_to(place.options["endpoints"][0]) as proxy:
         store = place.open(endpoints=[proxy.endpoint], call_timeout=0.5)
-        version = await store.swap(KEY, b"one", None)
+        version = await warmed_up(store, direct, KEY)
         proxy.letting_through.clear()
         with pytest.raises(StoreError):
             await store.swap(KEY, b"late", version)
@@ -124,7 +124,7 @@ async def test_nobody_listening_is_said_and_the_deadline_kept(nowhere: Backend) 
 
 async def test_a_frozen_server_costs_no_more_than_the_deadline(own: Backend, own_etcd: EtcdCluster) -> None:
     store = own.open(call_timeout=0.5)
-    version = await store.swap(KEY, b"one", None)
+    version = await warmed_up(store, own.open(call_timeout=LONG), KEY)
     own_etcd.members[0].freeze()
     for call in (lambda: store.read(""), lambda: store.swap("groups/other", b"two", None)):
         began_at = time.monotonic()
@@ -174,7 +174,7 @@ async def test_a_frozen_member_is_left_after_one_deadline(three: Backend, etcd_t
     follower = next(member for member in etcd_three.members if member is not leader)
     others = [member.endpoint for member in etcd_three.members if member is not follower]
     store = three.open(endpoints=[follower.endpoint, *others], call_timeout=1.5)
-    version = await store.swap(KEY, b"one", None)
+    version = await warmed_up(store, three.open(call_timeout=LONG), KEY)
     follower.freeze()
     with pytest.raises(StoreError, match="no answer"):
         await store.swap("groups/other", b"", None)
@@ -186,7 +186,7 @@ async def test_a_frozen_member_is_left_after_one_deadline(three: Backend, etcd_t
 async def test_without_a_quorum_there_is_no_answer(three: Backend, etcd_three: EtcdCluster, fault: str) -> None:
     lonely, *others = etcd_three.members
     store = three.open(endpoints=[lonely.endpoint], call_timeout=1.0)
-    version = await store.swap(KEY, b"one", None)
+    version = await warmed_up(store, three.open(call_timeout=LONG), KEY)
     for member in others:
         getattr(member, fault)()
     for call in (lambda: store.read(""), lambda: store.swap(KEY, b"two", version)):

@@ -204,7 +204,7 @@ async def test_a_directory_that_cannot_be_made_is_a_store_error(tmp_path: Path) 
 
 async def test_a_disk_that_does_not_answer_costs_no_more_than_the_deadline(place: Backend) -> None:
     store = place.open(call_timeout=0.3)
-    await store.swap(KEY, b"one", None)
+    await place.open().swap(KEY, b"one", None)
     stuck = directory(place) / f"{2:012d}"
     os.mkfifo(stuck)  # opening it blocks, as a dead disk does
     for call in (lambda: store.read(""), lambda: store.swap("groups/late", b"", None)):
@@ -220,7 +220,7 @@ async def test_a_disk_that_does_not_answer_costs_no_more_than_the_deadline(place
 
 async def test_a_swap_whose_deadline_has_passed_writes_nothing(place: Backend) -> None:
     store = place.open(call_timeout=0.3)
-    await store.swap(KEY, b"one", None)
+    await place.open().swap(KEY, b"one", None)
     (present,) = (path for path in directory(place).iterdir() if path.name.isdecimal())
     stuck = directory(place) / f"{2:012d}"
     os.mkfifo(stuck)

@@ -278,7 +278,7 @@ async def test_a_copy_that_somebody_made_is_nobodys_record(fake: Kube, place: Ba
 
 async def test_an_object_with_our_label_that_is_not_understood_is_said(fake: Kube, place: Backend) -> None:
     store = place.open(call_timeout=0.3)
-    await store.swap(KEY, b"one", None)
+    await place.open().swap(KEY, b"one", None)
     (lease,) = fake.leases.values()
     del lease["metadata"]["annotations"]["anyvip/record"]
     with pytest.raises(StoreError, match="a list that is not understood: KeyError"):

@@ -155,13 +155,16 @@ def start_etcd(
 
 
 def leader_of(cluster: EtcdCluster) -> Member:
-    """The member that leads now. Asks over HTTP, so the members must be reachable from here."""
-    for member in cluster.members:
-        request = Request(f"{member.endpoint}/v3/maintenance/status", b"{}")
-        with urlopen(request, timeout=10) as answer:
-            status = json.load(answer)
-        if status["leader"] == status["header"]["member_id"]:
-            return member
+    """The member that leads, once one does. Asks over HTTP, so the members must be reachable from here."""
+    give_up_at = time.monotonic() + START_SECONDS
+    while time.monotonic() < give_up_at:
+        for member in cluster.members:
+            request = Request(f"{member.endpoint}/v3/maintenance/status", b"{}")
+            with urlopen(request, timeout=10) as answer:
+                status = json.load(answer)
+            if status.get("leader") == status["header"]["member_id"]:
+                return member
+        time.sleep(0.02)  # they elect
     raise RuntimeError("no member says that it leads")
 
 
