@@ -4,6 +4,10 @@ A read lists the names with their versions and fetches the objects that are not 
 when nothing has changed, whatever the number of groups, and one more for each other node that has renewed. An object
 that is fetched may be newer than its listing; it then has its own version. So each key is as of a moment after the
 call, which is all that the election uses: it acts on one key's version at a time.
+
+The fetches are made side by side. Of n nodes, a write and a read at once have at most n + 1 requests under way, if no
+more than `THREADS`, and keep as many connections: the write, and after the listing a fetch of each session, of our own
+only where the listing shows the write before its answer is there.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ import pytest_asyncio
 from pydantic import ValidationError
 
 from controller.lease import Conflict, Entry, StoreError
-from controller.stores.blocking import THREADS
 from controller.stores.keys import Keys
 from controller.stores.registry import store_type
 from tests.lab import azurite, moto
@@ -227,12 +226,13 @@ async def test_an_object_that_goes_between_listing_and_fetching_is_gone(s3: Clou
 
 
 async def test_connections_are_kept(lab: CloudLab) -> None:
+    """Of records as the daemon writes them: Azure's SDK gives up the connection on which it fetches an empty blob."""
     store = lab.open()
-    version = await store.swap("sessions/1", b"", None)
+    version = await store.swap("sessions/1", b"{}", None)
     lab.passage.connections.clear()
     for _ in range(15):
-        version, _ = await asyncio.gather(store.swap("sessions/1", b"", version), store.read(""))
-    assert len(lab.passage.connections) <= THREADS, "of thirty requests and more"
+        version, _ = await asyncio.gather(store.swap("sessions/1", b"{}", version), store.read(""))
+    assert len(lab.passage.connections) <= 2, "one for the write, one for the read: its calls follow each other"
 
 
 async def test_a_listing_of_several_pages_is_read_to_its_end(s3: CloudLab) -> None:
