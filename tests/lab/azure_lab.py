@@ -1,6 +1,7 @@
 """Two nodes in a virtual network: a router that delivers as the fake Azure says, and the client's view.
 
-Azure Resource Manager answers on the router; each node has its own metadata service, at the address of the real one.
+Azure Resource Manager answers on the router; each node has its own metadata service, at the address of the real one. The
+router is a load balancer with floating IP, too, which probes from the address that Azure's do.
 """
 
 from __future__ import annotations
@@ -16,15 +17,20 @@ import trustme
 from tests.lab.arm import Arm
 from tests.lab.azure_metadata import Metadata
 from tests.lab.azure_world import Node, ip_config, network, nic, public_ip, route_table
-from tests.lab.cloud_lab import SERVICE_PORT, CloudLab
+from tests.lab.balancer import Backend, Balancer, Probe
+from tests.lab.cloud_lab import HEALTH_PORT, SERVICE_PORT, CloudLab
 from tests.lab.etcd import start_etcd
 from tests.lab.namespaces import Namespace, namespaces
 from tests.lab.rest import RestServer
 
 GATEWAY, ARM_PORT, METADATA = "10.7.0.1", 8443, "169.254.169.254"
 NODES = {node.name: node for node in (Node(1), Node(2))}
-VIP, OUTSIDE, PUBLIC = "10.7.0.100", "192.0.2.10", "198.51.100.7"
-TARGETS = {name: (address, SERVICE_PORT) for name, address in (("web", VIP), ("db", OUTSIDE), ("pub", PUBLIC))}
+VIP, OUTSIDE, PUBLIC, FRONTEND = "10.7.0.100", "192.0.2.10", "198.51.100.7", "10.7.0.200"
+TARGETS = {
+    name: (address, SERVICE_PORT)
+    for name, address in (("web", VIP), ("db", OUTSIDE), ("pub", PUBLIC), ("lb", FRONTEND))
+}
+PROBES = "168.63.129.16"
 OPERATION_SECONDS = 0.3
 
 
@@ -43,6 +49,8 @@ class AzureLab(CloudLab):
             self.arm.add(node.nic, nic(node, *([ip_config("vip", VIP)] if node.number == 1 else [])))
         self.table = route_table(self.arm, "t", f"{OUTSIDE}/32", NODES["n1"].address)
         self.ca_file = directory / "ca.pem"
+        backends = {name: Backend(node.address, f"{name}p") for name, node in NODES.items()}
+        self.balancer = Balancer(self.router, FRONTEND, backends, Probe("/health/lb", HEALTH_PORT, PROBES))
         self._routes: dict[str, str] = {}
 
     @property
@@ -54,7 +62,9 @@ class AzureLab(CloudLab):
             "db": (f"{OUTSIDE}/32", {"type": "azure.route", "route_tables": ["t"], "interface": "eth0"}),
             "pub": (f"{PUBLIC}/32", {"type": "azure.public_ip", "public_ip": "pip", "interface": "eth0"}),
         }
-        return {name: {"vips": [vip], "providers": [{**keys, **where}]} for name, (vip, keys) in moved.items()}
+        balanced = {"vips": [f"{FRONTEND}/32"], "providers": [{"type": "load_balancer", "local": True}]}
+        groups = {name: {"vips": [vip], "providers": [{**keys, **where}]} for name, (vip, keys) in moved.items()}
+        return {**groups, "lb": balanced}
 
     def environment(self, name: str) -> Mapping[str, str]:  # noqa: ARG002
         """The metadata service's own address, which the tests' environment leads astray."""
@@ -129,6 +139,7 @@ class AzureLab(CloudLab):
                 answer = Metadata(NODES[name].machine).answer
                 self._ending.enter_context(RestServer(answer, (METADATA, 80)))
         self._ending.enter_context(start_etcd(1, self.directory, (GATEWAY,), [self.router.name]))
+        self.balancer.serve(self._ending)
         self.run_services()
 
     # --- who has it, by Azure
@@ -136,7 +147,7 @@ class AzureLab(CloudLab):
     def owners(self) -> Mapping[str, str | None]:
         """The node that Azure leads each target to; None while that is being changed."""
         nics = {each["id"]: each for each in self.arm.all("networkinterfaces")}
-        having: dict[str, str | None] = {"web": None, "db": None, "pub": None}
+        having: dict[str, str | None] = {"web": None, "db": None, "pub": None, "lb": self.balancer.leads_to()}
         for name, node in NODES.items():
             for config in nics[node.nic]["properties"]["ipConfigurations"]:
                 if config["properties"]["privateIPAddress"] == VIP:

@@ -69,12 +69,16 @@ class View:
     def now(self, name: str) -> str | None:
         return self.seen[name][-1].node if self.seen.get(name) else None
 
+    def answers(self, at: float, name: str) -> list[str | None]:
+        """What came of each question from then on."""
+        return [each.node for each in self.seen[name] if each.at >= at]
+
     def since(self, at: float, name: str) -> list[str]:
         """The nodes that answered from then on, each change once."""
         found: list[str] = []
-        for each in self.seen[name]:
-            if each.at >= at and each.node is not None and each.node not in found[-1:]:
-                found.append(each.node)
+        for node in self.answers(at, name):
+            if node is not None and node not in found[-1:]:
+                found.append(node)
         return found
 
 
@@ -232,6 +236,11 @@ class CloudLab:
         return "\n".join(file.read_text(errors="replace")[-6000:] for file in self.directory.glob("*.log"))
 
     # --- who serves
+
+    def asked_from(self, where: Namespace, name: str) -> str | None:
+        """Which node answers for a target to whoever asks from there."""
+        with where.entered():
+            return _answer(self.view.targets[name])
 
     def other(self, node: str) -> str:
         """The one that it is not."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.azure_lab import NODES, OUTSIDE, AzureLab, azure_lab
+from tests.lab.azure_lab import FRONTEND, NODES, OUTSIDE, AzureLab, azure_lab
 from tests.lab.azure_world import nic, route_table
 from tests.lab.cloud_lab import LIVENESS
 from tests.lab.etcd import missing
@@ -16,7 +16,7 @@ from tests.lab.namespaces import eventually
 
 pytestmark = [pytest.mark.netns, pytest.mark.etcd, pytest.mark.timeout(240)]
 
-MOVED_ONCE = ("web", "db")  # not the public address, which has no guard of its own
+MOVED_ONCE = ("web", "db", "lb")  # not the public address, which has no guard of its own
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,26 @@ def test_switched_over(lab: AzureLab) -> None:
         lab.command(active, "switchover", group)
     lab.moved_once(at, active, MOVED_ONCE)
     assert lab.settled() == lab.other(active)
+
+
+def test_a_standby_that_a_load_balancer_sends_to_refuses(lab: AzureLab) -> None:
+    """The usual instructions for floating IP put the frontend's address on every backend: the guard alone refuses."""
+    active = lab.settled()
+    serving, standby = lab.nodes[active], lab.nodes[lab.other(active)]
+    assert FRONTEND in serving.run("ip address show dev lo")
+    assert FRONTEND not in standby.run("ip address show dev lo")
+    standby.ip(f"address add {FRONTEND}/32 dev lo")
+    try:
+        assert lab.asked_from(standby, "lb") == lab.other(active), "it would answer, but for the guard"
+        at = time.monotonic()
+        lab.balancer.send_to_everybody(on=True)
+        assert eventually(lambda: len(lab.view.answers(at, "lb")) > 60, LIVENESS)
+        assert set(lab.view.answers(at, "lb")) == {None, active}, (
+            "half of it goes to the standby, and nowhere from there"
+        )
+    finally:
+        lab.balancer.send_to_everybody(on=False)
+        standby.ip(f"address delete {FRONTEND}/32 dev lo")
 
 
 def test_doctor_finds_azure_in_order_and_changes_nothing(lab: AzureLab) -> None:
