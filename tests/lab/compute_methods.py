@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tests.lab.compute_answers import shown_address, shown_machine, shown_route, shown_subnet
 from tests.lab.compute_cloud import PROJECT, Cloud, Machine, Refused, Route
+from tests.lab.compute_refusals import check_access, check_has_access, check_nic, check_route
 
 # What each method needs (Google: "Method: ...", IAM permissions).
 PERMISSIONS: Mapping[str, tuple[str, ...]] = {
@@ -71,13 +73,13 @@ class Methods:
     # --- methods: reading ---
 
     def instances_get(self, given: Mapping[str, str], _who: str, _body: Any) -> Any:
-        return self.cloud.shown_machine(self._machine(given))
+        return shown_machine(self.cloud, self._machine(given))
 
     def instances_aggregated_list(self, given: Mapping[str, str], _who: str, _body: Any) -> Any:
         machines, more = self._page(self.cloud.machines, given)
         items: dict[str, Any] = {f"zones/{each.zone}": {"instances": []} for each in machines}
         for each in machines:
-            items[f"zones/{each.zone}"]["instances"].append(self.cloud.shown_machine(each))
+            items[f"zones/{each.zone}"]["instances"].append(shown_machine(self.cloud, each))
         warning = {"code": "NO_RESULTS_ON_PAGE", "message": "There are no results for scope 'zones/us-east1-b'."}
         items["zones/us-east1-b"] = {"warning": warning}
         return {"kind": "compute#instanceAggregatedList", "items": items, **more}
@@ -93,27 +95,27 @@ class Methods:
         return {"firewalls": self.cloud.firewalls} if self.cloud.firewalls else {}
 
     def routes_list(self, given: Mapping[str, str], _who: str, _body: Any) -> Any:
-        found = [self.cloud.shown_route(each) for each in self.cloud.routes.values()]
+        found = [shown_route(each) for each in self.cloud.routes.values()]
         return self._listing("route", found, given)
 
     def routes_get(self, given: Mapping[str, str], _who: str, _body: Any) -> Any:
-        return self.cloud.shown_route(self._route(given["route"]))
+        return shown_route(self._route(given["route"]))
 
     def subnetworks_get(self, given: Mapping[str, str], _who: str, _body: Any) -> Any:
         for subnet in self.cloud.subnets:
             if (subnet.region, subnet.name) == (given["region"], given["subnetwork"]):
-                return self.cloud.shown_subnet(subnet)
+                return shown_subnet(subnet)
         raise Refused(404, "notFound", f"The resource '{given['subnetwork']}' was not found")
 
     def subnetworks_aggregated_list(self, given: Mapping[str, str], _who: str, _body: Any) -> Any:
         subnets, more = self._page(self.cloud.subnets, given)
         items: dict[str, Any] = {f"regions/{each.region}": {"subnetworks": []} for each in subnets}
         for each in subnets:
-            items[f"regions/{each.region}"]["subnetworks"].append(self.cloud.shown_subnet(each))
+            items[f"regions/{each.region}"]["subnetworks"].append(shown_subnet(each))
         return {"kind": "compute#subnetworkAggregatedList", "items": items, **more}
 
     def addresses_list(self, given: Mapping[str, str], _who: str, _body: Any) -> Any:
-        found = [self.cloud.shown_address(each) for each in self.cloud.addresses if each.region == given["region"]]
+        found = [shown_address(self.cloud, each) for each in self.cloud.addresses if each.region == given["region"]]
         return self._listing("address", found, given)
 
     def _listing(self, kind: str, found: list[dict[str, Any]], given: Mapping[str, str]) -> dict[str, Any]:
@@ -136,7 +138,7 @@ class Methods:
     def instances_update_network_interface(self, given: Mapping[str, str], who: str, body: Any) -> Operation:
         machine = self._machine(given)
         nic = self.cloud.nic(machine, given["networkInterface"])
-        self.cloud.check_nic(nic, body)
+        check_nic(self.cloud, nic, body)
 
         def land() -> None:
             if "aliasIpRanges" in body:  # a PATCH: what is not there stays
@@ -147,13 +149,18 @@ class Methods:
     def instances_add_access_config(self, given: Mapping[str, str], who: str, body: Any) -> Operation:
         machine = self._machine(given)
         nic = self.cloud.nic(machine, given["networkInterface"])
-        self.cloud.check_access(nic, body)
-        return self._begin("addAccessConfig", machine.zone, machine.path, who, lambda: self.cloud.add_access(nic, body))
+        check_access(self.cloud, nic, body)
+
+        def land() -> None:
+            check_access(self.cloud, nic, body)
+            self.cloud.add_access(nic, body)
+
+        return self._begin("addAccessConfig", machine.zone, machine.path, who, land)
 
     def instances_delete_access_config(self, given: Mapping[str, str], who: str, _body: Any) -> Operation:
         machine = self._machine(given)
         nic = self.cloud.nic(machine, given["networkInterface"])
-        self.cloud.has_access(nic, given["accessConfig"])
+        check_has_access(nic, given["accessConfig"])
         return self._begin(
             "deleteAccessConfig",
             machine.zone,
@@ -163,7 +170,7 @@ class Methods:
         )
 
     def routes_insert(self, _given: Mapping[str, str], who: str, body: Any) -> Operation:
-        route = self.cloud.check_route(body)
+        route = check_route(self.cloud, body)
         path = f"projects/{PROJECT}/global/routes/{route.name}"
         return self._begin("insert", None, path, who, lambda: self.cloud.add_route(route))
 
