@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.peers import Peer
-from bench.witness import CLOUD, Witness
+from bench.witness import STANDINS, Standin, Witness
 from controller.demo.lab import Host, Lab
 
-EVERY = frozenset({"etcd", "file", "keepalived"}) | CLOUD
-NETWORK = frozenset({"etcd", "keepalived"}) | CLOUD  # the file store is not reached over the lab's network
+EVERY = frozenset({"etcd", "file", "keepalived"}) | STANDINS
+NETWORK = frozenset({"etcd", "keepalived"}) | STANDINS  # the file store is not reached over the lab's network
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def _start_store(scene: Scene, _host: Host) -> None:
 
 
 def _wipe_store(scene: Scene, _host: Host) -> None:
-    assert scene.witness is not None
+    assert isinstance(scene.witness, Standin)  # etcd has no bucket that one deletes
     scene.witness.wipe()
 
 
@@ -89,9 +89,9 @@ FAULTS = (
         lambda scene, host: scene.lab.unplug(host),
         lambda scene, host: scene.lab.plug(host),
     ),
-    Fault("store down, back", _stop_store, _start_store, moves=False, where=CLOUD | {"etcd"}),
-    Fault("store deleted, made again", _wipe_store, moves=False, where=CLOUD),
-    Fault("planned switchover", _ask, where=CLOUD | {"etcd", "file"}),
+    Fault("store down, back", _stop_store, _start_store, moves=False, where=STANDINS | {"etcd"}),
+    Fault("store deleted, made again", _wipe_store, moves=False, where=STANDINS),
+    Fault("planned switchover", _ask, where=STANDINS | {"etcd", "file"}),
     Fault("SIGTERM", _signal(signal.SIGTERM)),
     Fault("SIGKILL, restarted at once", _restart, moves=False),
 )

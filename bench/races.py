@@ -8,31 +8,31 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.report import machine, markdown, write_section
-from bench.witness import options
+from bench.witness import MEMBERS, options
 from tests.lab import azurite, moto, operator
+from tests.lab.etcd import start_etcd
 from tests.lab.fakes import PROCESSES, fake_process
 from tests.lab.racer import COUNTER, Score
 from tests.lab.stores import Backend, racing
 
-STORES = ("dynamodb", "s3", "azure_blob", *PROCESSES)
 NAME = "races"
 
 
 def main(argv: Sequence[str]) -> int:
     """Race, judge, print. 1 if anything was won twice."""
     parser = argparse.ArgumentParser(prog="python -m bench.races", description=__doc__)
-    parser.add_argument("--store", choices=STORES, action="append", help="may be repeated (default all)")
+    parser.add_argument("--store", choices=list(MEMBERS), action="append", help="may be repeated (default all)")
     parser.add_argument("--processes", type=int, default=8, help="default 8")
     parser.add_argument("--rounds", type=int, default=200, help="of each process (default 200)")
     parser.add_argument("--out", type=Path, help="a Markdown file whose section `races` takes the result")
     arguments = parser.parse_args(argv)
     rows, twice = [], 0
-    for kind in arguments.store or STORES:
+    for kind in arguments.store or MEMBERS:
         with _backend(kind) as backend:
             began = time.monotonic()
             with racing(backend, arguments.processes, arguments.rounds) as racers:
@@ -69,17 +69,22 @@ async def _counter(backend: Backend) -> int:
 
 @contextmanager
 def _backend(kind: str) -> Iterator[Backend]:
-    if kind in PROCESSES:
-        with fake_process(kind) as backend:
-            yield backend
-        return
-    os.environ.update(moto.CREDENTIALS)
-    begin = azurite.start_azurite if kind == "azure_blob" else moto.start_moto
-    with TemporaryDirectory() as directory, begin(Path(directory) / "log") as server:
-        url = azurite.account_url(server) if kind == "azure_blob" else server.url
-        operator.make(kind, url, NAME)
-        config = options(kind, url, name=NAME, directory=Path(directory))
-        yield Backend(config.pop("type"), config)
+    with TemporaryDirectory() as name, ExitStack() as running:
+        directory = Path(name)
+        if kind in PROCESSES:
+            yield running.enter_context(fake_process(kind))
+        elif kind == "file":
+            yield Backend(kind, {"path": name})
+        elif kind == "etcd":
+            cluster = running.enter_context(start_etcd(MEMBERS[kind], directory))
+            yield Backend(kind, {"endpoints": cluster.endpoints})
+        else:
+            os.environ.update(moto.CREDENTIALS)
+            begin = azurite.start_azurite if kind == "azure_blob" else moto.start_moto
+            server = running.enter_context(begin(directory / "log"))
+            operator.make(kind, azurite.account_url(server) if kind == "azure_blob" else server.url, NAME)
+            config = options(kind, server.url, name=NAME, directory=directory)
+            yield Backend(config.pop("type"), config)
 
 
 if __name__ == "__main__":

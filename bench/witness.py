@@ -1,4 +1,4 @@
-"""The store in the lab: etcd's members, or one stand-in for a cloud's store, each on hosts of its own."""
+"""The store in the lab: etcd's members, or one stand-in for another store, each on hosts of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from controller.demo.lab import ROOT, Lab
 from tests.lab import azurite, moto
@@ -25,31 +25,26 @@ MEMBERS: Mapping[str, int] = {
     "azure_blob": 1,
     **dict.fromkeys(PROCESSES, 1),
 }
-CLOUD = frozenset({"dynamodb", "s3", "azure_blob", *PROCESSES})
+SERVERS: Mapping[str, str] = {
+    "etcd": "etcd",
+    "file": "none: a directory",
+    "dynamodb": "moto",
+    "s3": "moto",
+    "azure_blob": "Azurite",
+    **dict.fromkeys(PROCESSES, "none: a fake"),
+}
+STANDINS = frozenset(MEMBERS) - {"etcd", "file"}
 _NAME = "anyvip"  # of the table, the bucket, the container
 _PORT = 5000
-
-
-class Witness(Protocol):
-    """What keeps the store, as far as faults may take hold of it. `config` is the section of the configuration."""
-
-    config: Mapping[str, Any]
-
-    def stop(self) -> None:
-        """It no longer answers; what it holds is kept."""
-
-    def start(self) -> None:
-        """End `stop`."""
-
-    def wipe(self) -> None:
-        """All that it holds is deleted."""
+_DELETED = "import sys, urllib.request as u; u.urlopen(u.Request(sys.argv[1], method='DELETE'), timeout=10)"
 
 
 class EtcdWitness:
-    """Three members, killed and started again."""
+    """Members, killed and started again. `config`: the section of the configuration; `url`: where the first one is."""
 
     def __init__(self, cluster: EtcdCluster) -> None:
         self.config: Mapping[str, Any] = {"type": "etcd", "endpoints": cluster.endpoints}
+        self.url = cluster.endpoints[0]
         self._cluster = cluster
 
     def stop(self) -> None:
@@ -61,76 +56,64 @@ class EtcdWitness:
         for member in self._cluster.members:
             member.start()
 
-    def wipe(self) -> None:
-        """Not for etcd: it has no bucket that one deletes."""
-        raise NotImplementedError
 
-
-class CloudWitness:
-    """moto or Azurite, which keep everything in memory: frozen and thawed."""
+class Standin:
+    """moto, Azurite or a fake, which keep everything in memory: frozen and thawed. `config`, `url`: as etcd's."""
 
     def __init__(self, kind: str, server: Server, lab: Lab) -> None:
+        self.url = server.url
+        self.config: Mapping[str, Any] = options(kind, server.url)
         self._kind = kind
         self._server = server
-        self._lab = lab
-        self._url = f"{server.url}/{azurite.ACCOUNT}" if kind == "azure_blob" else server.url
-        self._operator("make")
-        self.config: Mapping[str, Any] = options(kind, self._url)
+        self._inside = ["ip", "netns", "exec", lab.members[0].name, sys.executable]
+        if kind not in PROCESSES:
+            self._operator("make")
 
     def stop(self) -> None:
-        """Freeze it."""
+        """It no longer answers; what it holds is kept."""
         self._server.freeze()
 
     def start(self) -> None:
-        """Thaw it."""
+        """End `stop`."""
         self._server.thaw()
 
     def wipe(self) -> None:
-        """Delete the table, bucket or container, and make it again."""
-        self._operator("wipe")
+        """Delete the table, bucket or container, and make it again; of a fake, all that it holds."""
+        if self._kind in PROCESSES:
+            subprocess.run([*self._inside, "-c", _DELETED, self.url], check=True)
+        else:
+            self._operator("wipe")
 
     def _operator(self, verb: str) -> None:
-        inside = ["ip", "netns", "exec", self._lab.members[0].name]
-        command = [*inside, sys.executable, "-m", "tests.lab.operator", verb, self._kind, self._url, _NAME]
+        url = _account(self._kind, self.url)
+        command = [*self._inside, "-m", "tests.lab.operator", verb, self._kind, url, _NAME]
         subprocess.run(command, cwd=moto.ROOT, check=True)
 
 
-class FakeWitness:
-    """A fake of Consul, Kubernetes or Google Cloud Storage, which keeps everything in memory: frozen and thawed."""
-
-    def __init__(self, kind: str, server: Server, lab: Lab) -> None:
-        self._server = server
-        self._lab = lab
-        self.config: Mapping[str, Any] = {"type": kind, **PROCESSES[kind][1](server.url, ROOT)}
-
-    def stop(self) -> None:
-        """Freeze it."""
-        self._server.freeze()
-
-    def start(self) -> None:
-        """Thaw it."""
-        self._server.thaw()
-
-    def wipe(self) -> None:
-        """Delete all that it holds."""
-        asked = "import sys, urllib.request as u; u.urlopen(u.Request(sys.argv[1], method='DELETE'), timeout=10)"
-        inside = ["ip", "netns", "exec", self._lab.members[0].name]
-        subprocess.run([*inside, sys.executable, "-c", asked, self._server.url], check=True)
+Witness = EtcdWitness | Standin
 
 
 def options(kind: str, url: str, name: str = _NAME, directory: Path = ROOT) -> dict[str, Any]:
-    """The configuration of a store on that stand-in; a key is put into the directory."""
+    """The configuration of a store whose server is at that URL; what it wants in files is put into the directory."""
+    if kind in PROCESSES:
+        return {"type": kind, **PROCESSES[kind][1](url, directory)}
+    if kind == "etcd":
+        return {"type": kind, "endpoints": [url]}
     if kind == "azure_blob":
-        key = str(azurite.key_file(directory))
         return {
             "type": kind,
             "account": azurite.ACCOUNT,
             "container": name,
-            "endpoint": url,
-            "account_key_file": key,
+            "endpoint": _account(kind, url),
+            "account_key_file": str(azurite.key_file(directory)),
         }
     where = {"table": name} if kind == "dynamodb" else {"bucket": name}
     return {"type": kind, "region": moto.REGION, "endpoint_url": url, **where}
+
+
+def _account(kind: str, url: str) -> str:
+    """Azurite serves each account under a path of its own."""
+    return f"{url}/{azurite.ACCOUNT}" if kind == "azure_blob" else url
 
 
 @contextmanager
@@ -139,23 +122,23 @@ def witness(kind: str, lab: Lab, host: str | None = None) -> Iterator[Witness | 
     if kind == "file":
         yield None
     elif kind == "etcd":
-        with etcd_cluster(lab) as cluster:
+        with etcd_cluster(lab, host) as cluster:
             yield EtcdWitness(cluster)
-    elif kind in PROCESSES:
-        member = lab.members[0]
-        inside = ("ip", "netns", "exec", member.name)
-        with start_fake(PROCESSES[kind][0], ROOT / "fake.log", host=host or member.address, inside=inside) as server:
-            yield FakeWitness(kind, server, lab)
     else:
         member = lab.members[0]
-        inside = ("ip", "netns", "exec", member.name)
-        os.environ.update(moto.CREDENTIALS)  # the daemons' too
-        begin = azurite.start_azurite if kind == "azure_blob" else moto.start_moto
-        with begin(ROOT / "cloud.log", host=host or member.address, port=_PORT, inside=inside) as server:
-            yield CloudWitness(kind, server, lab)
+        with _server(kind, host or member.address, ("ip", "netns", "exec", member.name)) as server:
+            yield Standin(kind, server, lab)
 
 
-def etcd_cluster(lab: Lab) -> EtcdCluster:
+def etcd_cluster(lab: Lab, host: str | None = None) -> EtcdCluster:
     """With etcd's default timing, data in memory, and no member on a node that is hurt."""
-    hosts, spaces = [member.address for member in lab.members], [member.name for member in lab.members]
-    return start_etcd(len(hosts), ROOT, hosts, spaces)
+    hosts = [host or member.address for member in lab.members]
+    return start_etcd(len(hosts), ROOT, hosts, [member.name for member in lab.members])
+
+
+def _server(kind: str, host: str, inside: tuple[str, ...]) -> Server:
+    if kind in PROCESSES:
+        return start_fake(PROCESSES[kind][0], ROOT / "fake.log", host=host, inside=inside)
+    os.environ.update(moto.CREDENTIALS)  # the daemons' too
+    begin = azurite.start_azurite if kind == "azure_blob" else moto.start_moto
+    return begin(ROOT / "cloud.log", host=host, port=_PORT, inside=inside)

@@ -1,6 +1,6 @@
 """Counts what goes through: ``python -m tests.lab.counter HOST PORT TO_HOST TO_PORT FILE``.
 
-A proxy for HTTP/1.1 without TLS. Twice a second it writes to FILE, as JSON, how many requests and bytes (both ways, without
+A proxy for HTTP/1.1 without TLS. Ten times a second it writes to FILE, as JSON, how many requests and bytes (both ways, without
 TCP's and IP's own) each client has cost so far.
 """
 
@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _REQUEST = re.compile(rb"(?:GET|PUT|POST|DELETE|HEAD) \S+ HTTP/1\.1\r\n")
-_WRITE_SECONDS = 0.5
+_WRITE_SECONDS = 0.1
 
 
 async def main(host: str, port: str, to_host: str, to_port: str, file: str) -> None:
