@@ -5,27 +5,40 @@ from __future__ import annotations
 from controller.election import Judgement, Verdict, judge
 from controller.lease import GROUPS, SESSIONS, Ownership, Session, SessionId, Wanted, next_record
 from controller.membership import best_fit
-from controller.state import Ask, Phase, Purpose, Reason, Role
+from controller.state import Ask, Owned, Phase, Purpose, Reason, Role
 from controller.turn import Turn
+from controller.values import replace
 
 
-def contest(turn: Turn, name: str) -> None:
-    """The group is at rest here and shut: take it if it is our turn, or give back what still names us."""
-    group = turn.groups[name]
-    if turn.state.phase is not Phase.MEMBER or not group.shut or group.owned is not None or group.leaving is not None:
-        return
-    if turn.state.renewed is None or turn.busy(GROUPS + name) or not turn.due(turn.state.quarantine_until):
-        return
-    if group.role is Role.INIT and name in turn.policy.groups and not turn.stopping:
-        return  # nothing is taken, nor given away, before it is known whether we are fit
+def contest(turn: Turn, name: str) -> bool:
+    """The group is at rest here and shut: take it if it is our turn, or give back what still names us.
+
+    Whether it is ours now without a write: its owner handed it to us.
+    """
+    if not _may_contest(turn, name):
+        return False
     record, _ = turn.ownership(name)
     mine = record is not None and record.session == turn.state.session
     offered = record is not None and record.offered_to == turn.state.session
-    if _barred(turn, name, mine, offered):
+    handed = mine and turn.policy.rules.handing_is_enough(turn.state.sightings[GROUPS + name].handed)
+    if _barred(turn, name, mine, offered or handed):
         if mine:
             release(turn, name)
     elif _renewed(turn):
+        if handed:
+            return _accept(turn, name)
         _take(turn, name, judge(name, turn.view(name)))
+    return False
+
+
+def _may_contest(turn: Turn, name: str) -> bool:
+    group = turn.groups[name]
+    if turn.state.phase is not Phase.MEMBER or not group.shut or group.owned is not None or group.leaving is not None:
+        return False
+    if turn.state.renewed is None or turn.busy(GROUPS + name) or not turn.due(turn.state.quarantine_until):
+        return False
+    # Nothing is taken, nor given away, before it is known whether we are fit.
+    return group.role is not Role.INIT or name not in turn.policy.groups or turn.stopping
 
 
 def _barred(turn: Turn, name: str, mine: bool, offered: bool) -> bool:
@@ -50,6 +63,19 @@ def _renewed(turn: Turn) -> bool:
     return turn.now < renewed.at + turn.policy.timing.renew_deadline
 
 
+def _accept(turn: Turn, name: str) -> bool:
+    """It was handed to us. Once only: a later promotion has an epoch of its own."""
+    state, seen = turn.state, turn.state.sightings[GROUPS + name]
+    assert isinstance(seen.record, Ownership)
+    assert seen.version is not None
+    assert state.renewed is not None
+    owned = Owned(seen.version, seen.record.epoch, seen.there_at)
+    look = state.look or seen.there_at < state.renewed.started_at  # too old to be armed on: a listing will do
+    turn.put(sightings={**state.sightings, GROUPS + name: replace(seen, handed=False)}, look=look)
+    turn.put_group(name, owned=owned, epoch=owned.epoch, taken_as=Reason.HANDED, waits_for="")
+    return True
+
+
 def _take(turn: Turn, name: str, judgement: Judgement) -> None:
     turn.put_group(name, waits_for=judgement.why if judgement.verdict is Verdict.WAIT else "")
     turn.wake(judgement.at)
@@ -63,7 +89,7 @@ def _take(turn: Turn, name: str, judgement: Judgement) -> None:
             record = Ownership(epoch=first - 1, seq=first)
         taken = next_record(
             record, state.writer, session=state.session, node=policy.node, epoch=max(record.epoch, epoch) + 1,
-            offered_to=None, wanted=None, from_session=None, go=None,
+            offered_to=None, wanted=None, after=None, from_session=None, go=None,
         )  # fmt: skip
         turn.put_group(name, taken_as=Reason(judgement.why))
         turn.write(GROUPS + name, Purpose.TAKE, taken, version)
@@ -80,20 +106,32 @@ def _fence(turn: Turn, key: str) -> None:
 
 
 def release(turn: Turn, name: str) -> None:
-    """Give the group back, offered to whom it is meant for, or to the next in rank."""
+    """Give the group to whom it is meant for, or to the next in rank; who was not heard of lately is offered it."""
     record, version = turn.ownership(name)
     group = turn.groups[name]
     ours = record is not None and record.session == turn.state.session
     may = ours and not turn.busy(GROUPS + name) and turn.policy.rules.may_release(group.shut)
     if record is None or not may:
         return
-    offered = group.hand_to or best_fit(turn, name, None)
-    free = next_record(
-        record, turn.state.writer, session=None, node=None, wanted=None,
-        offered_to=None if offered is None else SessionId(offered),
+    successor = group.hand_to or best_fit(turn, name, None)
+    node = None if successor is None else _brisk(turn, successor)
+    given = next_record(
+        record, turn.state.writer, wanted=None, node=node,
+        session=successor if node else None,
+        offered_to=None if node else successor,
+        after=version if node else None,
+        epoch=max(record.epoch, group.epoch) + bool(node),
     )  # fmt: skip
     turn.put_group(name, hand_to=None, owned=None)  # the grant is dropped, then the release leaves
-    turn.write(GROUPS + name, Purpose.RELEASE, free, version)
+    turn.write(GROUPS + name, Purpose.RELEASE, given, version)
+
+
+def _brisk(turn: Turn, successor: SessionId) -> str | None:
+    """The node of this session, if it was heard of within half a lease: a dead one must be watched for a whole one."""
+    seen = turn.state.sightings.get(SESSIONS + successor)
+    if seen is None or not isinstance(seen.record, Session) or seen.record.fenced:
+        return None
+    return seen.record.node if turn.now - seen.since < turn.policy.timing.lease_duration / 2 else None
 
 
 # --- planned switchover ------------------------------------------------------------------------------------------
@@ -126,7 +164,7 @@ def wanted_by(turn: Turn, name: str) -> SessionId | None:
     target = best_fit(turn, name, wish)
     if target is not None:
         turn.put_group(name, ask=None)
-        return SessionId(target)
+        return target
     turn.put_group(name, ask=None)
     if written and record is not None and not turn.busy(GROUPS + name):
         turn.write(GROUPS + name, Purpose.WANT, next_record(record, turn.state.writer, wanted=None), version)

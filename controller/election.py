@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 
 from controller.lease import (
     GROUPS,
@@ -32,7 +33,11 @@ from controller.lease import (
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A record, and since when this node has seen this version of it. `version` None: the key is not there."""
+    """A record, and since when this node has seen this version of it. `version` None: the key is not there.
+
+    `there_at`: when a request was sent whose answer showed this version, or the one that a handover replaced.
+    `handed`: this life saw a group's record name another session before it came to name this one.
+    """
 
     since: float
     seen_at: float
@@ -40,20 +45,31 @@ class Sighting:
     value: bytes = b""
     record: Record | None = None
     problem: str = ""  # why it cannot be read
+    there_at: float = -inf
+    handed: bool = False
 
 
-def sight(old: Sighting | None, key: str, entry: Entry | None, now: float, forget_after: float) -> Sighting:
+def sight(  # noqa: PLR0913  (what was known, what was answered, and when, each given by name)
+    old: Sighting | None, key: str, entry: Entry | None, *, sent_at: float, now: float, forget_after: float
+) -> Sighting:
     """What is known of a key after an answer that arrived now. Not refreshed for `forget_after`: it begins anew."""
     version, value = (entry.version, entry.value) if entry else (None, b"")
     if old is not None and (old.version, old.value) == (version, value):
         since = old.since if now - old.seen_at <= forget_after else now
-        return Sighting(since, now, version, value, old.record, old.problem)
+        return Sighting(since, now, version, value, old.record, old.problem, sent_at, old.handed)
     if entry is None:
         return Sighting(now, now)
     try:
-        return Sighting(now, now, version, value, _decode(key, value))
+        record = _decode(key, value)
     except BadRecord as problem:
         return Sighting(now, now, version, value, None, str(problem))
+    return Sighting(now, now, version, value, record, there_at=sent_at, handed=_handed(old, record))
+
+
+def _handed(old: Sighting | None, record: Record) -> bool:
+    if old is None or not isinstance(old.record, Ownership) or not isinstance(record, Ownership):
+        return False
+    return old.handed or record.session != old.record.session
 
 
 def _decode(key: str, value: bytes) -> Record:
@@ -83,7 +99,7 @@ class Rules:
 
     def answer_counts(self, sent_at: float, completed_at: float) -> bool:
         """An answer to a request sent before our last write of the key ended is dropped (15)."""
-        return sent_at > completed_at
+        return sent_at >= completed_at
 
     def watched(self, since: float, now: float, lease_duration: float) -> bool:
         """A session is fenced only after it stayed the same for the whole lease (10)."""
@@ -123,6 +139,24 @@ class Rules:
         Without: our release timed out, a read says "ours", we open, and the release lands.
         """
         return adoptable
+
+    def handing_is_enough(self, handed: bool) -> bool:
+        """But what came to name us before this life's eyes needs no rewriting: no write of ours can rest on it."""
+        return handed
+
+    def there_at(self, there_at: float, arrived_at: float) -> float:  # noqa: ARG002
+        """What a hint tells was so at some moment after its predecessor was seen, not when it came.
+
+        Without: handed to us, deleted by hand, created by another a lease later; then the hint arrives.
+        """
+        return there_at
+
+    def follows(self, seen: Version | None, after: str | None) -> bool:
+        """A hint may be old: it tells of a handover only if that was written on just the version that is known.
+
+        Without: handed to us, deleted by hand, created by another, which we see; then the hint arrives.
+        """
+        return seen == after
 
     def may_adopt(self, guard_was_open: bool) -> bool:
         """An open guard says that the earlier life gave nothing up; a shut one says nothing (15): rewrite first."""

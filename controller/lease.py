@@ -120,6 +120,7 @@ class Wanted:
 class Ownership:
     """``groups/<name>``: who owns the group. `epoch` is the fencing token.
 
+    `after` is the version on which the handover to this owner was written.
     `from_session` and `go` are reserved for handing over ahead of time; today they are carried along and a
     `from_session` that is set is respected (nobody takes a group from under a session that may still serve).
     """
@@ -129,6 +130,7 @@ class Ownership:
     epoch: int = 0
     offered_to: SessionId | None = None
     wanted: Wanted | None = None
+    after: str | None = None
     from_session: SessionId | None = None
     go: str | None = None
     seq: int = 0

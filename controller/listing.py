@@ -59,17 +59,18 @@ class _Told:
 
 def _sightings(state: State, event: ev.Listed, now: float, policy: Policy, told: _Told) -> Mapping[str, Sighting]:
     lease = policy.timing.lease_duration
+    sent_at = policy.rules.confirmed_at(event.sent_at, now)
     fresh = dict(state.sightings)
     for key, entry in event.entries.items():
         if told.of(key):
-            fresh[key] = sight(fresh.get(key), key, entry, now, lease)
+            fresh[key] = sight(fresh.get(key), key, entry, sent_at=sent_at, now=now, forget_after=lease)
     absent = [key for key in fresh if key not in event.entries]
     named = {GROUPS + name for name in state.groups} | {state.own_key, CLUSTER} | _named_sessions(fresh)
     for key in {*absent, *(key for key in named if key not in event.entries)}:
         if not told.of(key):
             continue
         if key in named:
-            fresh[key] = sight(fresh.get(key), key, None, now, lease)
+            fresh[key] = sight(fresh.get(key), key, None, sent_at=sent_at, now=now, forget_after=lease)
         else:
             del fresh[key]
     return fresh
@@ -127,17 +128,26 @@ def _own_group(state: State, name: str, confirmed_at: float, policy: Policy) -> 
 def hinted(state: State, event: ev.Hint, now: float, policy: Policy) -> State:
     """What somebody else wrote of a group that is not ours may be acted on at once; for the rest, look.
 
-    It may be old. A swap of that version succeeds only if it is not, so it can cost a refusal, nothing else: it
-    confirms no grant and dates no session. Listings sent before it came are not heard about that group.
+    It may be old. A swap of that version succeeds only if it is not, so there it can cost a refusal, nothing else; and
+    what was handed to us is ours as of the last request that showed the record. It dates no session. Listings sent
+    before it came are not heard about that group.
     """
-    fresh, completed = dict(state.sightings), dict(state.completed)
+    fresh, completed, lease = dict(state.sightings), dict(state.completed), policy.timing.lease_duration
     for key in event.entries.keys() & _takeable(state):
-        seen = sight(fresh.get(key), key, event.entries[key], now, policy.timing.lease_duration)
-        before = fresh[key].record
-        if seen.record is not None and before is not None and seen.record.seq > before.seq:
+        before = fresh[key]
+        seen = sight(before, key, event.entries[key], sent_at=-inf, now=now, forget_after=lease)
+        if isinstance(seen.record, Ownership) and before.record is not None and seen.record.seq > before.record.seq:
+            if seen.handed:
+                seen = _handed(before, seen, seen.record, now, policy)
             fresh[key], completed[key] = seen, now
     look = state.look or not event.entries or any(_news(state, key, told) for key, told in event.entries.items())
     return replace(state, look=look, sightings=fresh, completed=completed)
+
+
+def _handed(before: Sighting, seen: Sighting, record: Ownership, now: float, policy: Policy) -> Sighting:
+    """What a hint tells of a handover: true if it was written on what an answer to us had shown, as of then."""
+    proven = before.there_at > -inf and policy.rules.follows(before.version, record.after)
+    return replace(seen, handed=proven, there_at=policy.rules.there_at(before.there_at, now))
 
 
 def _news(state: State, key: str, told: Entry) -> bool:

@@ -27,6 +27,7 @@ from providers.unguarded import Unguarded
 _log = logging.getLogger("anyvip")
 
 LIFETIME_OVERSHOOT = 1.0  # seconds; how late an address's valid_lft may end it, where there is no guard
+_COMING = frozenset({Purpose.TAKE, Purpose.WANT})  # writes after which a group may be ours
 _LOOK_SECONDS = 5.0  # the kernel tells when the guard is changed; this is for what it should fail to tell
 
 
@@ -139,8 +140,8 @@ class Local:
             self._reinstall()
 
     def _prepare(self, state: State) -> None:
-        """What is being taken can be bound sooner if what that needs is looked up while the store is asked."""
-        taking = frozenset(w.key.removeprefix(GROUPS) for w in state.pending.values() if w.purpose is Purpose.TAKE)
+        """What may be ours in a moment is bound sooner if what that needs is looked up while the store is asked."""
+        taking = frozenset(w.key.removeprefix(GROUPS) for w in state.pending.values() if w.purpose in _COMING)
         for name in (taking - self._taking) & self.groups.keys():
             asyncio.get_running_loop().call_later(0, self.groups[name].prepare)  # the request leaves first
         self._taking = taking

@@ -4,7 +4,8 @@
 any I/O, reads a clock or rolls dice: the daemon turns the world into events and carries the actions out, and the
 simulator does the same with a virtual world.
 
-    take the group        swap its record to our session, epoch + 1            STANDBY   -> PROMOTING
+    take the group        swap its record to our session, epoch + 1; or its    STANDBY   -> PROMOTING
+                          owner has handed it to us
     promote               bind, arm the guard, announce, promote hook          PROMOTING -> ACTIVE
     serve                 every round: renew, read, arm; refresh the addresses ACTIVE
     give up               503, demote hook, reset connections, shut, release   ACTIVE    -> DEMOTING -> at rest
@@ -178,7 +179,9 @@ def _at_rest(turn: Turn, name: str) -> None:
     if name in turn.policy.groups:
         preempt(turn, name)
     ask_owner(turn, name)
-    contest(turn, name)
+    if contest(turn, name):
+        _grant(turn, name)
+        _take_up(turn, name)
 
 
 def _take_up(turn: Turn, name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from controller import events as ev
 from controller.election import fit_sessions, live_sessions
 from controller.events import Step
-from controller.lease import CLUSTER, GROUPS, SESSIONS, Cluster, Membership, Ownership, Session, next_record
+from controller.lease import CLUSTER, GROUPS, SESSIONS, Cluster, Membership, Ownership, Session, SessionId, next_record
 from controller.state import Phase, Purpose, Role, Round
 from controller.turn import Turn
 from controller.values import replace
@@ -239,7 +239,7 @@ def _released(turn: Turn) -> bool:
     return not (named or pending)
 
 
-def best_fit(turn: Turn, group: str, to: str | None) -> str | None:
+def best_fit(turn: Turn, group: str, to: str | None) -> SessionId | None:
     """The session that a switchover to this node (None: to the next in rank) would hand the group to."""
     fit = [
         (-member.priority, record.node, sid)

@@ -155,7 +155,8 @@ def _shut(state: State, event: ev.Ran, now: float, policy: Policy) -> State:
 
 def _wrote(state: State, event: ev.Wrote, now: float, policy: Policy) -> State:
     write = state.pending[event.request]
-    seen = Sighting(now, now, event.version, write.value or b"", write.record)
+    there_at = policy.rules.confirmed_at(event.sent_at, now)
+    seen = Sighting(now, now, event.version, write.value or b"", write.record, there_at=there_at)
     if write.value is None:
         seen = Sighting(now, now)
     state = replace(_ended(state, event.request, now), sightings={**state.sightings, write.key: seen})

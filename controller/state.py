@@ -35,6 +35,7 @@ class Reason(StrEnum):
     RESUMED = "resumed"
     FREE = "group-was-free"
     OFFERED = "offered"
+    HANDED = "handed-over"
     FAILOVER = "owner-fenced"
     REGAINED = "regained"
     ADOPTED = "adopted"

@@ -105,4 +105,4 @@ def test_the_example_works_when_it_is_pasted(tmp_path: Path, hosts: tuple[Namesp
         until("nobody serves", lambda: any("to=active" in path.read_text() for path in outputs), outputs)
         said = on_node(first, daemon_of(first), typed(on_either))
         assert "serves" in said
-        assert "switchover" in said or "offered" in said
+        assert "switchover" in said or "handed-over" in said

@@ -74,7 +74,7 @@ class Cluster:
         hint = Hint({key: entry} if entry is not None and key.startswith(GROUPS) and self.weather.told() else {})
         for host in self.hosts.values():
             if not host.cut and self.weather.hinted():
-                self.world.after(self.weather.trip(), host.post, hint)
+                self.network.tell(host, hint)
 
     # --- what operators do to the store
 
@@ -102,8 +102,12 @@ class Cluster:
         self.store.down = max(self.store.down - 1, 0)
 
     def restore(self, backup: Snapshot, *, rewind: bool) -> None:
-        """Restore a backup; with `rewind`, versions are used again, and nothing sent before arrives any more."""
+        """Restore a backup; with `rewind`, versions are used again, and nothing sent before arrives any more.
+
+        The store was stopped for a lease before: whatever follows, its watches have ended with their connections.
+        """
         self.story.chapter("store", lambda: "operator restores a backup" + ", versions rewound" * rewind)
+        self.network.end_watches()
         if rewind:
             self.network.forget()
         self.store.restore(backup, rewind=rewind)

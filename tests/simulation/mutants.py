@@ -111,6 +111,24 @@ _LIST = (
         rules=weakened.GivenRead,
     ),
     Mutant(
+        "handedRead",
+        "what is ours by a reading alone was not handed to us",
+        "A's release times out, A reads that it owns the group, takes it for handed to it, opens; the release lands",
+        rules=weakened.ReadHanded,
+    ),
+    Mutant(
+        "hintStampArrival",
+        "a handover counts from when the record was last known to be there",
+        "A hands to B, the record is deleted, C creates it a lease later; then B's watch tells it of the handover",
+        rules=weakened.HintStampArrival,
+    ),
+    Mutant(
+        "hintAlone",
+        "a hint tells of a handover only if that follows on what is known",
+        "the same, and B has seen C's record, whose seq is lower than the handover's",
+        rules=weakened.HintAlone,
+    ),
+    Mutant(
         "readRace",
         "one operation at a time",
         "A's slow read from before its release arrives after it: the group seems its own",

@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from controller.events import Read, Write
+from controller.events import Hint, Read, Write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from controller.lease import Entry, Version
+    from tests.simulation.host import Host
     from tests.simulation.process import Process
     from tests.simulation.store import Register
     from tests.simulation.story import Story
     from tests.simulation.world import Weather, World
 
     Answer = Mapping[str, Entry] | Version | None
+    Args = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Message:
 
 @dataclass(slots=True)
 class Hold:
-    """Catches the next message of a host about a key with this prefix, for some seconds or until released."""
+    """Catches the next message of a host about a key with this prefix (`hint`: to it), for some seconds or until released."""
 
     host: str
     prefix: str
@@ -44,9 +46,9 @@ class Hold:
     reply: bool = False
     what: str = "held"  # or "lost", or "copied": the message goes on its way and a copy of it is held
 
-    def catches(self, message: Message, *, reply: bool) -> bool:
-        """Whether this is the message it waits for."""
-        return self.host == message.process.host.name and self.reply == reply and message.key.startswith(self.prefix)
+    def catches(self, host: Host, key: str, *, reply: bool) -> bool:
+        """Whether this is what it waits for."""
+        return self.host == host.name and self.reply == reply and key.startswith(self.prefix)
 
 
 class Network:
@@ -56,17 +58,33 @@ class Network:
         self._world, self._store, self._weather, self._story = world, store, weather, story
         self.landed: Callable[[Message, Entry | None], None] = lambda _message, _before: None
         self.holds: list[Hold] = []
-        self._held: list[tuple[Callable[..., None], tuple[object, ...]]] = []
+        self._held: list[tuple[Callable[..., None], Args]] = []
         self._era = 0
+        self._watch = 0
 
     def send(self, message: Message) -> None:
         """The request leaves the node."""
-        if message.process.host.cut or self._caught(message, self._land, message, reply=False):
+        copy = replace(message, copy=True)
+        host = message.process.host
+        if host.cut or self._caught(host, message.key, self._land, message, copy=(copy,)):
             return
         for delay in self._weather.copies():
-            self._world.after(delay, self._land, replace(message, copy=True), self._era)
+            self._world.after(delay, self._land, copy, self._era)
         if not self._weather.lost():
             self._world.after(self._weather.trip(), self._land, message, self._era)
+
+    def tell(self, host: Host, hint: Hint) -> None:
+        """The watch of this host says that something has changed."""
+        if not self._caught(host, "hint", self._tell, host, hint, self._watch):
+            self._world.after(self._weather.trip(), self._tell, host, hint, self._watch, self._era)
+
+    def _tell(self, host: Host, hint: Hint, watch: int, era: int) -> None:
+        if (watch, era) == (self._watch, self._era):
+            host.post(hint)
+
+    def end_watches(self) -> None:
+        """What watches had on their way is gone with their connections."""
+        self._watch += 1
 
     def release(self) -> None:
         """Everything that is held goes on its way now."""
@@ -79,19 +97,21 @@ class Network:
         self._era += 1
         self._held.clear()
 
-    def _caught(self, message: Message, call: Callable[..., None], *args: object, reply: bool) -> bool:
-        hold = next((hold for hold in self.holds if hold.catches(message, reply=reply)), None)
+    def _caught(
+        self, host: Host, key: str, call: Callable[..., None], *args: object, reply: bool = False, copy: Args = ()
+    ) -> bool:
+        hold = next((hold for hold in self.holds if hold.catches(host, key, reply=reply)), None)
         if hold is None:
             return False
         self.holds.remove(hold)
-        self._story.chapter(message.process.host.name, lambda: f"({'answer to ' * reply}{message.key} {hold.what})")
+        self._story.chapter(host.name, lambda: f"({'answer to ' * reply}{key} {hold.what})")
         if hold.what == "copied":
-            self._keep(hold, call, (replace(message, copy=True),))
+            self._keep(hold, call, copy)
         elif hold.what == "held":
             self._keep(hold, call, args)
         return hold.what != "copied"
 
-    def _keep(self, hold: Hold, call: Callable[..., None], args: tuple[object, ...]) -> None:
+    def _keep(self, hold: Hold, call: Callable[..., None], args: Args) -> None:
         if hold.seconds is None:
             self._held.append((call, args))
         else:
@@ -101,7 +121,9 @@ class Network:
         if self._store.down or era != self._era:
             return
         answer = self._apply(message)
-        if message.copy or self._weather.lost() or self._caught(message, self._back, message, answer, reply=True):
+        if message.copy or self._weather.lost():
+            return
+        if self._caught(message.process.host, message.key, self._back, message, answer, reply=True):
             return
         self._world.after(self._weather.trip(), self._back, message, answer, self._era)
 

@@ -9,6 +9,7 @@
     until a frozen                    (or dead)
     freeze a, kill a                  at once, or `at KIND DETAIL`: before the next such micro-step
     hold a groups/web                 the next such request waits for `release`; `hold a answer read`: the answer;
+                                      `hold a hint`: what a's watch says;
                                       `lose` instead of hold: never arrives; `copy`: arrives, and a copy is held
     watch off, calm                   no node is told of changes; nothing else goes wrong, so turns must be kept
     delete groups/web, backup, restore, store down     what operators do

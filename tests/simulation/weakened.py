@@ -80,6 +80,21 @@ class GivenRead(Rules):
         return True
 
 
+class ReadHanded(Rules):
+    def handing_is_enough(self, handed: bool) -> bool:
+        return True
+
+
+class HintStampArrival(Rules):
+    def there_at(self, there_at: float, arrived_at: float) -> float:
+        return arrived_at
+
+
+class HintAlone(Rules):
+    def follows(self, seen: Version | None, after: str | None) -> bool:
+        return True
+
+
 class ReadRace(Rules):
     def answer_counts(self, sent_at: float, completed_at: float) -> bool:
         return True

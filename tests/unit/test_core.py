@@ -340,11 +340,119 @@ def test_what_is_offered_back_at_once_is_taken_at_once(active: Lone) -> None:
     active.run(1)
     active.tell(ev.Asked("web", "n2"))
     active.run(0.3)
-    free = ownership(active)
-    assert (free.session, free.offered_to) == (None, "n2-x")
-    active.put("groups/web", replace(free, offered_to=SessionId("n1-a"), seq=free.seq + 2, epoch=free.epoch + 1))
+    given = ownership(active)
+    assert (given.session, given.node, given.offered_to) == ("n2-x", "n2", None)
+    free = replace(given, session=None, node=None, offered_to=SessionId("n1-a"), seq=given.seq + 2)
+    active.put("groups/web", free)
     active.tell(ev.Hint())
     assert active.state.groups["web"].role is Role.ACTIVE
+
+
+def test_what_is_handed_over_names_its_new_owner_under_an_epoch_of_its_own(active: Lone) -> None:
+    before = active.store["groups/web"]
+    active.put("sessions/n2-x", fit())
+    active.run(1)
+    active.tell(ev.Asked("web", "n2"))
+    given = ownership(active)
+    assert (given.session, given.epoch, given.after) == (
+        "n2-x",
+        decode(before.value, Ownership).epoch + 1,
+        before.version,
+    )
+
+
+def test_who_was_not_heard_of_for_half_a_lease_is_offered_it_only(active: Lone) -> None:
+    active.put("sessions/n2-x", fit())
+    active.run(0.6 * TIMING.lease_duration)
+    active.tell(ev.Asked("web", "n2"))
+    given = ownership(active)
+    assert (given.session, given.offered_to, given.after) == (None, "n2-x", None)
+
+
+def test_who_was_fenced_meanwhile_is_handed_nothing(active: Lone) -> None:
+    active.put("sessions/n2-x", fit())
+    active.run(1)
+    active.held = (ev.Run,)
+    active.tell(ev.Asked("web", "n2"))
+    active.put("sessions/n2-x", fit(fenced=True, seq=2))
+    active.tell(ev.Hint())
+    active.held = ()
+    for order in active.waiting:
+        active.carry_out(order)
+    assert ownership(active).session is None
+
+
+def handed_to_us(node: Lone, **more: object) -> ev.Hint:
+    """Another owns it, as our listing said; now its record names us."""
+    before = node.store["groups/web"]
+    record = decode(before.value, Ownership)
+    given = replace(record, session=SessionId("n1-a"), epoch=record.epoch + 1, seq=record.seq + 1, after=before.version)
+    node.put("groups/web", replace(given, **more))  # type: ignore[arg-type]
+    return ev.Hint({"groups/web": node.store["groups/web"]})
+
+
+@pytest.fixture
+def standby(node: Lone) -> Lone:
+    node.put("sessions/n2-x", fit())
+    node.put("groups/web", owned_by("n2-x"))
+    node.run(1)
+    assert node.state.groups["web"].role is Role.STANDBY
+    node.actions.clear()
+    return node
+
+
+def test_what_is_handed_to_us_is_opened_without_a_write_or_a_reading(standby: Lone) -> None:
+    standby.held = (ev.Read, ev.Write)
+    standby.tell(handed_to_us(standby))
+    assert [t.reason for t in standby.transitions][-2:] == [Reason.HANDED, Reason.READY]
+    assert ownership(standby).writer == "other"
+    assert serving_until(standby.state, "web") is not None
+
+
+def test_what_is_handed_to_us_without_a_hint_is_opened_without_a_write(standby: Lone) -> None:
+    handed_to_us(standby)
+    standby.tell(ev.Hint())
+    assert standby.state.groups["web"].role is Role.ACTIVE
+    assert ownership(standby).writer == "other"
+
+
+def test_a_handover_that_does_not_follow_on_what_is_known_is_no_handover(standby: Lone) -> None:
+    standby.tell(handed_to_us(standby, after="another"))
+    assert standby.state.groups["web"].taken_as is Reason.REGAINED
+    assert ownership(standby).writer == "writer"
+
+
+def test_a_handover_that_follows_on_a_hint_is_no_handover(standby: Lone) -> None:
+    record = ownership(standby)
+    standby.held = (ev.Read,)
+    standby.put("groups/web", replace(record, wanted=Wanted("n1", record.epoch), seq=record.seq + 1))
+    standby.tell(ev.Hint({"groups/web": standby.store["groups/web"]}))
+    standby.tell(handed_to_us(standby))
+    assert standby.state.groups["web"].taken_as is Reason.REGAINED
+
+
+def test_a_handover_before_the_last_renewal_is_looked_at_again(standby: Lone) -> None:
+    standby.held = (ev.Read,)  # what was seen last is older than the timer of the next renewal
+    standby.run(TIMING.retry_period + 0.1)
+    standby.tell(handed_to_us(standby))
+    assert standby.state.groups["web"].role is Role.PROMOTING
+    standby.held = ()
+    for listing in list(standby.waiting):
+        standby.carry_out(listing)
+    assert standby.state.groups["web"].role is Role.ACTIVE
+
+
+def test_a_handover_is_taken_up_once(standby: Lone) -> None:
+    standby.tell(handed_to_us(standby))
+    epoch = ownership(standby).epoch
+    standby.held = (ev.Read, ev.Write)
+    standby.run(TIMING.renew_deadline + 0.1)  # its grant ends
+    standby.held = ()
+    for held in list(standby.waiting):
+        standby.carry_out(held)
+    standby.run(1)
+    assert standby.state.groups["web"].role is Role.ACTIVE
+    assert ownership(standby).epoch == epoch + 1
 
 
 @pytest.mark.parametrize("event", [ev.Judged("web", healthy=False, why="app"), ev.Stop()])

@@ -46,6 +46,7 @@ OWNERSHIPS = st.builds(
     epoch=COUNT,
     offered_to=st.none() | SESSION_ID,
     wanted=st.none() | st.builds(Wanted, to=st.none() | TEXT, epoch=COUNT),
+    after=st.none() | TEXT,
     from_session=st.none() | SESSION_ID,
     go=st.none() | TEXT,
     seq=COUNT,
@@ -55,7 +56,7 @@ CLUSTERS = st.builds(Cluster, paused=st.booleans(), seq=COUNT, writer=TEXT)
 RECORDS = SESSIONS | OWNERSHIPS | CLUSTERS
 EXAMPLES = (
     Session("n1", beat=3, groups={"web": Membership(healthy=True, serving=2)}, seq=4, writer="w"),
-    Ownership(SessionId("s1"), "n1", 7, SessionId("s2"), Wanted("n2", 7), SessionId("s0"), "go", 9, "w"),
+    Ownership(SessionId("s1"), "n1", 7, SessionId("s2"), Wanted("n2", 7), "v8", SessionId("s0"), "go", 9, "w"),
     Cluster(paused=True, seq=1, writer="w"),
 )
 
