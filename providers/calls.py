@@ -15,12 +15,13 @@ from random import Random
 from typing import Any, Final, TypeVar
 
 from providers.base import ProviderError, StaleGrant
+from providers.pauses import Pauses
 from providers.refusal import Refusal
 
 T = TypeVar("T")
 
 LEAST_SECONDS: Final = 0.2  # a call that leaves with less before it would take effect when the grant has ended
-_FIRST_PAUSE_SECONDS: Final = 0.1  # full jitter: a pause is anything from nothing up to this, doubled each time
+_FIRST_PAUSE_SECONDS: Final = 0.1  # at most
 _LONGEST_PAUSE_SECONDS: Final = 2.0
 _RENEWAL_SECONDS: Final = 0.05  # between looks whether the grant has been renewed
 
@@ -80,7 +81,7 @@ class Calls:
         then, nor is any waited for after `until`.
         Raises StaleGrant when it is too late for one, CallRefused, ProviderError when none is answered in time.
         """
-        longest = _FIRST_PAUSE_SECONDS
+        pauses = Pauses(self._random, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
         while True:
             try:
                 return await self._once(what, work, until)
@@ -94,11 +95,10 @@ class Calls:
                 refusal = self._translate(error)
                 if refusal is None:
                     raise
-                pause = max(self._random.uniform(0.0, longest), refusal.after or 0.0)
+                pause = pauses.next(refusal.after)
                 if not refusal.retry or self._clock() + pause + LEAST_SECONDS > until:
                     raise CallRefused(what, refusal, error) from error
             await asyncio.sleep(pause)
-            longest = min(2 * longest, _LONGEST_PAUSE_SECONDS)
 
     def _may_be_renewed(self, until: float) -> bool:
         """Whether a call comes too late only because the grant as it is now ends soon: it is renewed all the time."""

@@ -17,10 +17,11 @@ from typing import TypeVar
 
 from controller.lease import StoreError
 from controller.stores.outcome import NotDone, Unsure
+from providers.pauses import Pauses
 
 T = TypeVar("T")
 THREADS = 8  # a round's calls, twice over: those of the round before may still hang
-_FIRST_PAUSE_SECONDS = 0.05  # the longest before the second attempt; doubled for each further one
+_FIRST_PAUSE_SECONDS = 0.05  # at most
 _LONGEST_PAUSE_SECONDS = 1.0
 
 
@@ -43,7 +44,7 @@ class Blocking:
 
         It does not begin after `by`. Once begun it cannot be stopped: a write may land after its StoreError.
         """
-        longest = _FIRST_PAUSE_SECONDS
+        pauses = Pauses(self._chance, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
         failed: StoreError | None = None
         while True:
             try:
@@ -57,11 +58,10 @@ class Blocking:
                 if isinstance(error, Unsure) and not repeatable:
                     raise
                 failed = error
-            pause = max(self._chance.uniform(0, longest), getattr(failed, "after", None) or 0.0)
+            pause = pauses.next(getattr(failed, "after", None))
             if time.monotonic() + pause >= by:
                 raise failed
             await asyncio.sleep(pause)
-            longest = min(2 * longest, _LONGEST_PAUSE_SECONDS)
 
     def close(self) -> None:
         """Begin nothing more. What the threads are at goes on to its end."""
