@@ -34,7 +34,7 @@ from tests.lab.servers import Server
 
 GROUPS = (1, 50)
 SETTLE_LEASES = 1.0
-IDLE_ROUNDS = 16  # whole rounds, so that it does not matter when the first one begins
+IDLE_ROUNDS = 12  # whole rounds, so that it does not matter when the first one begins
 LONGEST_TAKEOVER = 1.25  # leases: what was asked for
 LEAST_LEASES = {"gcs": 6.0}  # seconds: it takes a write of one object a second
 STALL_SECONDS = 0.05  # a prober that stood still longer voids a run
