@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -99,9 +99,11 @@ class Arm:
             self._resources.settle()
             return [self._resources.effective(key) for key in self._resources.of(KINDS[kind])]
 
-    def tell(self) -> None:
-        """The network is not as it was: what a test has put there is told as a write is."""
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """What a test puts there meanwhile takes effect in one moment, and is told as a write is."""
         with self._lock:
+            yield
             self._changed()
 
     def land(self) -> None:

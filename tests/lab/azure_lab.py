@@ -89,11 +89,11 @@ class AzureLab(CloudLab):
             space.ip("link set lo up", f"address add {METADATA}/32 dev lo", "link set eth0 up")
             space.ip(f"address add {node.address}/24 dev eth0", f"route add default via {GATEWAY}")
         self.router.run("sysctl -qw net.ipv4.ip_forward=1")
-        self.arm.tell()
+        self.deliver()
 
     def deliver(self) -> None:
         """Bring the router up to what has taken effect in the fake, which calls this, one call at a time."""
-        neighbours, routes, translated = [], {}, []
+        neighbours, routes, translated = [], {}, {}
         publics = {each["id"].lower(): each["properties"]["ipAddress"] for each in self.arm.all("publicipaddresses")}
         ports, forwarding = {}, set()
         for name, node in NODES.items():
@@ -105,7 +105,7 @@ class AzureLab(CloudLab):
                 routes[address] = f"dev {name}p"
                 ports[address] = f"{name}p"
                 if public := config["properties"].get("publicIPAddress"):
-                    translated.append(f"ip daddr {publics[public['id'].lower()]} dnat to {address}")
+                    translated[publics[public["id"].lower()]] = address
             if found["properties"]["enableIPForwarding"]:
                 forwarding.add(f"{name}p")
         for route in self._in_effect():
@@ -115,8 +115,8 @@ class AzureLab(CloudLab):
         gone = [f"route delete {destination}" for destination in self._routes.keys() - routes.keys()]
         self._routes = routes
         self.router.ip(*gone, *neighbours, *(f"route replace {to} {way}" for to, way in routes.items()))
-        chain = "\n".join(["type nat hook prerouting priority dstnat;", *translated])
-        self.nft(f"table ip vnet {{}}\ndelete table ip vnet\ntable ip vnet {{\nchain pre {{\n{chain}\n}}\n}}\n")
+        self.translate(translated)
+        self.led.append(self.owners())
 
     def _in_effect(self) -> list[dict[str, Any]]:
         """The routes of the table, without those that are just being written."""

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from tests.lab.namespaces import Namespace
+from tests.lab.cloud_lab import LIVENESS, CloudLab
+from tests.lab.namespaces import Namespace, eventually
 
 _PAUSE_SECONDS = 0.2  # the clouds' are 1 s and more
 _TIMEOUT_SECONDS = 1.0
@@ -104,3 +106,24 @@ class Balancer:
         hops = (f"nexthop via {self._backends[name].address} dev {self._backends[name].link} onlink" for name in names)
         way = f"{self.frontend}/32 {' '.join(hops)}" if names else f"blackhole {self.frontend}/32"
         self.router.ip(f"route replace {way}")
+
+
+def refused_by_the_standby(lab: CloudLab, balancer: Balancer, target: str) -> None:
+    """Its guard alone refuses, with the VIP on its loopback as by the usual instructions for such load balancers."""
+    active = lab.settled()
+    other = lab.other(active)
+    vip, standby = f"{balancer.frontend}/32", lab.nodes[other]
+    assert vip in lab.nodes[active].run("ip address show dev lo")
+    assert vip not in standby.run("ip address show dev lo")
+    standby.ip(f"address add {vip} dev lo")
+    try:
+        assert lab.asked_from(standby, target) == other, "it would answer, but for the guard"
+        at = time.monotonic()
+        balancer.send_to_everybody(on=True)
+        assert eventually(lambda: len(lab.view.answers(at, target)) > 60, LIVENESS)
+        assert set(lab.view.answers(at, target)) == {None, active}, (
+            "half of it goes to the standby, and nowhere from there"
+        )
+    finally:
+        balancer.send_to_everybody(on=False)
+        standby.ip(f"address delete {vip} dev lo")

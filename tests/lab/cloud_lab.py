@@ -110,6 +110,7 @@ class CloudLab:
         self.directory = directory
         self.router, self.client, self.nodes = router, client, nodes
         self.view = View(targets)
+        self.led: list[Mapping[str, str | None]] = []  # where the cloud led, after each change in it
         self._ending = ending
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -158,6 +159,12 @@ class CloudLab:
         command = ["ip", "netns", "exec", self.router.name, "nft", "-f", "-"]
         subprocess.run(command, input=script, text=True, check=True)
 
+    def translate(self, public: Mapping[str, str]) -> None:
+        """Have the router send what is for these public addresses to private ones."""
+        rules = (f"ip daddr {address} dnat to {private}" for address, private in public.items())
+        chain = "\n".join(["type nat hook prerouting priority dstnat;", *rules])
+        self.nft(f"table ip cloud {{}}\ndelete table ip cloud\ntable ip cloud {{\nchain pre {{\n{chain}\n}}\n}}\n")
+
     # --- the daemons
 
     def start(self, name: str) -> None:
@@ -174,6 +181,7 @@ class CloudLab:
             "store": self.store,
             "lease": {"duration_seconds": self.lease_seconds},
             "health": {"listen": [f"0.0.0.0:{HEALTH_PORT}"]},
+            "reconcile": {"looks_per_minute": 60},  # as many groups, taken over every few seconds, need
             "groups": self.groups,
         }
 
@@ -250,6 +258,10 @@ class CloudLab:
         """Whether the client is answered by this node alone, and the cloud leads there, for every target."""
         led = all(owner == node for owner in self.owners().values())
         return led and all(self.view.now(name) == node for name in self.view.targets)
+
+    def has_led(self, since: int, node: str, targets: Iterable[str]) -> bool:
+        """Whether the cloud led all of these to the node, ever since it had changed so many times (`led`)."""
+        return any(all(led[name] == node for name in targets) for led in self.led[since:])
 
     def stands_by(self, node: str) -> bool:
         return all(self.role(node, group) == "standby" for group in self.groups)

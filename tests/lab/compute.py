@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import cache
@@ -96,6 +97,14 @@ class Compute:
         with self._changed:
             self._settle()
             return self.cloud.leads_to(address, network)
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """What a test changes in the cloud meanwhile lands in one moment."""
+        with self._changed:
+            self._settle()
+            yield
+            self.landed()
 
     def calls(self, method: str = "*") -> list[Seen]:
         """The calls of a method (a pattern) so far."""

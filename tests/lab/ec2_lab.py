@@ -92,7 +92,6 @@ class Ec2Lab(CloudLab):
             node.ip(f"address add {eni.ipv6[0]}/64 dev eth0 nodad", f"route add default via {GATEWAY}")
             node.ip(f"route add default via {GATEWAY6}")
         self.router.run("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
-        self.router.run("nft add table ip vpc")
         self.ec2.cloud.changed = self.deliver
         self.deliver()
 
@@ -110,18 +109,9 @@ class Ec2Lab(CloudLab):
         gone = [f"route delete {destination}" for destination in self._routes.keys() - routes.keys()]
         self._routes = routes
         self.router.ip(*gone, *neighbours, *(f"route replace {to} {way}" for to, way in routes.items()))
-        self._translate()
-
-    def _translate(self) -> None:
-        """Elastic IPs lead to the private address that they are associated with."""
-        rules = [
-            f"ip daddr {elastic.public} dnat to {elastic.association.address}"
-            for elastic in self.ec2.cloud.elastics.values()
-            if elastic.association is not None
-        ]
-        chain = "\n".join(["type nat hook prerouting priority dstnat;", *rules])
-        script = f"table ip vpc {{}}\ndelete table ip vpc\ntable ip vpc {{\nchain pre {{\n{chain}\n}}\n}}\n"
-        self.nft(script)
+        elastics = cloud.elastics.values()
+        self.translate({each.public: each.association.address for each in elastics if each.association is not None})
+        self.led.append(self.owners())
 
     def serve(self) -> None:
         """EC2, and one metadata service for each node, on the router; etcd, the balancer, the service, the client."""

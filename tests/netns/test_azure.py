@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.azure_lab import FRONTEND, NODES, OUTSIDE, AzureLab, azure_lab
+from tests.lab.azure_lab import NODES, OUTSIDE, AzureLab, azure_lab
 from tests.lab.azure_world import nic, route_table
+from tests.lab.balancer import refused_by_the_standby
 from tests.lab.cloud_lab import LIVENESS
 from tests.lab.etcd import missing
 from tests.lab.namespaces import eventually
@@ -56,24 +57,8 @@ def test_switched_over(lab: AzureLab) -> None:
     assert lab.settled() == lab.other(active)
 
 
-def test_a_standby_that_a_load_balancer_sends_to_refuses(lab: AzureLab) -> None:
-    """The usual instructions for floating IP put the frontend's address on every backend: the guard alone refuses."""
-    active = lab.settled()
-    serving, standby = lab.nodes[active], lab.nodes[lab.other(active)]
-    assert FRONTEND in serving.run("ip address show dev lo")
-    assert FRONTEND not in standby.run("ip address show dev lo")
-    standby.ip(f"address add {FRONTEND}/32 dev lo")
-    try:
-        assert lab.asked_from(standby, "lb") == lab.other(active), "it would answer, but for the guard"
-        at = time.monotonic()
-        lab.balancer.send_to_everybody(on=True)
-        assert eventually(lambda: len(lab.view.answers(at, "lb")) > 60, LIVENESS)
-        assert set(lab.view.answers(at, "lb")) == {None, active}, (
-            "half of it goes to the standby, and nowhere from there"
-        )
-    finally:
-        lab.balancer.send_to_everybody(on=False)
-        standby.ip(f"address delete {FRONTEND}/32 dev lo")
+def test_a_standby_refuses_what_the_load_balancer_sends_it(lab: AzureLab) -> None:
+    refused_by_the_standby(lab, lab.balancer, "lb")
 
 
 def test_doctor_finds_azure_in_order_and_changes_nothing(lab: AzureLab) -> None:
@@ -99,10 +84,11 @@ def test_what_a_late_call_of_a_former_owner_moves_comes_back(lab: AzureLab) -> N
     vip = ours["properties"]["ipConfigurations"].pop()
     theirs["properties"]["ipConfigurations"].append(vip)
     told = {node: {"macAddress": nic(node)["properties"]["macAddress"]} for node in (owner, former)}
-    for node, fresh in ((owner, ours), (former, theirs)):
-        lab.arm.add(node.nic, {**fresh, "properties": {**fresh["properties"], **told[node]}})
-    route_table(lab.arm, "t", f"{OUTSIDE}/32", former.address)
-    lab.arm.tell()
-    assert (lab.owners()["web"], lab.owners()["db"]) == (former.name, former.name)
+    changes = len(lab.led)
+    with lab.arm.at_once():
+        for node, fresh in ((owner, ours), (former, theirs)):
+            lab.arm.add(node.nic, {**fresh, "properties": {**fresh["properties"], **told[node]}})
+        route_table(lab.arm, "t", f"{OUTSIDE}/32", former.address)
     assert eventually(lambda: lab.served_by(active), LIVENESS), lab.log()
+    assert lab.has_led(changes, former.name, ("web", "db")), "there was something to undo"
     assert lab.arm.broken == []
