@@ -23,7 +23,7 @@ def contest(turn: Turn, name: str) -> bool:
     handed = mine and turn.policy.rules.handing_is_enough(turn.state.sightings[GROUPS + name].handed)
     if _barred(turn, name, mine, offered or handed):
         if mine:
-            release(turn, name)
+            release(turn, name, onward=not turn.groups[name].failed)
     elif _renewed(turn):
         if handed:
             return _accept(turn, name)
@@ -42,7 +42,10 @@ def _may_contest(turn: Turn, name: str) -> bool:
 
 
 def _barred(turn: Turn, name: str, mine: bool, offered: bool) -> bool:
-    """Unfit, going, or sitting out what is not offered to us. Paused, only what is ours already is taken up again."""
+    """Unfit, going, or sitting out. Paused, only what is ours already is taken up again.
+
+    What is offered or handed to it nobody sits out, unless it has just failed: two who fail would throw it to and fro.
+    """
     group = turn.groups[name]
     if turn.stopping or name not in turn.policy.groups:
         return True
@@ -50,7 +53,7 @@ def _barred(turn: Turn, name: str, mine: bool, offered: bool) -> bool:
         return not mine or group.healthy is False
     if group.role is not Role.STANDBY:
         return True
-    if not offered and turn.policy.rules.sits_out(group.sits_out_until, turn.now):
+    if (group.failed or not offered) and turn.policy.rules.sits_out(group.sits_out_until, turn.now):
         turn.wake(group.sits_out_until)
         return True
     return False
@@ -105,15 +108,18 @@ def _fence(turn: Turn, key: str) -> None:
     turn.write(key, Purpose.FENCE, next_record(record, turn.state.writer, fenced=True), expected)
 
 
-def release(turn: Turn, name: str) -> None:
-    """Give the group to whom it is meant for, or to the next in rank; who was not heard of lately is offered it."""
+def release(turn: Turn, name: str, *, onward: bool = True) -> None:
+    """Give the group to whom it is meant for, or to the next in rank; who was not heard of lately is offered it.
+
+    Not `onward`: it is free for all, in turn.
+    """
     record, version = turn.ownership(name)
     group = turn.groups[name]
     ours = record is not None and record.session == turn.state.session
     may = ours and not turn.busy(GROUPS + name) and turn.policy.rules.may_release(group.shut)
     if record is None or not may:
         return
-    successor = group.hand_to or best_fit(turn, name, None)
+    successor = (group.hand_to or best_fit(turn, name, None)) if onward else None
     node = None if successor is None else _brisk(turn, successor)
     given = next_record(
         record, turn.state.writer, wanted=None, node=node,

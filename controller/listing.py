@@ -146,8 +146,9 @@ def hinted(state: State, event: ev.Hint, now: float, policy: Policy) -> State:
 
 def _handed(before: Sighting, seen: Sighting, record: Ownership, now: float, policy: Policy) -> Sighting:
     """What a hint tells of a handover: true if it was written on what an answer to us had shown, as of then."""
-    proven = before.there_at > -inf and policy.rules.follows(before.version, record.after)
-    return replace(seen, handed=proven, there_at=policy.rules.there_at(before.there_at, now))
+    if before.there_at == -inf or not policy.rules.follows(before.version, record.after):
+        return replace(seen, handed=False)  # and what follows on it is as little proven
+    return replace(seen, there_at=policy.rules.there_at(before.there_at, now))
 
 
 def _news(state: State, key: str, told: Entry) -> bool:

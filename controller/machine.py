@@ -291,7 +291,8 @@ def _why_leave(turn: Turn, name: str) -> Leaving | None:
 def _leave(turn: Turn, name: str, leaving: Leaving) -> None:
     turn.put_group(name, leaving=leaving, done=frozenset(), refresh=False, announce=False, retry_at=0.0)
     if not leaving.lost:
-        turn.put_group(name, sits_out_until=turn.now + turn.policy.timing.lease_duration)
+        failed = leaving.reason is Reason.STEP_FAILED
+        turn.put_group(name, failed=failed, sits_out_until=turn.now + turn.policy.timing.lease_duration)
     _move(turn, name, Role.DEMOTING, leaving.reason, leaving.detail)
 
 

@@ -139,6 +139,7 @@ class GroupState:
     leaving: Leaving | None = None
     error: str = ""  # the last step's, for people
     sits_out_until: float = 0.0
+    failed: bool = False  # a step did: it sits out what is offered or handed to it, too
     hand_to: SessionId | None = None
     ask: Ask | None = None
     refresh: bool = False

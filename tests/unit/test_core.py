@@ -442,6 +442,20 @@ def test_a_handover_before_the_last_renewal_is_looked_at_again(standby: Lone) ->
     assert standby.state.groups["web"].role is Role.ACTIVE
 
 
+def test_who_has_just_failed_takes_nothing_that_is_thrown_back(standby: Lone) -> None:
+    standby.put("sessions/n2-x", fit(seq=2))
+    standby.held = (ev.Run,)
+    standby.tell(handed_to_us(standby))
+    standby.held = ()
+    standby.tell(ev.Ran("web", ownership(standby).epoch, Step.BIND, "no such interface"))
+    assert ownership(standby).session == "n2-x"  # which fails, too, and hands it back
+    standby.tell(handed_to_us(standby))
+    standby.run(TIMING.lease_duration / 2)
+    assert (ownership(standby).session, ownership(standby).offered_to) == (None, None)
+    standby.run(TIMING.lease_duration)
+    assert standby.state.groups["web"].role is Role.ACTIVE
+
+
 def test_a_handover_is_taken_up_once(standby: Lone) -> None:
     standby.tell(handed_to_us(standby))
     epoch = ownership(standby).epoch
