@@ -105,6 +105,7 @@ class BareMetal:
         self._prepared_at = -inf
         self._settled: asyncio.TimerHandle | None = None
         self._repeating: asyncio.Task[None] | None = None
+        self._untold = False  # True: asked to announce, and it could not be done, or not as often as it should be
         self._thread = _AtOnce() if len(vips) <= _FEW else ThreadPoolExecutor(1, f"baremetal-{group}")
 
     @classmethod
@@ -149,10 +150,14 @@ class BareMetal:
         """Put the addresses on their interfaces, to be removed by the kernel when the grant ends."""
         self._seconds(grant)
         coming = self._expires_at is None
+        if coming and self._settled is not None:
+            self._settled.cancel()  # it would take away what comes now, as the rest of what an unbind has left
         await self._in_thread(lambda: self._put(grant, coming=coming))
         self._expires_at = grant.expires_at
         if coming and self.announced:
             self._when_settled(self._ask_for_conflicts)
+        if self._untold:
+            await self._make_up()
 
     async def extend(self, grant: Grant) -> None:
         """Keep the addresses that are bound until this grant ends. Raises StaleGrant, ProviderError."""
@@ -163,6 +168,7 @@ class BareMetal:
         """Remove the VIPs from their interfaces, whatever their prefix and whoever left them there."""
         self._expires_at = None
         self._stop_announcing()
+        self._untold = False
         if await self._in_thread(self._take_back) and not self.unguarded:
             self._when_settled(self._take_rest)  # what others put there is no matter of milliseconds: the guard is shut
         else:
@@ -179,14 +185,17 @@ class BareMetal:
     async def announce(self) -> None:
         """Announce every VIP now, and again over the next seconds for as long as the grant lasts.
 
-        Raises StaleGrant when the VIPs are not bound, ProviderError when frames do not leave.
+        Raises StaleGrant when the VIPs are not bound, ProviderError when frames do not leave. While they are bound,
+        what failed is made up for with the next `bind`: neighbours would believe for half a minute in who was before.
         """
         if not self.announced:
             return
+        self._stop_announcing()
+        self._untold = self._expires_at is not None
         if not self._serving():
             raise StaleGrant("nothing to announce: the VIPs are not bound, or the grant has ended")
-        self._stop_announcing()
         await self._in_thread(self._local.tell)
+        self._untold = False
         self._repeating = asyncio.create_task(self._tell_again(), name=f"announcements of {self._group}")
 
     async def reset(self) -> None:
@@ -209,11 +218,18 @@ class BareMetal:
         for _ in range(self._options.announce.count - 1):
             await asyncio.sleep(self._options.announce.interval_seconds)
             if not self._serving():
+                self._untold = self._expires_at is not None
                 return
             try:
                 await self._in_thread(self._local.tell)
             except ProviderError as error:
                 _log.warning("group %s: announcement not sent: %s", self._group, error)
+
+    async def _make_up(self) -> None:
+        try:
+            await self.announce()
+        except ProviderError as error:  # the VIPs are bound; the next one tells
+            _log.warning("group %s: announcement not sent: %s", self._group, error)
 
     def _stop_announcing(self) -> None:
         if self._repeating is not None:

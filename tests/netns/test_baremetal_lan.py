@@ -88,6 +88,23 @@ async def test_the_end_of_the_grant_ends_the_announcements(lan: Lan, bare_metal:
     assert await heard(lan, 1) == 0
 
 
+@pytest.mark.parametrize("in_time", [True, False], ids=["interrupted", "late"])
+async def test_announcements_that_a_late_grant_cost_are_made_with_the_next_one(
+    lan: Lan, bare_metal: Make, clock: Clock, in_time: bool
+) -> None:
+    web = bare_metal(lan.vip4, announce={"count": 100, "interval_seconds": 0.1})
+    await web.bind(grant(clock, 0.3))
+    if in_time:
+        await web.announce()
+    await asyncio.sleep(0.6)
+    if not in_time:
+        with pytest.raises(StaleGrant):
+            await web.announce()
+    lan.neighbour.forget()
+    await web.bind(grant(clock))
+    assert await heard(lan, 1) == 1
+
+
 async def test_a_shut_guard_is_reported_by_who_announces(
     lan: Lan, bare_metal: Make, clock: Clock, guard: KernelGuard
 ) -> None:
