@@ -1,199 +1,163 @@
-"""A cloud's network in the simulated world: it knows no fences and no epochs, and calls may land late.
+"""A cloud's API in the simulated world: it knows no leases, and what was sent to it may land late, twice, or never.
 
-The daemon's part is what `providers.moving` and `controller.reconcile` do: the grant is looked at before a call leaves, a
-move is seen before it counts, and while a group is active its network is looked at again, soon and then each period.
+`azure_model`, `gcp_model` and `aws_model` say what each mechanism accepts, how long that takes to hold, and what its mover
+asks for, call by call.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Generator
 from dataclasses import dataclass
-from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from controller.events import Drifted, Ran, Run, Step
-from controller.machine import Role
-from tests.simulation.cluster import Cluster
-from tests.simulation.process import Process
 from tests.simulation.world import Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Sequence
+    from random import Random
 
-    from tests.simulation.host import Host
+    from tests.simulation.story import Story
+    from tests.simulation.world import World
 
-LATE_SECONDS = 5.0  # a call lands at most so long after it was sent
-PERIOD_SECONDS = 15.0
-SOON_SECONDS = (1.0, 2.0, 5.0, 10.0)
-MOVE_SECONDS = 20.0
-USUAL_SECONDS = 0.3
-PAUSE_SECONDS = 0.2  # between looks whether a move shows
+T = TypeVar("T")
+
+LATE_SECONDS = 5.0  # a call lands, and an operation ends, at most so long after it was begun
+USUAL_SECONDS = 0.1  # for a call
+OPERATION_SECONDS = 1.0  # for what a call begins
+PAUSE_SECONDS = 0.2  # before something that is under way is asked for again
+
+STALE, BUSY, IN_USE, EXISTS, GONE, FAILED = "stale", "busy", "in use", "exists", "gone", "failed"
 
 
-class Network:
-    """Where each group leads: to the host whose call landed last, whoever that was."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """One request. Asked again because no answer came, it is the same one, as by its request id."""
 
-    def __init__(self, rng: Random) -> None:
-        self._rng = rng
-        self.leads_to: dict[str, str] = {}
-        self.landed: list[tuple[float, str, str]] = []
+    writes: ClassVar[bool] = False
+
+    @property
+    def verb(self) -> str:
+        """What kind of request it is."""
+        return type(self).__name__
+
+
+class Refused(Exception):  # noqa: N818  (an answer)
+    """The cloud refuses a request, or its operation has failed."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+# Yields requests, or pauses in seconds; is sent the answers, or has `Refused` thrown at it.
+Steps = Generator[Request | float, Any, T]
+
+
+class Cloud(ABC):
+    """One mechanism of one cloud, for all hosts and groups."""
+
+    writes: ClassVar[tuple[type[Request], ...]]
+
+    def __init__(self, world: World, rng: Random, hosts: Sequence[str], story: Story) -> None:
+        self.world, self.rng, self.hosts, self.story = world, rng, tuple(hosts), story
+        self.seen: Counter[str] = Counter()  # what happened here, for who doubts that it does
+        self.effects: list[tuple[float, str]] = []
         self.troubled = True
+        self.delays: list[float] = []  # of the next calls, as a schedule says
+        self.failures = 0  # so many of the next operations fail
+        self.overwrites = False  # whether groups that are moved at the same time may undo each other's moves
+        self._slow, self._lossy, self._double, self._breaking = (rng.random() * most for most in (0.3, 0.15, 0.2, 0.1))
+
+    # --- what it does with requests
+
+    @abstractmethod
+    def apply(self, request: Request) -> object:
+        """A request lands: its answer. Raises Refused."""
+
+    @abstractmethod
+    def holders(self, group: str) -> list[str]:
+        """Where packets for the group go at this moment: one host, if all is well."""
+
+    def check(self) -> None:  # noqa: B027  (not every mechanism has something)
+        """What must hold at every instant, whoever calls and when. Raises Violation."""
+
+    def check_tidy(self, group: str, owner: str) -> None:  # noqa: B027  (likewise)
+        """What must hold besides when all is calm. Raises Violation."""
+
+    def land(self, request: Request) -> object:
+        """A request lands: its answer, or its refusal."""
+        answer: object
+        try:
+            answer = self.apply(request)
+        except Refused as refused:
+            answer = refused
+            self.seen[f"{request.verb} refused: {refused.code}"] += 1
+        self.story.tell("cloud", lambda: f"{request}: {answer}")
+        return answer
+
+    def changed(self, what: str) -> None:
+        """Something holds from now on."""
+        self.effects.append((self.world.now, what))
+        self.story.chapter("cloud", lambda: what)
+        self.seen[what.partition(" ")[0]] += 1
+        self.check()
+
+    def violated(self, what: str) -> Violation:
+        """What did not hold, and what led to it."""
+        recent = ", ".join(f"{at:.2f} {effect}" for at, effect in self.effects[-8:])
+        return Violation(f"{what}; the network: {recent}")
+
+    # --- how long it takes, and what goes wrong
 
     def takes(self) -> float:
         """Seconds until a call that leaves now lands."""
-        if self.troubled and self._rng.random() < 0.3:
-            return self._rng.random() * LATE_SECONDS
-        return USUAL_SECONDS * (0.5 + self._rng.random())
+        return self.delays.pop() if self.delays else self._seconds(USUAL_SECONDS, "late call")
 
-    def refuses(self) -> bool:
-        """Whether this call comes to nothing, and its caller is told so."""
-        return self.troubled and self._rng.random() < 0.1
+    def lasts(self) -> float:
+        """Seconds until an operation that begins now has ended."""
+        return self._seconds(OPERATION_SECONDS, "long operation")
 
-    def land(self, at: float, group: str, host: str) -> None:
-        """A call takes effect: there is nothing that could stop it."""
-        self.leads_to[group] = host
-        self.landed.append((at, group, host))
+    def loses(self) -> bool:
+        """Whether this request, or this answer, never arrives."""
+        return self._happens(self._lossy, "lost")
 
+    def copies(self) -> bool:
+        """Whether this request lands once more, later."""
+        return self._happens(self._double, "copied")
 
-class CloudCluster(Cluster):
-    """A cluster in such a network."""
+    def breaks(self) -> bool:
+        """Whether this operation fails."""
+        self.failures, fails = max(self.failures - 1, 0), self.failures > 0
+        return fails or self._happens(self._breaking, "failed")
 
-    cloud: Network
+    def _seconds(self, usual: float, slowly: str) -> float:
+        if self._happens(self._slow, slowly):
+            return self.rng.random() * LATE_SECONDS
+        return usual * (0.5 + self.rng.random())
 
-    def check_led(self) -> None:
-        """Every group leads to the one who serves it."""
-        serving = self.invariants.serving()
-        if self.cloud.leads_to != serving:
-            recent = [f"{at:.2f} {group} to {host}" for at, group, host in self.cloud.landed[-6:]]
-            raise Violation(f"{serving} serve, but the network leads to {self.cloud.leads_to}: {', '.join(recent)}")
-
-
-@dataclass
-class Move:
-    """One attempt to make the network lead here, for an order of the core or to repair (None)."""
-
-    group: str
-    epoch: int
-    until: float  # true seconds
-    order: Run | None
-    began_at: float
+    def _happens(self, probability: float, what: str) -> bool:
+        happens = self.troubled and self.rng.random() < probability
+        self.seen[what] += happens
+        return happens
 
 
-class CloudProcess(Process):
-    """A daemon whose groups are moved in the network. Its calls in flight outlive it."""
+class Mover(ABC):
+    """What a daemon asks the cloud for, for one group: `providers.moving.Mover`, call by call."""
 
-    def __init__(self, host: Host) -> None:
-        super().__init__(host)
-        self.moved: dict[str, int] = {}  # the epoch that each group was seen to be moved for
-        self.moving: dict[str, int] = {}  # the epoch that each group is moved for, as long as it is not shut
-        self.astray: set[str] = set()
+    def __init__(self, host: str, group: str, hosts: Sequence[str], clock: Callable[[], float]) -> None:
+        self.host, self.group, self.hosts, self.clock = host, group, tuple(hosts), clock
+        self.epoch = 0  # of the moves that follow
 
-    @property
-    def _cloud(self) -> Network:
-        assert isinstance(self.cluster, CloudCluster)
-        return self.cluster.cloud
+    @abstractmethod
+    def move(self) -> Steps[None]:
+        """Make the network lead here, from wherever it leads now."""
 
-    # --- bind and refresh
+    @abstractmethod
+    def look(self) -> Steps[bool]:
+        """Whether the network leads here, and only here."""
 
-    def _run(self, action: Run) -> None:
-        if action.step not in {Step.BIND, Step.REFRESH}:
-            super()._run(action)
-            return
-        if self.moved.get(action.group) != action.epoch:
-            self._move(action.group, action.epoch, action)
-            return
-        if action.group in self.astray:
-            self.astray.discard(action.group)
-            self._move(action.group, action.epoch, None)
-        super()._run(action)
-
-    def _shut(self, action: Run) -> None:
-        self.moved.pop(action.group, None)
-        self.moving.pop(action.group, None)
-        super()._shut(action)
-
-    def _move(self, group: str, epoch: int, order: Run | None) -> None:
-        now = self.cluster.world.now
-        self.moving[group] = epoch
-        move = Move(group, epoch, now + MOVE_SECONDS, order, now)
-        self.step(self.cluster.weather.loop(), "step", "bind", self._leave, move)
-
-    def _may(self, move: Move) -> bool:
-        """Whether the grant lasts, which was maybe renewed since the order, and the group was not shut meanwhile."""
-        group = self.state.groups.get(move.group)
-        ends = (None if group is None else group.expires_at) or 0.0
-        if move.order is not None:
-            ends = max(ends, move.order.expires_at)
-        world = self.cluster.world
-        shut = self.moving.get(move.group) != move.epoch
-        return not shut and self.clock.at(world.now) < ends and world.now < move.until
-
-    def _leave(self, move: Move) -> None:
-        """The last look at the grant; a daemon may freeze between it and the wire."""
-        if not self._may(move):
-            self._ended(move, "the grant has ended")
-            return
-        self.step(self.cluster.weather.loop(), "call", move.group, self._send_call, move)
-
-    def _send_call(self, move: Move) -> None:
-        takes = self._cloud.takes()
-        if self._cloud.refuses():
-            self.step(takes, "refused", move.group, self._leave, move)
-            return
-        self.cluster.world.after(takes, self._land, move)
-
-    def _land(self, move: Move) -> None:
-        """No step of the daemon: frozen or killed, what it has sent takes effect."""
-        self._cloud.land(self.cluster.world.now, move.group, self.host.name)
-        self.step(USUAL_SECONDS / 10, "moved", move.group, self._ask, move)
-
-    def _ask(self, move: Move) -> None:
-        self.step(self._cloud.takes(), "look", move.group, self._seen, move)
-
-    def _seen(self, move: Move) -> None:
-        if self._cloud.leads_to.get(move.group) == self.host.name:
-            self._ended(move, None)
-        elif not self._may(move):
-            self._ended(move, "moved, but not seen")
-        else:
-            self.step(PAUSE_SECONDS, "pause", move.group, self._ask, move)
-
-    def _ended(self, move: Move, error: str | None) -> None:
-        if move.order is None:
-            return
-        if error is None:
-            self.moved[move.group] = move.epoch
-            self.astray.discard(move.group)
-            self._watch(move.group, move.epoch, self._pauses())
-        took = self.cluster.world.now - move.began_at
-        self.post(Ran(move.group, move.epoch, move.order.step, error, took))
-
-    # --- reconciling
-
-    def _watch(self, group: str, epoch: int, pauses: Iterator[float]) -> None:
-        self.step(next(pauses), "reconcile", group, self._look_again, group, epoch, pauses)
-
-    def _look_again(self, group: str, epoch: int, pauses: Iterator[float]) -> None:
-        if self.moved.get(group) == epoch:
-            self.step(self._cloud.takes(), "look", group, self._compare, group, epoch, pauses)
-
-    def _compare(self, group: str, epoch: int, pauses: Iterator[float]) -> None:
-        if self.moved.get(group) != epoch:
-            return
-        known = self.state.groups.get(group)
-        if known is not None and known.role is Role.ACTIVE and self._cloud.leads_to.get(group) != self.host.name:
-            self.astray.add(group)
-            self.post(Drifted(group, "the network leads elsewhere"))
-            pauses = self._pauses()
-        self._watch(group, epoch, pauses)
-
-    def _pauses(self) -> Iterator[float]:
-        yield from SOON_SECONDS
-        while True:
-            yield PERIOD_SECONDS
-
-
-class Careless(CloudProcess):
-    """Moves once, and never looks again."""
-
-    def _watch(self, group: str, epoch: int, pauses: Iterator[float]) -> None:
-        """Never."""
+    def leave(self) -> Steps[None]:
+        """Give up what the next owner could not take by itself: by default nothing."""
+        yield from ()

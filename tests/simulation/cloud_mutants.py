@@ -1,0 +1,177 @@
+"""Movers and daemons that lack one thing each: the search, or a schedule, must find out every one of them."""
+
+# ruff: noqa: ARG002  (what is removed does not look at what it is asked about)
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import repeat
+from typing import TYPE_CHECKING
+
+from tests.simulation import azure_model, gcp_model, gcp_route_model
+from tests.simulation.cloud_process import PERIOD_SECONDS, SOON_SECONDS, CloudProcess, Errand, Watch
+from tests.simulation.cloud_seeds import MECHANISMS, Mechanism
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from tests.simulation.cloud import Mover, Request, Steps
+    from tests.simulation.gcp_route_model import Route
+
+
+@dataclass(frozen=True, slots=True)
+class CloudMutant:
+    """What is missing, what comes of it, and what the search says then."""
+
+    name: str
+    rule: str
+    happens: str
+    finds: str
+    mechanism: Mechanism
+
+
+# --- daemons -----------------------------------------------------------------------------------------------------
+
+
+class NeverLooks(CloudProcess):
+    def _watch(self, watch: Watch) -> None:
+        """Moves once."""
+
+
+class LooksSoonOnly(CloudProcess):
+    def _pauses(self) -> Iterator[float]:
+        yield from SOON_SECONDS
+        yield 1e6
+
+
+class LooksHalfAsOften(CloudProcess):
+    def _pauses(self) -> Iterator[float]:
+        yield from SOON_SECONDS
+        yield from repeat(2 * PERIOD_SECONDS)
+
+
+class RepairsOnce(CloudProcess):
+    def _watch(self, watch: Watch) -> None:
+        if not watch.astray:
+            super()._watch(watch)
+
+
+class NeverRepairs(CloudProcess):
+    def _compare(self, watch: Watch, *, here: bool) -> None:
+        """Looks, and does nothing about it."""
+
+
+class LooksAtTheGrantOnce(CloudProcess):
+    def _ask(self, errand: Errand, request: Request) -> None:
+        if errand.asked:
+            errand.may = lambda: True
+        super()._ask(errand, request)
+
+
+# --- Azure -------------------------------------------------------------------------------------------------------
+
+
+class AddsWithoutRemoving(azure_model.IpConfig):
+    def _remove(self, nic: azure_model.Resource) -> Steps[None]:
+        yield from ()
+
+
+class OneTableOnly(azure_model.Route):
+    def _point(self, key: str) -> Steps[None]:
+        if key.startswith(azure_model.Tables.NAMES[0]):
+            yield from super()._point(key)
+
+
+class TakesFailedForDone(azure_model.IpConfig):
+    def _write(self, key: str, content: object, etag: int | None) -> Steps[None]:
+        yield azure_model.Put(key, content, etag)
+        yield from self._at_rest(azure_model.Resource(key, updating=True))
+
+    def look(self) -> Steps[bool]:
+        own = yield azure_model.Get(self.host)
+        return self.group in own.content
+
+
+class NicsThatShare(azure_model.Nics):
+    def admit(self, put: azure_model.Put) -> None:
+        """A cloud that would let two NICs have one address."""
+
+
+# --- Google Cloud ------------------------------------------------------------------------------------------------
+
+
+class InterfacesThatShare(gcp_model.Interfaces):
+    def _set(self, host: str, ranges: gcp_model.Ranges) -> None:
+        """A cloud that would let two interfaces have one range."""
+        self.ranges[host] = ranges
+        self.changed(f"gave {host} {ranges}")
+
+
+class TakesWithoutAsking(gcp_model.AliasIp):
+    def _without(self, ranges: gcp_model.Ranges) -> gcp_model.Ranges:
+        return ranges
+
+
+class SameNumber(gcp_route_model.Routes):
+    def _numbers(self) -> list[int]:
+        return [gcp_route_model.WORST]
+
+    def _number(self, others: Iterable[Route]) -> int:
+        return gcp_route_model.WORST
+
+
+class BetterThanSeen(gcp_route_model.Routes):
+    def _number(self, others: Iterable[Route]) -> int:
+        return min((route.number for route in others), default=gcp_route_model.WORST) - 1
+
+
+class NumberMayBeTaken(gcp_route_model.Routes):
+    def _number(self, others: Iterable[Route]) -> int:
+        return self._numbers()[0]
+
+
+class DeletesFirst(gcp_route_model.Routes):
+    def move(self) -> Steps[None]:
+        for old in (yield gcp_route_model.List(self.group)):
+            if old.epoch != self.epoch:
+                yield from self._delete(old, wins=True)
+        yield from super().move()
+
+
+class DeletesAtOnce(gcp_route_model.Routes):
+    def _insert(self, ours: Route) -> Steps[None]:
+        yield gcp_route_model.Insert(ours)
+
+
+class LeavesOver(gcp_route_model.Routes):
+    def look(self) -> Steps[bool]:
+        routes = yield gcp_route_model.List(self.group)
+        return bool(routes) and min(routes, key=lambda route: route.number).host == self.host
+
+
+# --- all of them -------------------------------------------------------------------------------------------------
+
+
+def _daemon(
+    process: type[CloudProcess], rule: str, happens: str, names: Iterable[str] = ("azure.ip_config", "gcp.route")
+) -> Iterator[CloudMutant]:
+    for name in names:
+        mechanism = replace(MECHANISMS[name], process=process)
+        yield CloudMutant(f"{process.__name__} {name}", rule, happens, "network leads to|left over", mechanism)
+
+
+def _mover(name: str, mover: type[Mover], rule: str, happens: str, finds: str) -> CloudMutant:
+    return CloudMutant(mover.__name__, rule, happens, finds, replace(MECHANISMS[name], mover=mover))
+
+
+# What a few seeds find. Schedules find these and the others.
+MUTANTS = (
+    *_daemon(NeverLooks, "the network is looked at again", "a late call stays for ever", MECHANISMS),
+    *_daemon(LooksSoonOnly, "once each period", "a call that is late by more than that stays for ever"),
+    *_daemon(LooksHalfAsOften, "once each period", "a late call stays for longer than that"),
+    *_daemon(RepairsOnce, "also after a repair", "the second late call stays for ever"),
+    _mover("azure.route", OneTableOnly, "all tables", "no promotion is ever seen", "should be served by one"),
+    _mover("gcp.route", SameNumber, "numbers come from the epoch", "two routes share the packets", "same priority"),
+    _mover("gcp.route", DeletesFirst, "inserted before the old one goes", "a gap", "no route"),
+    _mover("gcp.route", DeletesAtOnce, "the old one goes when the new one is there", "a gap", "no route"),
+    _mover("gcp.route", LeavesOver, "what is left over is drift, too", "a late insert stays for ever", "left over"),
+)

@@ -1,0 +1,175 @@
+"""One seed in one cloud's network: a troubled cluster, and when all is calm what somebody else had sent long ago."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import Pool
+from random import Random
+from traceback import format_exc
+from typing import TYPE_CHECKING, Any
+
+from tests.simulation import aws_model, azure_model, gcp_model, gcp_route_model
+from tests.simulation.cloud import LATE_SECONDS, OPERATION_SECONDS, USUAL_SECONDS, Cloud, Mover, Refused, Request, Steps
+from tests.simulation.cloud_process import MOVE_SECONDS, PERIOD_SECONDS, CloudCluster, CloudProcess
+from tests.simulation.faults import Faults
+from tests.simulation.mutants import Mutant
+from tests.simulation.process import Trap
+from tests.simulation.profiles import Setting, draw_setting
+from tests.simulation.seeds import settled_after
+from tests.simulation.world import Storm, Violation, Weather, World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from tests.simulation.cluster import HostPlan
+    from tests.simulation.host import Host
+
+# A look, and a move of two operations with up to four machines to read, seen.
+REPAIR_SECONDS = 30 * USUAL_SECONDS + 4 * OPERATION_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Mechanism:
+    """One provider: the network, what moves groups in it, and the daemon that runs that."""
+
+    name: str
+    cloud: type[Cloud]
+    mover: type[Mover]
+    late: int = 1  # how many writes of one move may land after the next owner's, one after the other
+    process: type[CloudProcess] = CloudProcess
+
+
+MECHANISMS = {
+    each.name: each
+    for each in (
+        Mechanism("aws", aws_model.Aws, aws_model.Assigner),
+        Mechanism("azure.ip_config", azure_model.Nics, azure_model.IpConfig, late=2),
+        Mechanism("azure.route", azure_model.Tables, azure_model.Route, late=2),
+        Mechanism("gcp.alias_ip", gcp_model.Interfaces, gcp_model.AliasIp, late=2),
+        Mechanism("gcp.route", gcp_route_model.RoutingTable, gcp_route_model.Routes),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`broken`: what did not hold, None if everything did. `seen`: what happened in the network, how often."""
+
+    seed: int
+    broken: str | None
+    seen: Counter[str] = field(repr=False)
+    story: tuple[str, ...] = field(default=(), repr=False)
+
+
+class CloudFaults(Faults):
+    """Daemons also freeze and die between the calls to the cloud."""
+
+    def _trap(self, host: Host, spring: Callable[[], None]) -> None:
+        cluster = self._cluster
+        assert isinstance(cluster, CloudCluster)
+        if self._rng.random() < 0.5:
+            super()._trap(host, spring)
+        else:
+            verb = self._rng.choice(("", *(request.__name__ for request in cluster.cloud.writes)))
+            host.traps.append(Trap(self._rng.choice(("call", "answer", "pause")), verb, spring))
+
+
+def build(
+    mechanism: Mechanism, hosts: list[HostPlan], weather: Weather, rng: Random, *, listening: bool = False
+) -> CloudCluster:
+    """A cluster in a network of this kind."""
+    mutant = Mutant("cloud", "", "", process=mechanism.process)
+    cluster = CloudCluster(World(), hosts, weather, mutant, listening=listening)
+    cluster.cloud = mechanism.cloud(cluster.world, rng, tuple(cluster.hosts), cluster.story)
+    cluster.mover = mechanism.mover
+    return cluster
+
+
+def run_seed(seed: int, mechanism: Mechanism, *, listening: bool = False) -> Outcome:
+    """Run one seed to its end or to the first violation."""
+    rng = Random(seed)
+    setting = draw_setting(rng)
+    storm = Storm(rng, setting.trip)
+    cluster = build(mechanism, setting.hosts, storm, rng, listening=listening)
+    broken = None
+    try:
+        _live_through(cluster, CloudFaults(cluster, setting, storm, rng), setting, mechanism.late, rng)
+    except Violation as violation:
+        broken = f"at {cluster.world.now:.4f}: {violation}"
+    except Exception as error:  # noqa: BLE001  (whatever the core raises is a finding)
+        broken = f"at {cluster.world.now:.4f}: {error!r}\n{format_exc()}"
+    story = tuple(cluster.story.text()) if listening else ()
+    return Outcome(seed, broken, cluster.cloud.seen, story)
+
+
+def run_seeds(seeds: Iterable[int], mechanism: Mechanism) -> list[Outcome]:
+    """All of them, on two processors."""
+    with Pool(2) as pool:
+        return pool.map(partial(run_seed, mechanism=mechanism), seeds, chunksize=2)
+
+
+def _live_through(cluster: CloudCluster, faults: Faults, setting: Setting, late: int, rng: Random) -> None:
+    world = cluster.world
+    faults.begin()
+    world.run(setting.faults_last)
+    faults.heal()
+    cluster.cloud.troubled = False
+    world.run(world.now + 2 * LATE_SECONDS + settled_after(setting))  # what was sent lands, and then holds
+    settle(cluster, longer=_undoing(cluster))
+    for group in cluster.groups:
+        land_late(cluster, group, 1, rng)
+        settle(cluster)
+    for group in cluster.groups:
+        land_late(cluster, group, late, rng)
+    world.run(world.now + LATE_SECONDS)
+    settle(cluster, longer=MOVE_SECONDS + _undoing(cluster))
+
+
+def _undoing(cluster: CloudCluster) -> float:
+    """Seconds until the last of all groups is moved for good: each time, one of those that are moved at once is."""
+    return cluster.cloud.overwrites * (len(cluster.groups) - 1) * (PERIOD_SECONDS + MOVE_SECONDS)
+
+
+def land_late(cluster: CloudCluster, group: str, writes: int, rng: Random) -> None:
+    """So many writes of somebody who owned the group once land from now on."""
+    owner = cluster.invariants.serving()[group]
+    former = rng.choice([name for name in cluster.hosts if name != owner])
+    process = cluster.hosts[owner].process
+    assert isinstance(process, CloudProcess)
+    Ghost(cluster, former, group, process.epoch(group) - 1, writes).go_on()
+
+
+def settle(cluster: CloudCluster, longer: float = 0.0) -> None:
+    """One period later all is as it should be.
+
+    `longer`: for what lands just while a repair waits to be seen, which takes until that gives up.
+    """
+    cluster.world.run(cluster.world.now + PERIOD_SECONDS + REPAIR_SECONDS + longer)
+    cluster.invariants.check_settled()
+    cluster.check_led()
+
+
+class Ghost:
+    """The calls of a former owner, from the one that comes so late on: some writes, each as soon as it may be."""
+
+    def __init__(self, cluster: CloudCluster, host: str, group: str, epoch: int, writes: int) -> None:
+        self._cluster = cluster
+        mover = cluster.mover_for(host, group)
+        mover.epoch = epoch
+        self._steps: Steps[Any] = mover.move()
+        self._writes = writes
+
+    def go_on(self, answer: object = None) -> None:
+        """What it was answered, and what comes next."""
+        try:
+            said = self._steps.throw(answer) if isinstance(answer, Refused) else self._steps.send(answer)
+        except (StopIteration, Refused):
+            return
+        if not isinstance(said, Request):
+            self._cluster.world.after(said, self.go_on)
+            return
+        self._writes -= said.writes
+        if self._writes >= 0:
+            self.go_on(self._cluster.cloud.land(said))

@@ -1,0 +1,299 @@
+"""A cloud's network, step by step: what happens between two writes, and when the last one of a former owner lands.
+
+Each schedule holds for the movers as they are, and shows who lacks something (`cloud_mutants`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from random import Random
+from typing import Any
+
+import pytest
+
+from controller.events import Asked
+from controller.lease import Timing
+from controller.machine import GroupPolicy
+from tests.simulation import azure_model, gcp_route_model
+from tests.simulation import cloud_mutants as mutants
+from tests.simulation.cloud import OPERATION_SECONDS
+from tests.simulation.cloud_process import PERIOD_SECONDS
+from tests.simulation.cloud_seeds import MECHANISMS, REPAIR_SECONDS, build
+from tests.simulation.cluster import HostPlan
+from tests.simulation.host import Host
+from tests.simulation.process import Trap
+from tests.simulation.world import Clock, Violation, Weather
+
+GROUP = "web"
+PATIENCE = 120.0
+LATE = 60.0  # lands when the other one has owned it for long
+
+
+class Scene:
+    """Two machines in fair weather. `changes`: of the mechanism."""
+
+    lands_at = 0.0
+
+    def __init__(self, mechanism: str, **changes: Any) -> None:
+        groups, timing = {GROUP: GroupPolicy(100, False, 0.0)}, Timing(10.0, 7.0, 2.0)
+        plans = [HostPlan(name, name, Clock(0.0, 1.0), groups, timing) for name in ("a", "b")]
+        self.cluster = build(replace(MECHANISMS[mechanism], **changes), plans, Weather(), Random(0))
+        self.cloud = self.cluster.cloud
+        self.cloud.troubled = False
+        self.a, self.b = self.cluster.hosts.values()
+
+    def run(self, seconds: float) -> None:
+        self.cluster.world.run(self.cluster.world.now + seconds)
+
+    def until(self, so: Callable[[], bool], what: str) -> None:
+        ends_at = self.cluster.world.now + PATIENCE
+        while not so():
+            self.expect(self.cluster.world.now < ends_at, what)
+            self.run(0.05)
+
+    def expect(self, so: bool, what: str) -> None:
+        if not so:
+            raise self.cloud.violated(what)
+
+    def serves(self, host: Host) -> None:
+        """Let it come to that, and see that the network agrees."""
+        self.until(lambda: self.cluster.invariants.serving() == {GROUP: host.name}, f"{host.name} does not serve")
+        self.leads_to(host.name)
+
+    def leads_to(self, *names: str) -> None:
+        held = self.cloud.holders(GROUP)
+        self.expect(held == list(names), f"led to {held}, not to {names}")
+
+    def takes_over(self, host: Host, other: Host) -> None:
+        other.kill()
+        host.start()
+        self.serves(host)
+
+    def undone(self, owner: Host) -> None:
+        """One reconcile period later all is as it should be."""
+        self.run(PERIOD_SECONDS + REPAIR_SECONDS)
+        self.cluster.check_led()
+        self.leads_to(owner.name)
+
+    def at(self, host: Host, step: str, do: Callable[[], None]) -> None:
+        """Do it before the host's next step of this kind: `KIND DETAIL`."""
+        kind, _, detail = step.partition(" ")
+        host.traps.append(Trap(kind, detail, do))
+
+    def late(self, host: Host, verb: str, *, dies: bool = True) -> None:
+        """Its next such call lands late; it dies before it asks again, or that is in time."""
+
+        def leaves() -> None:
+            self.cloud.delays.append(LATE)
+            self.lands_at = self.cluster.world.now + LATE
+            if dies:
+                self.at(host, f"deadline {GROUP}", host.kill)
+
+        self.at(host, f"call {verb}", leaves)
+
+    def lands(self) -> None:
+        """It lands, and if it is accepted its operation ends."""
+        self.expect(self.cluster.world.now < self.lands_at, "it has landed before")
+        self.cluster.world.run(self.lands_at + 2 * OPERATION_SECONDS)
+
+
+def changes_hands(scene: Scene) -> None:
+    """Nothing else goes wrong."""
+    scene.takes_over(scene.a, scene.b)
+    scene.takes_over(scene.b, scene.a)
+    scene.undone(scene.b)
+
+
+def dies_between_two_writes(scene: Scene) -> None:
+    """Removed there and not added here, the address is on nobody; whoever comes next adds it."""
+    verb = scene.cloud.writes[0].__name__
+    scene.takes_over(scene.a, scene.b)
+    scene.at(scene.b, f"call {verb}", lambda: scene.at(scene.b, f"call {verb}", scene.b.kill))
+    scene.a.kill()
+    scene.b.start()
+    scene.until(lambda: scene.b.process is None, "b does not come to its second write")
+    scene.leads_to()
+    scene.takes_over(scene.a, scene.b)
+    scene.undone(scene.a)
+
+
+def removes_late(scene: Scene, *, heeds: bool) -> None:
+    """A former owner's removal lands when the other one has the address again."""
+    assert isinstance(scene.cloud, azure_model.Nics)
+    scene.cloud.heeds = heeds
+    scene.takes_over(scene.a, scene.b)
+    scene.late(scene.b, "Put", dies=False)
+    scene.takes_over(scene.b, scene.a)
+    scene.takes_over(scene.a, scene.b)
+    scene.lands()
+    scene.leads_to(*("a" if heeds else ""))
+    scene.expect(scene.cloud.seen["Put refused: stale"] == heeds, "the etag is not heeded")
+    scene.undone(scene.a)
+
+
+def leaves_late(scene: Scene) -> None:
+    """It gives up, dies and comes back; then its giving up lands, by a fingerprint that fits again."""
+    scene.takes_over(scene.a, scene.b)
+    scene.b.start()
+    scene.run(5)
+    scene.late(scene.a, "Patch")
+    scene.a.post(Asked(GROUP, "b"))
+    scene.serves(scene.b)
+    scene.takes_over(scene.a, scene.b)
+    scene.lands()
+    scene.leads_to()
+    scene.undone(scene.a)
+
+
+def points_late(scene: Scene) -> None:
+    """A former owner's last write is of one of two tables."""
+    scene.takes_over(scene.a, scene.b)
+    scene.late(scene.b, "Put")
+    scene.a.kill()
+    scene.b.start()
+    scene.until(lambda: scene.b.process is None, "b does not write")
+    scene.takes_over(scene.a, scene.b)
+    scene.lands()
+    scene.leads_to("a", "b")
+    scene.undone(scene.a)
+
+
+def inserts_late(scene: Scene) -> None:
+    """A former owner's route loses from the beginning, and is deleted."""
+    assert isinstance(scene.cloud, gcp_route_model.RoutingTable)
+    scene.takes_over(scene.a, scene.b)
+    scene.late(scene.b, "Insert")
+    scene.a.kill()
+    scene.b.start()
+    scene.until(lambda: scene.b.process is None, "b does not insert")
+    scene.takes_over(scene.a, scene.b)
+    scene.lands()
+    scene.expect(len(scene.cloud.to(GROUP)) == 2, "it has not landed")
+    scene.leads_to("a")
+    scene.undone(scene.a)
+
+
+def inserts_late_before_the_count(scene: Scene) -> None:
+    """The same when the epochs have counted round since: the late one wins, until it is deleted."""
+    assert isinstance(scene.cloud, gcp_route_model.RoutingTable)
+    scene.cluster.world.now = 88.0
+    scene.takes_over(scene.a, scene.b)
+    scene.late(scene.b, "Insert")
+    scene.a.kill()
+    scene.b.start()
+    scene.until(lambda: scene.b.process is None, "b does not insert")
+    scene.takes_over(scene.a, scene.b)
+    scene.lands()
+    numbers = [route.number for route in scene.cloud.to(GROUP)]
+    scene.expect(
+        numbers == [gcp_route_model.WORST, gcp_route_model.WORST - gcp_route_model.SPAN + 1],
+        f"{numbers} do not count round",
+    )
+    scene.leads_to("b")
+    scene.undone(scene.a)
+
+
+def finds_its_number_taken(scene: Scene) -> None:
+    """A route is left over from before the store was wiped, with the number of the epoch that comes."""
+    assert isinstance(scene.cloud, gcp_route_model.RoutingTable)
+    old = [
+        gcp_route_model.Route(GROUP, epoch, "b", gcp_route_model.WORST - epoch)
+        for epoch in range(gcp_route_model.SPAN // 2)
+    ]
+    scene.cloud.routes = {route.name: route for route in old}
+    scene.takes_over(scene.a, scene.b)
+    scene.undone(scene.a)
+
+
+def fails_to_write(scene: Scene, *, times: int) -> None:
+    """What has failed does not count, and is written again."""
+    scene.takes_over(scene.a, scene.b)
+    scene.cloud.failures = times
+    scene.takes_over(scene.b, scene.a)
+    scene.undone(scene.b)
+
+
+def was_frozen_before_its_first_call(scene: Scene) -> None:
+    """Thawed, it reads that another one is the owner, and writes nothing any more."""
+    scene.takes_over(scene.a, scene.b)
+    scene.at(scene.b, "call ", scene.b.freeze)
+    scene.a.kill()
+    scene.b.start()
+    scene.until(lambda: scene.b.process is not None and not scene.b.awake, "b does not ask")
+    scene.a.start()
+    scene.serves(scene.a)
+    scene.run(2 * OPERATION_SECONDS)
+    changes = len(scene.cloud.effects)
+    scene.b.thaw()
+    scene.run(PERIOD_SECONDS)
+    scene.expect(len(scene.cloud.effects) == changes, "it has written|there is no route")
+    scene.undone(scene.a)
+
+
+Schedule = Callable[[Scene], None]
+
+HOLDS: list[tuple[Schedule, str]] = [
+    *((changes_hands, name) for name in MECHANISMS),
+    (dies_between_two_writes, "azure.ip_config"),
+    (dies_between_two_writes, "gcp.alias_ip"),
+    (partial(removes_late, heeds=True), "azure.ip_config"),
+    (partial(removes_late, heeds=False), "azure.ip_config"),
+    (points_late, "azure.route"),
+    (leaves_late, "gcp.alias_ip"),
+    (inserts_late, "gcp.route"),
+    (inserts_late_before_the_count, "gcp.route"),
+    (finds_its_number_taken, "gcp.route"),
+    *((partial(fails_to_write, times=times), name) for name in MECHANISMS if name != "aws" for times in (1, 2)),
+    *((was_frozen_before_its_first_call, name) for name in MECHANISMS if name != "aws"),
+]
+
+FINDS: list[tuple[Schedule, str, dict[str, Any], str]] = [
+    (inserts_late, "gcp.route", {"mover": mutants.SameNumber}, "same priority"),
+    (inserts_late, "gcp.route", {"mover": mutants.BetterThanSeen}, "same priority"),
+    (inserts_late, "gcp.route", {"mover": mutants.DeletesFirst}, "there is no route"),
+    (inserts_late, "gcp.route", {"mover": mutants.LeavesOver}, "left over"),
+    (finds_its_number_taken, "gcp.route", {"mover": mutants.NumberMayBeTaken}, "same priority"),
+    (partial(fails_to_write, times=1), "gcp.route", {"mover": mutants.DeletesAtOnce}, "there is no route"),
+    (partial(fails_to_write, times=2), "azure.ip_config", {"mover": mutants.TakesFailedForDone}, "led to"),
+    (changes_hands, "azure.ip_config", {"mover": mutants.AddsWithoutRemoving}, "does not serve"),
+    (
+        changes_hands,
+        "azure.ip_config",
+        {"mover": mutants.AddsWithoutRemoving, "cloud": mutants.NicsThatShare},
+        "a VIP is on two",
+    ),
+    (changes_hands, "gcp.alias_ip", {"mover": mutants.TakesWithoutAsking}, "does not serve"),
+    (
+        changes_hands,
+        "gcp.alias_ip",
+        {"mover": mutants.TakesWithoutAsking, "cloud": mutants.InterfacesThatShare},
+        "a VIP is on two",
+    ),
+    (partial(removes_late, heeds=False), "azure.ip_config", {"process": mutants.LooksSoonOnly}, "leads to nobody"),
+    (leaves_late, "gcp.alias_ip", {"process": mutants.NeverRepairs}, "leads to nobody"),
+    (points_late, "azure.route", {"process": mutants.NeverLooks}, "leads to a, b"),
+    (changes_hands, "azure.route", {"mover": mutants.OneTableOnly}, "does not serve"),
+    *(
+        (
+            was_frozen_before_its_first_call,
+            name,
+            {"process": mutants.LooksAtTheGrantOnce},
+            "it has written|there is no route",
+        )
+        for name in MECHANISMS
+        if name != "aws"  # its first call is its only one
+    ),
+]
+
+
+@pytest.mark.parametrize(("schedule", "mechanism"), HOLDS)
+def test_the_schedule_holds(schedule: Schedule, mechanism: str) -> None:
+    schedule(Scene(mechanism))
+
+
+@pytest.mark.parametrize(("schedule", "mechanism", "lacking", "finds"), FINDS)
+def test_the_schedule_finds(schedule: Schedule, mechanism: str, lacking: dict[str, Any], finds: str) -> None:
+    with pytest.raises(Violation, match=finds):
+        schedule(Scene(mechanism, **lacking))
