@@ -68,7 +68,9 @@ CASES: list[tuple[Any, str, dict[str, Any], Arrange, str, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("kind", "vip", "options", "arrange", "message", "remedy"), CASES, ids=lambda value: str(value)[:30]
+    ("kind", "vip", "options", "arrange", "message", "remedy"),
+    CASES,
+    ids=lambda value: getattr(value, "__name__", str(value))[:30],
 )
 async def test_findings(  # noqa: PLR0917  (what is found, and when)
     ec2: Ec2, movers: Movers, kind: Any, vip: str, options: Any, arrange: Arrange, message: str, remedy: str
