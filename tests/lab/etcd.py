@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
@@ -196,11 +198,14 @@ _given: set[int] = set()
 
 
 def _free_port(host: str) -> int:
-    """A TCP port that nothing listens on now, and that was not given before."""
+    """A TCP port that nothing listens on now, and that was not given before.
+
+    It is none of those that the kernel hands out: a member that was killed finds its own again.
+    """
     while True:
-        with socket.socket() as probe:
-            probe.bind((host, 0))
-            port = int(probe.getsockname()[1])
-        if port not in _given:
-            _given.add(port)
-            return port
+        port = secrets.choice(range(20_000, 32_768))
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((host, port))
+            if port not in _given:
+                _given.add(port)
+                return port
