@@ -191,12 +191,6 @@ async def test_the_file_is_found_by_the_environment_too(config: Path) -> None:
     )
 
 
-async def test_the_schema_needs_no_file() -> None:
-    ran = await anyvip("check-config", "--schema", ANYVIP_CONFIG="/no/such/file")
-    assert (ran.code, ran.err) == (0, "")
-    assert json.loads(ran.out)["title"] == "Config"
-
-
 # --- commands that ask the daemon ---------------------------------------------------------------------------------
 
 
