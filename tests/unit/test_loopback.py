@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 TRIES = """
 import contextlib, http.client, socket
@@ -28,11 +30,14 @@ def test_stays():
 """
 
 
-def test_reaching_out_fails_the_test_that_swallows_the_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_reaching_out_fails_the_test_that_swallows_the_error(tmp_path: Path, workers: str) -> None:
     tries = tmp_path / "test_tries.py"
     tries.write_text(TRIES)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.loopback", "--rootdir", str(tmp_path), str(tries)]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    flags = ["-q", "-p", "tests.loopback", "-n", workers, "--rootdir", str(tmp_path)]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", *flags, str(tries)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert "4 passed, 3 errors" in run.stdout, run.stdout
     for host in ("192.0.2.1", "2001:db8::1", "ec2.eu-central-1.amazonaws.com"):
         assert f"reached beyond loopback: {host}" in run.stdout

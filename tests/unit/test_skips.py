@@ -17,9 +17,9 @@ SKIPS = {
 PASSES = "import pytest\ndef test_one():\n    pass\n@pytest.mark.xfail\ndef test_two():\n    assert False\n"
 
 
-def outcome(tmp_path: Path, source: str, ci: str) -> subprocess.CompletedProcess[str]:
+def outcome(tmp_path: Path, source: str, ci: str, *flags: str) -> subprocess.CompletedProcess[str]:
     (tmp_path / "test_it.py").write_text(source)
-    command = [sys.executable, "-m", "pytest", "-p", "tests.skips", "-p", "no:cacheprovider", str(tmp_path)]
+    command = [sys.executable, "-m", "pytest", "-p", "tests.skips", "-p", "no:cacheprovider", *flags, str(tmp_path)]
     environment = {**os.environ, "CI": ci, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
         [*command, "--rootdir", str(tmp_path)],
@@ -36,6 +36,13 @@ def test_an_unexpected_skip_fails_in_ci(tmp_path: Path, source: str) -> None:
     run = outcome(tmp_path, source, "true")
     assert run.returncode != 0
     assert "no such kernel" in run.stdout
+
+
+def test_it_fails_on_a_worker_too(tmp_path: Path) -> None:
+    """`make test` has two: what they find is told by another process."""
+    (tmp_path / "test_another.py").write_text(SKIPS["a module"])
+    run = outcome(tmp_path, SKIPS["a test"], "true", "-n", "2", "--continue-on-collection-errors")
+    assert "1 failed, 1 error" in run.stdout, run.stdout
 
 
 def test_a_skip_is_fine_elsewhere(tmp_path: Path) -> None:
