@@ -84,18 +84,31 @@ def _take(turn: Turn, name: str, judgement: Judgement) -> None:
     turn.wake(judgement.at)
     if judgement.verdict is Verdict.FENCE:
         _fence(turn, judgement.key)
+    elif judgement.verdict is Verdict.BEGIN:
+        _begin(turn, name)
     elif judgement.verdict is Verdict.TAKE:
         record, version = turn.ownership(name)
-        state, policy, epoch = turn.state, turn.policy, turn.groups[name].epoch
-        if record is None:
-            first = policy.rules.first_epoch(epoch, turn.now + state.wall_offset)
-            record = Ownership(epoch=first - 1, seq=first)
-        taken = next_record(
-            record, state.writer, session=state.session, node=policy.node, epoch=max(record.epoch, epoch) + 1,
-            offered_to=None, wanted=None, after=None, from_session=None, go=None,
-        )  # fmt: skip
+        assert record is not None
         turn.put_group(name, taken_as=Reason(judgement.why))
-        turn.write(GROUPS + name, Purpose.TAKE, taken, version)
+        turn.write(GROUPS + name, Purpose.TAKE, _taken(turn, name, record), version)
+
+
+def _taken(turn: Turn, name: str, record: Ownership) -> Ownership:
+    return next_record(
+        record, turn.state.writer, session=turn.state.session, node=turn.policy.node,
+        epoch=max(record.epoch, turn.groups[name].epoch) + 1,
+        offered_to=None, wanted=None, after=None, new=False, from_session=None, go=None,
+    )  # fmt: skip
+
+
+def _begin(turn: Turn, name: str) -> None:
+    """There is no record of the group: let there be one, to be watched."""
+    rules, state = turn.policy.rules, turn.state
+    first = rules.first_epoch(turn.groups[name].epoch, turn.now + state.wall_offset)
+    record = Ownership(epoch=first - 1, seq=first, new=True, writer=state.writer)
+    if not rules.begins_unowned():
+        record = _taken(turn, name, record)
+    turn.write(GROUPS + name, Purpose.TAKE if record.session else Purpose.BEGIN, record, None)
 
 
 def _fence(turn: Turn, key: str) -> None:

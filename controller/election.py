@@ -109,9 +109,16 @@ class Rules:
         """A session's record that is gone is watched as long (10): its owner may still serve on its last renewal."""
         return now - since >= lease_duration
 
-    def missing_group_watched(self, since: float, now: float, lease_duration: float) -> bool:
-        """A group's record that is gone is watched as long (9), likewise."""
+    def new_group_watched(self, since: float, now: float, lease_duration: float) -> bool:
+        """A group's record that is new is watched as long (9): the one before may have been deleted just now."""
         return now - since >= lease_duration
+
+    def begins_unowned(self) -> bool:
+        """It begins without an owner. Absence has no version, so a copy of this write may land after any deletion.
+
+        Without: our creation was refused, but a copy of it lands when the record is deleted; we take it up at once.
+        """
+        return True
 
     def fence_version(self, watched: Version) -> Version:
         """A fence replaces just the version that was watched (17), or it overwrites a renewal."""
@@ -196,6 +203,7 @@ class Verdict(StrEnum):
     WAIT = "wait"
     FENCE = "fence"
     TAKE = "take"
+    BEGIN = "begin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,8 +240,7 @@ def judge(group: str, view: View) -> Judgement:
         return Judgement(Verdict.WAIT, "bad-record")
     turn = view.timing.retry_period * rank(group, seen, view)
     if not isinstance(seen.record, Ownership):
-        ripe = view.rules.missing_group_watched(seen.since, view.now - turn, view.timing.lease_duration)
-        return _when(ripe, Verdict.TAKE, "group-was-free", seen.since + view.timing.lease_duration + turn)
+        return _begin(seen, turn, view)
     owner = seen.record
     for holder in (owner.session, owner.from_session):
         if holder is not None and holder != view.me:
@@ -244,9 +251,22 @@ def judge(group: str, view: View) -> Judgement:
         return Judgement(Verdict.TAKE, "regained")
     if owner.session is not None:
         return Judgement(Verdict.TAKE, "owner-fenced")
+    return _free(owner, seen.since, turn, view)
+
+
+def _free(owner: Ownership, since: float, turn: float, view: View) -> Judgement:
+    lease = view.timing.lease_duration
+    if owner.new:
+        ripe = view.rules.new_group_watched(since, view.now - turn, lease)
+        return _when(ripe, Verdict.TAKE, "group-was-free", since + lease + turn)
     if owner.offered_to == view.me:
         return Judgement(Verdict.TAKE, "offered")
-    return _when(view.now >= seen.since + turn, Verdict.TAKE, "group-was-free", seen.since + turn)
+    return _when(view.now >= since + turn, Verdict.TAKE, "group-was-free", since + turn)
+
+
+def _begin(seen: Sighting, turn: float, view: View) -> Judgement:
+    lease = 0.0 if view.rules.begins_unowned() else view.timing.lease_duration
+    return _when(view.now >= seen.since + lease + turn, Verdict.BEGIN, "group-was-free", seen.since + lease + turn)
 
 
 def _holder(holder: SessionId, turn: float, view: View) -> Judgement | None:

@@ -159,6 +159,7 @@ class Purpose(StrEnum):
     CREATE = "create"
     BEAT = "beat"
     FENCE = "fence"
+    BEGIN = "begin"
     TAKE = "take"
     RELEASE = "release"
     WANT = "want"

@@ -224,17 +224,7 @@ class Faults:
         self._cluster.start_store()
 
     def delete_group(self, _: Host) -> None:
-        key = GROUPS + self._some_group()
-        if self._may_delete(key):
-            self._cluster.delete(key)
-
-    def _may_delete(self, key: str) -> bool:
-        """Documented: a group's record may be deleted by hand two leases after its creation.
-
-        Before that, a node may not have seen it come, nor go, and believes that it was missing all the time.
-        """
-        created_at = self._cluster.invariants.created_at.get(key)
-        return created_at is None or self._world.now - created_at > 2 * self._lease
+        self._cluster.delete(GROUPS + self._some_group())
 
     def delete_session(self, _: Host) -> None:
         keys = [key for key in self._cluster.store.entries if key.startswith(SESSIONS)]
@@ -243,13 +233,10 @@ class Faults:
 
     def wipe(self, _: Host) -> None:
         for key in list(self._cluster.store.entries):
-            if self._may_delete(key):
-                self._cluster.delete(key)
+            self._cluster.delete(key)
 
     def scribble(self, _: Host) -> None:
         key = self._rng.choice([*self._cluster.store.entries, CLUSTER])
-        if not self._may_delete(key):
-            return
         self._cluster.scribble(key)
         self._later(self._span(0.2, 2), self._clean, key)
 

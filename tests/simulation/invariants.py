@@ -25,7 +25,6 @@ class Invariants:
         self.sessions: dict[SessionId, Host] = {}
         self._fenced: set[SessionId] = set()
         self._deleted_at: dict[str, float] = {}
-        self.created_at: dict[str, float] = {}
         self._owners: dict[tuple[str, int], SessionId] = {}
         self._highest: dict[str, int] = {}
         self._released: dict[str, tuple[SessionId, float]] = {}
@@ -79,8 +78,6 @@ class Invariants:
             return
         if before is None and message.sent_at < self._deleted_at.get(group, -1.0):
             self._forget_epochs(group)  # documented: a create sent before a deletion has no version to stop it
-        if before is None:
-            self.created_at[key] = self._cluster.world.now
         self._check_epoch(group, owner)
         old = ownership_in(before.value) if before else None
         if old is not None and old.session is not None and old.session != owner.session:

@@ -142,8 +142,8 @@ _LIST = (
     ),
     Mutant(
         "del_noGrpRead",
-        "a group is confirmed by reading it",
-        "the group record is deleted; A renews its session for ever; B creates the group",
+        "only a record that names us keeps us",
+        "the group's record is deleted; A goes on; B begins it anew, watches it, and takes it",
         rules=weakened.NoGroupRead,
     ),
     Mutant(
@@ -154,9 +154,9 @@ _LIST = (
     ),
     Mutant(
         "del_noWatchGroup",
-        "a missing group is watched as long",
-        "A's group record is deleted; B creates it at once",
-        rules=weakened.NoWatchMissingGroup,
+        "a group that is begun anew is watched as long",
+        "A's group record is deleted; B begins it anew and takes it at once",
+        rules=weakened.NoWatchNewGroup,
     ),
     Mutant(
         "del_noTomb_dup",
@@ -201,10 +201,16 @@ _LIST = (
         rules=weakened.RestoreInstant,
     ),
     Mutant(
-        "del_copiedCreate",
+        "del_restored",
         "that a record went back is seen through a time in which it was not there, too",
-        "A created, B has it now; the record is deleted, and a copy of A's creation lands: A reads that it owns the group",
+        "A had the group, B has it now; the record is deleted, and a backup restored: A reads that it owns the group",
         rules=weakened.ForgetGone,
+    ),
+    Mutant(
+        "del_refusedCreate",
+        "a group's record begins without an owner",
+        "A's creation is refused, B was faster; the record is deleted, and a copy of the creation lands: A reads that it is its own",
+        rules=weakened.BeginsOwned,
     ),
     Mutant(
         "own_release_won_back",

@@ -12,7 +12,7 @@
                                       `hold a hint`: what a's watch says;
                                       `lose` instead of hold: never arrives; `copy`: arrives, and a copy is held
     watch off, calm                   no node is told of changes; nothing else goes wrong, so turns must be kept
-    delete groups/web, backup, restore, store down     what operators do
+    delete groups/web, backup, restore, store down     what operators do; `restore groups/web`: this record only
     without MUTANT                    the same again without that rule: what breaks, and where
 
 `python -m tests.simulation.script FILE...` writes down anew what is seen. Read the difference before you keep it.
@@ -267,8 +267,11 @@ class Stage:
     def _do_backup(self) -> None:
         self._backup = self.cluster.store.snapshot()
 
-    def _do_restore(self) -> None:
-        self.cluster.restore(self._backup, rewind=False)
+    def _do_restore(self, *keys: str) -> None:
+        for key in keys:
+            self.cluster.store.put(key, self._backup.entries[key].value)
+        if not keys:
+            self.cluster.restore(self._backup, rewind=False)
 
     def _do_delete(self, *keys: str) -> None:
         for key in keys:

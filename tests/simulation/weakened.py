@@ -65,9 +65,14 @@ class NoWatchMissingSession(Rules):
         return True
 
 
-class NoWatchMissingGroup(Rules):
-    def missing_group_watched(self, since: float, now: float, lease_duration: float) -> bool:
+class NoWatchNewGroup(Rules):
+    def new_group_watched(self, since: float, now: float, lease_duration: float) -> bool:
         return True
+
+
+class BeginsOwned(Rules):
+    def begins_unowned(self) -> bool:
+        return False
 
 
 class ReleaseFirst(Rules):
@@ -107,7 +112,7 @@ class ReadStampReply(Rules):
 
 class NoGroupRead(Rules):
     def still_ours(self, record: Ownership | None, me: SessionId) -> bool:
-        return record is None or super().still_ours(record, me)
+        return record is None or record.session is None or super().still_ours(record, me)
 
 
 class NoTombstone(Rules):

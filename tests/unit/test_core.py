@@ -42,7 +42,7 @@ def ownership(node: Lone, group: str = "web") -> Ownership:
 
 
 def owned_by(session: str, **more: object) -> Ownership:
-    return replace(Ownership(SessionId(session), "n2", 5, seq=5, writer="other"), **more)  # type: ignore[arg-type]
+    return replace(Ownership(SessionId(session), "n2", 5000, seq=5005, writer="other"), **more)  # type: ignore[arg-type]
 
 
 def fit(node: str = "n2", **more: object) -> Session:
@@ -240,7 +240,7 @@ def test_one_fence_does_for_all_groups_of_a_dead_node(node: Lone) -> None:
 
 def test_a_session_that_may_still_serve_on_the_side_is_respected(node: Lone) -> None:
     node.put("sessions/n2-x", fit())
-    node.put("groups/web", Ownership(None, None, 5, from_session=SessionId("n2-x"), seq=5, writer="other"))
+    node.put("groups/web", Ownership(None, None, 5000, from_session=SessionId("n2-x"), seq=5005, writer="other"))
     for beat in range(8):
         node.put("sessions/n2-x", fit(beat=beat + 2, seq=beat + 2))
         node.run(1)
@@ -487,20 +487,20 @@ def test_what_a_hint_tells_of_a_free_group_is_acted_on_at_once(node: Lone) -> No
     node.put("sessions/n2-x", fit())
     node.put("groups/web", owned_by("n2-x"))
     node.run(1)
-    node.put("groups/web", Ownership(None, None, 5, offered_to=SessionId("n1-a"), seq=6, writer="other"))
+    node.put("groups/web", Ownership(None, None, 5000, offered_to=SessionId("n1-a"), seq=5006, writer="other"))
     node.held = (ev.Read,)
     node.tell(ev.Hint({"groups/web": node.store["groups/web"], "groups/foreign": node.store["groups/web"]}))
     assert ownership(node).session == "n1-a"
 
 
-@pytest.mark.parametrize("seq", [5, 4])
+@pytest.mark.parametrize("seq", [5005, 5004])
 def test_a_hint_that_is_old_says_nothing(node: Lone, seq: int) -> None:
     node.put("sessions/n2-x", fit())
     node.put("groups/web", owned_by("n2-x"))
     node.run(1)
     sightings = node.state.sightings
     node.held = (ev.Read,)
-    old = Entry(encode(Ownership(None, None, 4, seq=seq, writer="other")), Version("0"))
+    old = Entry(encode(Ownership(None, None, 4000, seq=seq, writer="other")), Version("0"))
     node.tell(ev.Hint({"groups/web": old, "groups/db": Entry(b"rubbish", Version("0"))}))
     assert node.state.sightings == sightings
 
@@ -522,17 +522,17 @@ def test_a_listing_from_before_a_hint_does_not_take_the_store_back(node: Lone) -
     node.tell(ev.Hint())
     sent_at = node.now
     node.now += 0.01
-    node.put("groups/web", owned_by("n2-y", epoch=6, seq=6))
+    node.put("groups/web", owned_by("n2-y", epoch=5006, seq=5006))
     node.tell(ev.Hint({"groups/web": node.store["groups/web"]}))
     (read,) = node.waiting
     assert isinstance(read, ev.Read)
     node.tell(ev.Listed(read.request, sent_at, before))
     assert node.state.over is None
-    assert node.state.sightings["groups/web"].record == owned_by("n2-y", epoch=6, seq=6)
+    assert node.state.sightings["groups/web"].record == owned_by("n2-y", epoch=5006, seq=5006)
 
 
 def test_a_switchover_of_a_group_that_nobody_owns_is_dropped(node: Lone) -> None:
-    node.put("groups/web", Ownership(None, None, 5, offered_to=SessionId("n2-x"), seq=5, writer="other"))
+    node.put("groups/web", Ownership(None, None, 5000, offered_to=SessionId("n2-x"), seq=5005, writer="other"))
     node.put("sessions/n2-x", fit())
     node.run(0.3)
     node.tell(ev.Asked("web", "n2"))
@@ -549,7 +549,7 @@ def test_a_switchover_asked_while_paused_is_written_when_the_pause_ends(node: Lo
     assert ownership(node).wanted is None
     node.put(CLUSTER, Cluster(paused=False, seq=2))
     node.run(1)
-    assert ownership(node).wanted == Wanted("n1", 5)
+    assert ownership(node).wanted == Wanted("n1", 5000)
 
 
 def test_its_own_record_is_fenced_only_when_its_last_renewal_is_answered(node: Lone) -> None:

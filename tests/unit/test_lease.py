@@ -47,6 +47,7 @@ OWNERSHIPS = st.builds(
     offered_to=st.none() | SESSION_ID,
     wanted=st.none() | st.builds(Wanted, to=st.none() | TEXT, epoch=COUNT),
     after=st.none() | TEXT,
+    new=st.booleans(),
     from_session=st.none() | SESSION_ID,
     go=st.none() | TEXT,
     seq=COUNT,
@@ -56,7 +57,7 @@ CLUSTERS = st.builds(Cluster, paused=st.booleans(), seq=COUNT, writer=TEXT)
 RECORDS = SESSIONS | OWNERSHIPS | CLUSTERS
 EXAMPLES = (
     Session("n1", beat=3, groups={"web": Membership(healthy=True, serving=2)}, seq=4, writer="w"),
-    Ownership(SessionId("s1"), "n1", 7, SessionId("s2"), Wanted("n2", 7), "v8", SessionId("s0"), "go", 9, "w"),
+    Ownership(SessionId("s1"), "n1", 7, SessionId("s2"), Wanted("n2", 7), "v8", False, SessionId("s0"), "go", 9, "w"),
     Cluster(paused=True, seq=1, writer="w"),
 )
 
