@@ -28,6 +28,7 @@ from azure.identity import (
 from azure.mgmt.core.tools import get_arm_endpoints
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FilePath, model_validator
 
+from providers.azure_tokens import Credential, Tokens
 from providers.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -158,11 +159,12 @@ class ArmOptions(AzureOptions):
         return str(get_arm_endpoints(_CLOUDS[self.cloud][0])["credential_scopes"][0])
 
 
-Credential = ManagedIdentityCredential | WorkloadIdentityCredential | EnvironmentCredential
-
-
-def credential(options: AzureOptions) -> Credential:
+def credential(options: AzureOptions) -> Tokens:
     """Who this node is. Asks nobody yet. Raises ValueError where the environment does not say what it must."""
+    return Tokens(lambda: _credential(options))
+
+
+def _credential(options: AzureOptions) -> Credential:
     if options.identity is Identity.MANAGED:
         # A proxy in the environment is for the internet: the metadata service answers to this machine only.
         plain = {**options.connection(), "connection_verify": True, "use_env_settings": False}
@@ -177,7 +179,7 @@ def credential(options: AzureOptions) -> Credential:
     return EnvironmentCredential(**signing_in)
 
 
-def management_client(options: ArmOptions, subscription: str, who: Credential) -> NetworkManagementClient:
+def management_client(options: ArmOptions, subscription: str, who: Tokens) -> NetworkManagementClient:
     """The SDK's client for Microsoft.Network. Connects when first used."""
     from azure.mgmt.network import NetworkManagementClient  # noqa: PLC0415  (30 MB that a store on blobs does not need)
 

@@ -17,9 +17,10 @@ from azure.core.rest import HttpRequest
 from azure.mgmt.network import NetworkManagementClient
 from azure.mgmt.network import models as m
 
-from providers.azure_client import ArmOptions, Credential, credential, management_client
+from providers.azure_client import ArmOptions, credential, management_client
 from providers.azure_identity import Machine, this_machine
 from providers.azure_nic import SETTLED, UNDER_WAY, Json, state
+from providers.azure_tokens import Tokens
 from providers.base import ProviderError
 from providers.calls import CallRefused, Calls
 
@@ -77,7 +78,7 @@ class AzureNetwork:
     options: ArmOptions
     calls: Calls
     _machine: Machine | None = None
-    _who: Credential | None = None
+    _who: Tokens | None = None
     _clients: dict[str, NetworkManagementClient] = field(default_factory=dict)
     _making: Lock = field(default_factory=Lock)  # clients are made in the threads that need them
 
@@ -123,6 +124,10 @@ class AzureNetwork:
     async def security_group(self, which: Named, until: float) -> Json:
         """A network security group with its rules."""
         return await self._read(which, lambda c, k: c.network_security_groups.get(which.group, which.name, **k), until)
+
+    async def subnet(self, network: Named, name: str, until: float) -> Json:
+        """A subnet of a virtual network."""
+        return await self._read(network, lambda c, k: c.subnets.get(network.group, network.name, name, **k), until)
 
     async def permissions(self, scope: str, until: float) -> list[Json]:
         """What we may do with the resource of this id: pairs of `actions` and `notActions`."""
@@ -219,7 +224,10 @@ class AzureNetwork:
     # --- calls ---
 
     async def _read(
-        self, which: Named, get: Callable[[NetworkManagementClient, dict[str, Any]], m.Resource], until: float
+        self,
+        which: Named,
+        get: Callable[[NetworkManagementClient, dict[str, Any]], m.Resource | m.Subnet],
+        until: float,
     ) -> Json:
         what = f"reading {which.type}/{which.name}"
         return await self._run(what, which.subscription, lambda client, keys: _json(get(client, keys)), until)
@@ -227,20 +235,22 @@ class AzureNetwork:
     async def _run(
         self, what: str, subscription: str, work: Callable[[NetworkManagementClient, dict[str, Any]], T], until: float
     ) -> T:
-        return await self.calls.run(what, lambda: work(self._client(subscription), self._keys(until)), until=until)
+        def asking() -> T:
+            client, who = self._client(subscription)
+            return who.asked(lambda: work(client, self._keys(until)))
 
-    def _client(self, subscription: str) -> NetworkManagementClient:
+        return await self.calls.run(what, asking, until=until)
+
+    def _client(self, subscription: str) -> tuple[NetworkManagementClient, Tokens]:
         with self._making:
             try:
                 if self._who is None:
-                    who = credential(self.options)
-                    who.get_token(self.options.scope)  # once, before many threads ask for one at the same time
-                    self._who = who
+                    self._who = credential(self.options)
                 if subscription not in self._clients:
                     self._clients[subscription] = management_client(self.options, subscription, self._who)
             except ValueError as error:
                 raise ProviderError(f"no credential: {error}") from error
-            return self._clients[subscription]
+            return self._clients[subscription], self._who
 
     def _keys(self, until: float) -> dict[str, Any]:
         """For one call of the SDK: it ends before the grant, and does not leave when fetching a token took too long."""

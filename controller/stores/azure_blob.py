@@ -11,8 +11,7 @@ Azure's own leases are not used: they last 15 s or more.
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Final, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeVar
 
 from azure.core import MatchConditions
 from azure.core.credentials import AzureNamedKeyCredential
@@ -35,7 +34,11 @@ from controller.stores.outcome import NotDone, Unsure
 from providers.azure_client import AzureOptions, Cloud, credential, retry_after
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Mapping
+
+    from providers.azure_tokens import Tokens
+
+T = TypeVar("T")
 
 _HOSTS: Final = {
     Cloud.PUBLIC: "blob.core.windows.net",
@@ -49,50 +52,51 @@ logging.getLogger("azure").setLevel(logging.WARNING)  # it writes ten lines for 
 
 
 class BlobContainer:
-    """The blobs of one container."""
+    """The blobs of one container. `tokens`: those that the client asks with, if it asks with any."""
 
-    def __init__(self, client: ContainerClient) -> None:
+    def __init__(self, client: ContainerClient, tokens: Tokens | None) -> None:
         self._client = client
+        self._tokens = tokens
         self._what = f"container {client.container_name!r}"
 
     def listing(self, prefix: str) -> Mapping[str, Version]:
         """See `Bucket`."""
-        with self._asked():
-            return {blob.name: _version(blob.etag) for blob in self._client.list_blobs(name_starts_with=prefix)}
+        return self._asked(
+            lambda: {blob.name: _version(blob.etag) for blob in self._client.list_blobs(name_starts_with=prefix)}
+        )
 
     def get(self, name: str) -> Entry | None:
         """See `Bucket`."""
+
+        def work() -> Entry:
+            blob = self._client.download_blob(name)
+            return Entry(blob.readall(), _version(blob.properties.etag))
+
         try:
-            with self._asked(name):
-                blob = self._client.download_blob(name)
-                return Entry(blob.readall(), _version(blob.properties.etag))
+            return self._asked(work, name)
         except Conflict:
             return None
 
     def put(self, name: str, value: bytes, expected: Version | None) -> Version:
         """See `Bucket`."""
-        with self._asked(name):
-            blob = self._client.get_blob_client(name)
-            if expected is None:
-                answer = blob.upload_blob(value, overwrite=False)
-            else:
-                answer = blob.upload_blob(value, overwrite=True, **_still(expected))
-            return _version(answer["etag"])
+        blob = self._client.get_blob_client(name)
+        condition = {"overwrite": False} if expected is None else {"overwrite": True, **_still(expected)}
+        return self._asked(lambda: _version(blob.upload_blob(value, **condition)["etag"]), name)
 
     def delete(self, name: str, expected: Version) -> None:
         """See `Bucket`."""
-        with self._asked(name):
-            self._client.get_blob_client(name).delete_blob(**_still(expected))
+        self._asked(lambda: self._client.get_blob_client(name).delete_blob(**_still(expected)), name)
 
     def close(self) -> None:
         """See `Bucket`."""
         self._client.close()
+        if self._tokens is not None:
+            self._tokens.close()
 
-    @contextmanager
-    def _asked(self, name: str = "") -> Iterator[None]:
-        """The SDK's errors become what they say of the request."""
+    def _asked(self, work: Callable[[], T], name: str = "") -> T:
+        """What `work` returns; the SDK's errors become what they say of the request."""
         try:
-            yield
+            return work() if self._tokens is None else self._tokens.asked(work)
         except HttpResponseError as error:
             if name and _code(error) in _REFUSED:
                 raise Conflict(name) from error
@@ -178,16 +182,18 @@ class AzureBlobStore(ObjectStore):
             }
         )
         try:
+            key = _key(options)
+            tokens = None if key else credential(quick)
             client = ContainerClient(
                 options.endpoint or f"https://{options.account}.{_HOSTS[options.cloud]}",
                 options.container,
-                credential=_key(options) or credential(quick),
+                credential=key or tokens,
                 **quick.connection(),
             )
         except (OSError, ValueError) as error:
             raise StoreError(f"store azure_blob: {error}") from error
         calls = Blocking(f"container {options.container!r}", call_timeout)
-        return cls(BlobContainer(client), Keys.of(options.prefix, cluster), calls)
+        return cls(BlobContainer(client, tokens), Keys.of(options.prefix, cluster), calls)
 
 
 def _key(options: AzureBlobStore.Options) -> AzureNamedKeyCredential | None:

@@ -49,6 +49,7 @@ class Arm:
     def __init__(self, *, seconds: float = 0.0, changed: Callable[[], None] = lambda: None) -> None:
         """`seconds`: how long a write takes. `changed` is called whenever one has taken effect."""
         self.audience = ""  # what tokens must be for: our own URL
+        self.oldest_token = 0  # the number of the oldest one that counts
         self.versions = frozenset({SDK_VERSION})
         self.actions = ["*"]  # what every identity may do
         self.checks_etags = True  # whether If-Match counts: that Azure heeds it everywhere is not documented
@@ -178,12 +179,14 @@ class Arm:
     def _authenticated(self, request: Request) -> str:
         scheme, _, said = request.headers.get("authorization", "").partition(" ")
         if scheme != "Bearer":
-            raise Refused(401, "AuthenticationFailed", "The 'Authorization' header is missing.")
-        kind, who, audience = (*said.split("|"), "", "")[:3]
+            raise _unknown("AuthenticationFailed", "The 'Authorization' header is missing.")
+        kind, who, audience, number = (*said.split("|"), "", "", "")[:4]
         if kind != "token":
-            raise Refused(401, "InvalidAuthenticationToken", "The access token is invalid.")
+            raise _unknown("InvalidAuthenticationToken", "The access token is invalid.")
         if audience != self.audience:
-            raise Refused(401, "InvalidAuthenticationTokenAudience", f"The audience {audience!r} is not this service's")
+            raise _unknown("InvalidAuthenticationTokenAudience", f"The audience {audience!r} is not this service's")
+        if int(number) < self.oldest_token:
+            raise _unknown("ExpiredAuthenticationToken", "The access token expiry UTC time is earlier than now.")
         return who
 
     def _authorized(self, who: str, action: str, scope: str, code: str = "AuthorizationFailed") -> None:
@@ -227,6 +230,12 @@ class Arm:
         if operation.error:
             return Answer(200, {"status": "Failed", "error": {"code": operation.error, "message": "it failed"}})
         return Answer(200, {"status": "Succeeded"})
+
+
+def _unknown(code: str, message: str) -> Refused:
+    uri = 'authorization_uri="https://login.microsoftonline.com/tenant"'
+    challenge = f'Bearer {uri}, error="invalid_token", error_description="{message}"'
+    return Refused(401, code, message, {"WWW-Authenticate": challenge})
 
 
 def _version(request: Request, known: Iterable[str]) -> None:

@@ -58,6 +58,7 @@ class Metadata:
     identities: frozenset[str] = frozenset()
     system_assigned: bool = True
     seconds: int = 86400  # a token's life
+    number: int = 1  # of the tokens that it gives now
     failing: list[int] = field(default_factory=list)  # statuses of the next answers
     requests: list[Request] = field(default_factory=list)
 
@@ -96,7 +97,7 @@ class Metadata:
         return Answer(
             200,
             {
-                "access_token": token(who, query["resource"]),
+                "access_token": token(who, query["resource"], self.number),
                 "client_id": who,
                 "expires_in": str(self.seconds),
                 "expires_on": str(now + self.seconds),
@@ -107,9 +108,9 @@ class Metadata:
         )
 
 
-def token(who: str, resource: str) -> str:
+def token(who: str, resource: str, number: int = 1) -> str:
     """What the fake of Azure Resource Manager takes as proof of an identity, for one audience."""
-    return f"token|{who}|{resource.rstrip('/')}"
+    return f"token|{who}|{resource.rstrip('/')}|{number}"
 
 
 def _refused(why: str) -> Answer:
