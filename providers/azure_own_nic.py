@@ -41,6 +41,12 @@ class NicOptions(ArmOptions, MovingOptions):
         description="This machine's network interface in Azure, by name or id. Default: the one with the MAC address "
         "of the interface.",
     )
+    health_port: int = Field(
+        default=9010,
+        ge=1,
+        le=65535,
+        description="The port that a load balancer probes, for `doctor` to look at security groups.",
+    )
 
 
 class OwnNic:
@@ -53,6 +59,11 @@ class OwnNic:
         self._link = link
         self._vips = vips
         self._named: Named | None = None
+
+    @property
+    def health_port(self) -> int:
+        """What a load balancer probes."""
+        return self._options.health_port
 
     async def interface(self, until: float) -> Interface:
         """What the metadata service says of it. Raises ProviderError."""

@@ -24,6 +24,7 @@ WRITE_ROUTE: Final = "Microsoft.Network/routeTables/routes/write"
 READ_PUBLIC_IP: Final = "Microsoft.Network/publicIPAddresses/read"
 JOIN_PUBLIC_IP: Final = "Microsoft.Network/publicIPAddresses/join/action"
 READ_SECURITY_GROUP: Final = "Microsoft.Network/networkSecurityGroups/read"
+READ_SUBNET: Final = "Microsoft.Network/virtualNetworks/subnets/read"
 _JOINS: Final = {
     "networkSecurityGroup": "Microsoft.Network/networkSecurityGroups/join/action",
     "subnet": "Microsoft.Network/virtualNetworks/subnets/join/action",

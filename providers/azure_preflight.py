@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from providers import azure_permissions as permissions
+from providers import azure_probes
 from providers.azure_identity import Machine
-from providers.azure_network import AzureNetwork, Named
-from providers.azure_nic import SETTLED, Json, behind_load_balancer, state
+from providers.azure_network import AzureNetwork
+from providers.azure_nic import SETTLED, Json, state
 from providers.azure_own_nic import OwnNic
 from providers.base import Finding, Level, ProviderError
 
@@ -18,7 +18,6 @@ _ENVIRONMENTS: Final = {
     "AzureUSGovernmentCloud": "usgovernment",
     "AzureChinaCloud": "china",
 }
-_PROBE_SOURCES: Final = frozenset({"*", "AzureLoadBalancer", "168.63.129.16", "168.63.129.16/32", "0.0.0.0/0"})
 
 
 async def machine_and_nic(network: AzureNetwork, own: OwnNic, until: float) -> tuple[list[Finding], Json | None]:
@@ -33,7 +32,7 @@ async def machine_and_nic(network: AzureNetwork, own: OwnNic, until: float) -> t
     except ProviderError as error:
         remedy = "assign the identity and its role (docs/azure.md), or set `nic`"
         return [*found, Finding(Level.ERROR, "network interface", str(error), remedy)], None
-    return [*found, _nic(nic), *await _probes(network, nic, machine, until)], nic
+    return [*found, _nic(nic), *await azure_probes.findings(network, nic, own.health_port, until)], nic
 
 
 def _machine(machine: Machine, cloud: str, *, own_endpoint: bool) -> Iterator[Finding]:
@@ -56,32 +55,3 @@ def _nic(nic: Json) -> Finding:
     if state(nic) != SETTLED:
         return Finding(Level.WARNING, subject, f"is {state(nic)}", "wait, or repair it: az network nic update")
     return Finding(Level.OK, subject, "can be read")
-
-
-async def _probes(network: AzureNetwork, nic: Json, machine: Machine, until: float) -> list[Finding]:
-    """Whether a security group of the NIC refuses a load balancer's probes."""
-    group = nic["properties"].get("networkSecurityGroup")
-    if group is None or not behind_load_balancer(nic):
-        return []
-    subject = "health probes"
-    try:
-        rules = await network.security_group(Named.of(group["id"], "networkSecurityGroups", machine), until)
-    except ProviderError as error:
-        remedy = f"allow {permissions.READ_SECURITY_GROUP}, or check that 168.63.129.16 may reach the health port"
-        return [Finding(Level.WARNING, subject, f"the security group cannot be looked at: {error}", remedy)]
-    refusing = refuses_probes(rules)
-    if refusing:
-        remedy = "before it allow the service tag AzureLoadBalancer to reach the health port"
-        return [Finding(Level.WARNING, subject, f"the security rule {refusing} refuses 168.63.129.16", remedy)]
-    return [Finding(Level.OK, subject, "the network interface's security group lets 168.63.129.16 in")]
-
-
-def refuses_probes(group: Json) -> str | None:
-    """The name of the rule that keeps load balancers' probes out; None when they are let in, as by default."""
-    rules = [rule["properties"] | {"name": rule["name"]} for rule in group["properties"].get("securityRules") or []]
-    for rule in sorted(rules, key=lambda rule: int(rule["priority"])):
-        sources = {rule.get("sourceAddressPrefix"), *(rule.get("sourceAddressPrefixes") or [])}
-        tcp = rule.get("protocol", "*") in ("*", "Tcp", "TCP")
-        if rule["direction"] == "Inbound" and tcp and sources & _PROBE_SOURCES:
-            return None if rule["access"] == "Allow" else str(rule["name"])
-    return None

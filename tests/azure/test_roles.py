@@ -29,6 +29,7 @@ MECHANISMS: dict[str, tuple[Any, str, dict[str, Any]]] = {
 ONLY_FOR_DOCTOR = {
     "Microsoft.Authorization/permissions/read",
     "Microsoft.Network/networkSecurityGroups/read",
+    "Microsoft.Network/virtualNetworks/subnets/read",
 }
 
 
