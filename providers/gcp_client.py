@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from abc import abstractmethod
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -103,9 +104,9 @@ class _Credentials(auth.Credentials):
                 # Without a zone, as google-auth has it.
                 self.expiry = (datetime.now(UTC) + timedelta(seconds=seconds)).replace(tzinfo=None)
 
+    @abstractmethod
     def _fetched(self) -> tuple[str, float]:
         """A token, and for how many seconds it holds."""
-        raise NotImplementedError
 
 
 class MetadataCredentials(_Credentials):

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -90,7 +91,7 @@ def _answer(target: tuple[str, int]) -> str | None:
         return None
 
 
-class CloudLab:
+class CloudLab(ABC):
     """The namespaces, and what runs there. A cloud's lab wires them, serves its fakes, and says who its owners are."""
 
     store: Mapping[str, Any]  # as in the daemons' configuration
@@ -117,13 +118,13 @@ class CloudLab:
     # --- what each cloud does its own way
 
     @property
+    @abstractmethod
     def groups(self) -> Mapping[str, Mapping[str, Any]]:
         """As in the daemons' configuration."""
-        raise NotImplementedError
 
+    @abstractmethod
     def owners(self) -> Mapping[str, str | None]:
         """The node that the cloud leads each target to that it leads itself."""
-        raise NotImplementedError
 
     def environment(self, name: str) -> Mapping[str, str]:  # noqa: ARG002
         """What the node's daemon finds in its environment, besides our own."""
