@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from controller.election import Judgement, Verdict, judge
 from controller.lease import GROUPS, SESSIONS, Ownership, Session, SessionId, Wanted, next_record
 from controller.membership import best_fit
@@ -23,12 +25,20 @@ def contest(turn: Turn, name: str) -> bool:
     handed = mine and turn.policy.rules.handing_is_enough(turn.state.sightings[GROUPS + name].handed)
     if _barred(turn, name, mine, offered or handed):
         if mine:
-            release(turn, name, onward=not turn.groups[name].failed)
+            release(turn, name, onward=not handed)  # or those who cannot serve would throw it to and fro
     elif _renewed(turn):
-        if handed:
+        if handed and _complete(turn, name):
             return _accept(turn, name)
         _take(turn, name, judge(name, turn.view(name)))
     return False
+
+
+def _complete(turn: Turn, name: str) -> bool:
+    """Whether what was handed to us may be opened as it is: an answer proves it, and the record is as it should be."""
+    seen, known = turn.state.sightings[GROUPS + name], turn.groups[name].epoch
+    if not isinstance(seen.record, Ownership) or seen.record.from_session is not None:
+        return False
+    return seen.there_at > -inf and turn.policy.rules.grows(known, seen.record.epoch)
 
 
 def _may_contest(turn: Turn, name: str) -> bool:
@@ -44,7 +54,7 @@ def _may_contest(turn: Turn, name: str) -> bool:
 def _barred(turn: Turn, name: str, mine: bool, offered: bool) -> bool:
     """Unfit, going, or sitting out. Paused, only what is ours already is taken up again.
 
-    What is offered or handed to it nobody sits out, unless it has just failed: two who fail would throw it to and fro.
+    What is offered or handed to it nobody sits out, unless it has just failed.
     """
     group = turn.groups[name]
     if turn.stopping or name not in turn.policy.groups:

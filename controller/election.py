@@ -36,7 +36,7 @@ class Sighting:
     """A record, and since when this node has seen this version of it. `version` None: the key is not there.
 
     `there_at`: when a request was sent whose answer showed this version, or the one that a handover replaced.
-    `handed`: this life saw a group's record name another session before it came to name this one.
+    `handed`: this life saw a group's record name another session, or none, before it came to name the one it names.
     """
 
     since: float
@@ -157,6 +157,10 @@ class Rules:
         Without: handed to us, deleted by hand, created by another a lease later; then the hint arrives.
         """
         return there_at
+
+    def grows(self, seen: int, epoch: int) -> bool:
+        """What is handed to us under an epoch below one that we saw is from another time: it is written anew."""
+        return epoch >= seen
 
     def follows(self, seen: Version | None, after: str | None) -> bool:
         """A hint may be old: it tells of a handover only if that was written on just the version that is known.

@@ -147,7 +147,7 @@ def hinted(state: State, event: ev.Hint, now: float, policy: Policy) -> State:
 def _handed(before: Sighting, seen: Sighting, record: Ownership, now: float, policy: Policy) -> Sighting:
     """What a hint tells of a handover: true if it was written on what an answer to us had shown, as of then."""
     if before.there_at == -inf or not policy.rules.follows(before.version, record.after):
-        return replace(seen, handed=False)  # and what follows on it is as little proven
+        return seen  # proven by nothing, nor is what follows on it
     return replace(seen, there_at=policy.rules.there_at(before.there_at, now))
 
 

@@ -188,8 +188,8 @@ def _wrote_group(state: State, write: Pending, event: ev.Wrote, now: float, poli
     if group is None:  # given back for an earlier life that had it configured
         return state
     confirmed_at = policy.rules.confirmed_at(event.sent_at, now)
-    if write.purpose is Purpose.WANT:
-        state = _group(state, name, ask=None)
+    if write.purpose is Purpose.WANT:  # what was heard of the group meanwhile was not listened to
+        state = replace(_group(state, name, ask=None), look=True)
     ours = record.session is not None and record.session == state.session
     if ours and (write.purpose is Purpose.TAKE or group.owned is not None):
         owned = Owned(event.version, record.epoch, confirmed_at)

@@ -422,6 +422,15 @@ def test_a_handover_that_does_not_follow_on_what_is_known_is_no_handover(standby
     assert ownership(standby).writer == "writer"
 
 
+@pytest.mark.parametrize("more", [{"epoch": 4000}, {"from_session": SessionId("n2-x")}], ids=["epoch", "from_session"])
+def test_what_may_not_be_opened_as_it_is_handed_is_not_taken_up_as_it_is(
+    standby: Lone, more: dict[str, object]
+) -> None:
+    """An epoch below one that was seen; and, reserved, an owner that goes on serving until it has confirmed."""
+    standby.tell(handed_to_us(standby, **more))
+    assert Reason.HANDED not in [t.reason for t in standby.transitions]
+
+
 def test_a_handover_that_follows_on_a_hint_is_no_handover(standby: Lone) -> None:
     record = ownership(standby)
     standby.held = (ev.Read,)
