@@ -166,7 +166,6 @@ def _mover(name: str, mover: type[Mover], rule: str, happens: str, finds: str) -
 # What a few seeds find. Schedules find these and the others.
 MUTANTS = (
     *_daemon(NeverLooks, "the network is looked at again", "a late call stays for ever", MECHANISMS),
-    *_daemon(LooksSoonOnly, "once each period", "a call that is late by more than that stays for ever"),
     *_daemon(LooksHalfAsOften, "once each period", "a late call stays for longer than that"),
     *_daemon(RepairsOnce, "also after a repair", "the second late call stays for ever"),
     _mover("azure.route", OneTableOnly, "all tables", "no promotion is ever seen", "should be served by one"),

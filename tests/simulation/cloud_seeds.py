@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import partial
+from itertools import product
 from multiprocessing import Pool
 from random import Random
 from traceback import format_exc
@@ -57,6 +57,7 @@ MECHANISMS = {
 class Outcome:
     """`broken`: what did not hold, None if everything did. `seen`: what happened in the network, how often."""
 
+    mechanism: str
     seed: int
     broken: str | None
     seen: Counter[str] = field(repr=False)
@@ -72,8 +73,9 @@ class CloudFaults(Faults):
         if self._rng.random() < 0.5:
             super()._trap(host, spring)
         else:
-            verb = self._rng.choice(("", *(request.__name__ for request in cluster.cloud.writes)))
-            host.traps.append(Trap(self._rng.choice(("call", "answer", "pause")), verb, spring))
+            kind = self._rng.choice(("call", "answer", "pause"))
+            verbs = ("", *(request.__name__ for request in cluster.cloud.writes))
+            host.traps.append(Trap(kind, "" if kind == "pause" else self._rng.choice(verbs), spring))
 
 
 def build(
@@ -101,13 +103,13 @@ def run_seed(seed: int, mechanism: Mechanism, *, listening: bool = False) -> Out
     except Exception as error:  # noqa: BLE001  (whatever the core raises is a finding)
         broken = f"at {cluster.world.now:.4f}: {error!r}\n{format_exc()}"
     story = tuple(cluster.story.text()) if listening else ()
-    return Outcome(seed, broken, cluster.cloud.seen, story)
+    return Outcome(mechanism.name, seed, broken, cluster.cloud.seen, story)
 
 
-def run_seeds(seeds: Iterable[int], mechanism: Mechanism) -> list[Outcome]:
-    """All of them, on two processors."""
+def run_seeds(seeds: Iterable[int], mechanisms: Iterable[Mechanism]) -> list[Outcome]:
+    """Each seed with each mechanism, on two processors."""
     with Pool(2) as pool:
-        return pool.map(partial(run_seed, mechanism=mechanism), seeds, chunksize=2)
+        return pool.starmap(run_seed, product(seeds, mechanisms), chunksize=2)
 
 
 def _live_through(cluster: CloudCluster, faults: Faults, setting: Setting, late: int, rng: Random) -> None:

@@ -6,97 +6,20 @@ Each schedule holds for the movers as they are, and shows who lacks something (`
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
-from random import Random
 from typing import Any
 
 import pytest
 
 from controller.events import Asked
-from controller.lease import Timing
-from controller.machine import GroupPolicy
-from tests.simulation import azure_model, gcp_route_model
+from tests.simulation import azure_model
 from tests.simulation import cloud_mutants as mutants
 from tests.simulation.cloud import OPERATION_SECONDS
-from tests.simulation.cloud_process import PERIOD_SECONDS
-from tests.simulation.cloud_seeds import MECHANISMS, REPAIR_SECONDS, build
-from tests.simulation.cluster import HostPlan
-from tests.simulation.host import Host
-from tests.simulation.process import Trap
-from tests.simulation.world import Clock, Violation, Weather
-
-GROUP = "web"
-PATIENCE = 120.0
-LATE = 60.0  # lands when the other one has owned it for long
-
-
-class Scene:
-    """Two machines in fair weather. `changes`: of the mechanism."""
-
-    lands_at = 0.0
-
-    def __init__(self, mechanism: str, **changes: Any) -> None:
-        groups, timing = {GROUP: GroupPolicy(100, False, 0.0)}, Timing(10.0, 7.0, 2.0)
-        plans = [HostPlan(name, name, Clock(0.0, 1.0), groups, timing) for name in ("a", "b")]
-        self.cluster = build(replace(MECHANISMS[mechanism], **changes), plans, Weather(), Random(0))
-        self.cloud = self.cluster.cloud
-        self.cloud.troubled = False
-        self.a, self.b = self.cluster.hosts.values()
-
-    def run(self, seconds: float) -> None:
-        self.cluster.world.run(self.cluster.world.now + seconds)
-
-    def until(self, so: Callable[[], bool], what: str) -> None:
-        ends_at = self.cluster.world.now + PATIENCE
-        while not so():
-            self.expect(self.cluster.world.now < ends_at, what)
-            self.run(0.05)
-
-    def expect(self, so: bool, what: str) -> None:
-        if not so:
-            raise self.cloud.violated(what)
-
-    def serves(self, host: Host) -> None:
-        """Let it come to that, and see that the network agrees."""
-        self.until(lambda: self.cluster.invariants.serving() == {GROUP: host.name}, f"{host.name} does not serve")
-        self.leads_to(host.name)
-
-    def leads_to(self, *names: str) -> None:
-        held = self.cloud.holders(GROUP)
-        self.expect(held == list(names), f"led to {held}, not to {names}")
-
-    def takes_over(self, host: Host, other: Host) -> None:
-        other.kill()
-        host.start()
-        self.serves(host)
-
-    def undone(self, owner: Host) -> None:
-        """One reconcile period later all is as it should be."""
-        self.run(PERIOD_SECONDS + REPAIR_SECONDS)
-        self.cluster.check_led()
-        self.leads_to(owner.name)
-
-    def at(self, host: Host, step: str, do: Callable[[], None]) -> None:
-        """Do it before the host's next step of this kind: `KIND DETAIL`."""
-        kind, _, detail = step.partition(" ")
-        host.traps.append(Trap(kind, detail, do))
-
-    def late(self, host: Host, verb: str, *, dies: bool = True) -> None:
-        """Its next such call lands late; it dies before it asks again, or that is in time."""
-
-        def leaves() -> None:
-            self.cloud.delays.append(LATE)
-            self.lands_at = self.cluster.world.now + LATE
-            if dies:
-                self.at(host, f"deadline {GROUP}", host.kill)
-
-        self.at(host, f"call {verb}", leaves)
-
-    def lands(self) -> None:
-        """It lands, and if it is accepted its operation ends."""
-        self.expect(self.cluster.world.now < self.lands_at, "it has landed before")
-        self.cluster.world.run(self.lands_at + 2 * OPERATION_SECONDS)
+from tests.simulation.cloud_process import MOVE_SECONDS, PERIOD_SECONDS, SOON_SECONDS
+from tests.simulation.cloud_scene import GROUP, Scene
+from tests.simulation.cloud_seeds import MECHANISMS
+from tests.simulation.gcp_route_model import SPAN, WORST, Route, RoutingTable
+from tests.simulation.world import Violation
 
 
 def changes_hands(scene: Scene) -> None:
@@ -133,6 +56,28 @@ def removes_late(scene: Scene, *, heeds: bool) -> None:
     scene.undone(scene.a)
 
 
+def removes_once_more(scene: Scene) -> None:
+    """It lands just when the repair of the one before has ended, and waits to be seen: for as long as a move may take."""
+    assert isinstance(scene.cloud, azure_model.Nics)
+    nics = scene.cloud.resources
+    scene.takes_over(scene.a, scene.b)
+    scene.run(sum(SOON_SECONDS))
+
+    def remove() -> None:
+        if nics["a"].settled and GROUP in nics["a"].content:
+            scene.cloud.land(azure_model.Put("a", frozenset(), None))
+        else:
+            scene.at(scene.a, f"answer Get {GROUP}", remove)
+
+    remove()
+    scene.run(2 * OPERATION_SECONDS)
+    scene.leads_to()
+    remove()
+    scene.until(lambda: GROUP in nics["a"].effective, "it is not repaired")
+    scene.until(lambda: GROUP not in nics["a"].effective, "it is not removed once more")
+    scene.undone(scene.a, longer=MOVE_SECONDS)
+
+
 def leaves_late(scene: Scene) -> None:
     """It gives up, dies and comes back; then its giving up lands, by a fingerprint that fits again."""
     scene.takes_over(scene.a, scene.b)
@@ -162,7 +107,7 @@ def points_late(scene: Scene) -> None:
 
 def inserts_late(scene: Scene) -> None:
     """A former owner's route loses from the beginning, and is deleted."""
-    assert isinstance(scene.cloud, gcp_route_model.RoutingTable)
+    assert isinstance(scene.cloud, RoutingTable)
     scene.takes_over(scene.a, scene.b)
     scene.late(scene.b, "Insert")
     scene.a.kill()
@@ -177,8 +122,8 @@ def inserts_late(scene: Scene) -> None:
 
 def inserts_late_before_the_count(scene: Scene) -> None:
     """The same when the epochs have counted round since: the late one wins, until it is deleted."""
-    assert isinstance(scene.cloud, gcp_route_model.RoutingTable)
-    scene.cluster.world.now = 88.0
+    assert isinstance(scene.cloud, RoutingTable)
+    scene.cluster.world.now = float(SPAN - 2 - _first_epoch() % SPAN)  # the second one after it is a multiple
     scene.takes_over(scene.a, scene.b)
     scene.late(scene.b, "Insert")
     scene.a.kill()
@@ -188,21 +133,26 @@ def inserts_late_before_the_count(scene: Scene) -> None:
     scene.lands()
     numbers = [route.number for route in scene.cloud.to(GROUP)]
     scene.expect(
-        numbers == [gcp_route_model.WORST, gcp_route_model.WORST - gcp_route_model.SPAN + 1],
+        numbers == [WORST, WORST - SPAN + 1],
         f"{numbers} do not count round",
     )
     scene.leads_to("b")
     scene.undone(scene.a)
 
 
+def _first_epoch() -> int:
+    """The epoch that is the first one when the world begins at 0; they follow the time."""
+    scene = Scene("gcp.route")
+    assert isinstance(scene.cloud, RoutingTable)
+    scene.takes_over(scene.a, scene.b)
+    return scene.cloud.to(GROUP)[0].epoch
+
+
 def finds_its_number_taken(scene: Scene) -> None:
     """A route is left over from before the store was wiped, with the number of the epoch that comes."""
-    assert isinstance(scene.cloud, gcp_route_model.RoutingTable)
-    old = [
-        gcp_route_model.Route(GROUP, epoch, "b", gcp_route_model.WORST - epoch)
-        for epoch in range(gcp_route_model.SPAN // 2)
-    ]
-    scene.cloud.routes = {route.name: route for route in old}
+    assert isinstance(scene.cloud, RoutingTable)
+    old = Route(GROUP, 1, "b", WORST - _first_epoch() % SPAN)
+    scene.cloud.routes = {old.name: old}
     scene.takes_over(scene.a, scene.b)
     scene.undone(scene.a)
 
@@ -240,6 +190,7 @@ HOLDS: list[tuple[Schedule, str]] = [
     (dies_between_two_writes, "gcp.alias_ip"),
     (partial(removes_late, heeds=True), "azure.ip_config"),
     (partial(removes_late, heeds=False), "azure.ip_config"),
+    (removes_once_more, "azure.ip_config"),
     (points_late, "azure.route"),
     (leaves_late, "gcp.alias_ip"),
     (inserts_late, "gcp.route"),
@@ -273,6 +224,7 @@ FINDS: list[tuple[Schedule, str, dict[str, Any], str]] = [
     ),
     (partial(removes_late, heeds=False), "azure.ip_config", {"process": mutants.LooksSoonOnly}, "leads to nobody"),
     (leaves_late, "gcp.alias_ip", {"process": mutants.NeverRepairs}, "leads to nobody"),
+    (removes_once_more, "azure.ip_config", {"process": mutants.RepairsOnce}, "leads to nobody"),
     (points_late, "azure.route", {"process": mutants.NeverLooks}, "leads to a, b"),
     (changes_hands, "azure.route", {"mover": mutants.OneTableOnly}, "does not serve"),
     *(
