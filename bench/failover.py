@@ -20,7 +20,7 @@ from bench.faults import FAULTS, Fault, Scene
 from bench.measure import CYCLE_SECONDS, HEALTH_PERIOD_SECONDS, Run, Void, measure
 from bench.peers import Anyvip, Keepalived, Peer, compile_packages
 from bench.report import highest, machine, markdown, milliseconds, package, write_section
-from bench.witness import MEMBERS, witness
+from bench.witness import MEMBERS, allowed, witness
 from controller.demo import sandbox
 from controller.demo.lab import ROOT, Lab
 from controller.demo.pace import hurry
@@ -79,7 +79,12 @@ def main(argv: Sequence[str]) -> int:
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.failover", description=__doc__)
     parser.add_argument("--runs", type=int, default=10, help="of each fault (default 10; 0: only what --read names)")
-    parser.add_argument("--lease", type=float, action="append", help="lease.duration_seconds; may be repeated")
+    parser.add_argument(
+        "--lease",
+        type=float,
+        action="append",
+        help="lease.duration_seconds, or the shortest that the store allows; may be repeated",
+    )
     parser.add_argument(
         "--store", choices=list(MEMBERS), action="append", help="may be repeated (default: etcd and file)"
     )
@@ -104,7 +109,7 @@ def _all(options: argparse.Namespace) -> Iterator[Run | Missed]:
     leases = [1.0] if options.quick else options.lease or [1.0]
     for store in options.store or ["etcd", "file"]:
         for lease in leases if "anyvip" in peers else ():
-            with scene_of(store, lease) as scene:
+            with scene_of(store, allowed(store, lease)) as scene:
                 yield from _every_fault(scene, store, options)
     for name in peers:
         if name.startswith("keepalived"):

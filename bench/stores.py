@@ -23,7 +23,7 @@ from bench.failover import Missed, running, scene_of, valid
 from bench.faults import FAULTS
 from bench.peers import START_LIMIT_SECONDS, Anyvip, wait_for
 from bench.report import machine, markdown, package, write_section
-from bench.witness import MEMBERS, SERVERS, options, witness
+from bench.witness import MEMBERS, SERVERS, allowed, options, witness
 from controller.demo import sandbox
 from controller.demo.cluster import group
 from controller.demo.lab import ROOT, Lab
@@ -36,7 +36,6 @@ GROUPS = (1, 50)
 SETTLE_LEASES = 1.0
 IDLE_ROUNDS = 12  # whole rounds, so that it does not matter when the first one begins
 LONGEST_TAKEOVER = 1.25  # leases: what was asked for
-LEAST_LEASES = {"gcs": 6.0}  # seconds: it takes a write of one object a second
 STALL_SECONDS = 0.05  # a prober that stood still longer voids a run
 COUNTER_PORT = 6000
 HEADINGS = (
@@ -63,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
     hurry()
     rows, worst = [], 0.0
     for kind in arguments.store or MEMBERS:
-        lease = max(arguments.lease, LEAST_LEASES.get(kind, 0.0))
+        lease = allowed(kind, arguments.lease)
         shares = _takeovers(kind, lease, arguments.runs)
         worst = max(worst, *shares) if shares else worst
         rows.append((kind, SERVERS[kind], f"{lease:g}", *_idle(kind, lease), str(len(shares)), _spread(shares)))
@@ -78,7 +77,9 @@ def main(argv: Sequence[str]) -> int:
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.stores", description=__doc__)
     parser.add_argument("--store", choices=list(MEMBERS), action="append", help="may be repeated (default all)")
-    parser.add_argument("--lease", type=float, default=5.0, help="lease.duration_seconds (default 5), or the least")
+    parser.add_argument(
+        "--lease", type=float, default=5.0, help="lease.duration_seconds (default 5), or the shortest allowed"
+    )
     parser.add_argument("--runs", type=int, default=5, help="crashes per store (default 5)")
     parser.add_argument("--out", type=Path, help="a Markdown file whose section `stores` takes the result")
     return parser

@@ -33,6 +33,7 @@ SERVERS: Mapping[str, str] = {
     "azure_blob": "Azurite",
     **dict.fromkeys(PROCESSES, "none: a fake"),
 }
+_LEAST_LEASES = {"gcs": 6.0}  # seconds: it takes a write of one object a second
 STANDINS = frozenset(MEMBERS) - {"etcd", "file"}
 _NAME = "anyvip"  # of the table, the bucket, the container
 _PORT = 5000
@@ -91,6 +92,11 @@ class Standin:
 
 
 Witness = EtcdWitness | Standin
+
+
+def allowed(kind: str, lease: float) -> float:
+    """The lease, or the shortest one that the store allows. Seconds."""
+    return max(lease, _LEAST_LEASES.get(kind, 0.0))
 
 
 def options(kind: str, url: str, name: str = _NAME, directory: Path = ROOT) -> dict[str, Any]:
