@@ -44,8 +44,8 @@ class Invariants:
     def _check_record(self, host: Host, group: str) -> None:
         """The store names who serves: nobody opens on a record that says otherwise, or under an older epoch."""
         owner = self._ownership(group)
-        if owner is None:
-            return  # an operator deleted it: the grant ends by itself, before anybody creates it anew
+        if owner is None or owner.new:
+            return  # an operator deleted it: the grant ends by itself, before anybody takes it anew
         named = owner.session
         if named is None or self.sessions.get(named) is not host:
             raise Violation(f"{group} opened on {host.name}, but the record names {named or 'nobody'}")
