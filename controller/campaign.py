@@ -21,16 +21,22 @@ def contest(turn: Turn, name: str) -> bool:
         return False
     record, _ = turn.ownership(name)
     mine = record is not None and record.session == turn.state.session
-    offered = record is not None and record.offered_to == turn.state.session
+    returned = record is not None and record.session is None and record.writer != turn.state.writer
+    offered = returned or (record is not None and record.offered_to == turn.state.session)
     handed = mine and turn.policy.rules.handing_is_enough(turn.state.sightings[GROUPS + name].handed)
     if _barred(turn, name, mine, offered or handed):
         if mine:
-            release(turn, name, onward=not handed)  # or those who cannot serve would throw it to and fro
+            _give_back(turn, name, onward=not handed)  # or those who cannot serve would throw it to and fro
     elif _renewed(turn):
         if handed and _complete(turn, name):
             return _accept(turn, name)
         _take(turn, name, judge(name, turn.view(name)))
     return False
+
+
+def _give_back(turn: Turn, name: str, *, onward: bool) -> None:
+    turn.put_group(name, sits_out_until=turn.now + turn.policy.timing.lease_duration)
+    release(turn, name, onward=onward)
 
 
 def _complete(turn: Turn, name: str) -> bool:
@@ -54,7 +60,7 @@ def _may_contest(turn: Turn, name: str) -> bool:
 def _barred(turn: Turn, name: str, mine: bool, offered: bool) -> bool:
     """Unfit, going, or sitting out. Paused, only what is ours already is taken up again.
 
-    What is offered or handed to it nobody sits out, unless it has just failed.
+    What another has offered, handed or returned nobody sits out, unless it has just failed.
     """
     group = turn.groups[name]
     if turn.stopping or name not in turn.policy.groups:
