@@ -89,7 +89,7 @@ async def test_the_password_may_be_in_a_file(guarded: Backend, tmp_path: Path) -
     ],
 )
 async def test_who_may_not_is_told_why(guarded: Backend, access: dict[str, str], says: str) -> None:
-    store = guarded.open(call_timeout=2.0, **access)
+    store = guarded.open(call_timeout=10.0, **access)
     with pytest.raises(StoreError, match=says):
         await store.read("")
     with pytest.raises(StoreError, match=says):
