@@ -21,8 +21,7 @@ def contest(turn: Turn, name: str) -> bool:
         return False
     record, _ = turn.ownership(name)
     mine = record is not None and record.session == turn.state.session
-    returned = record is not None and record.session is None and record.writer != turn.state.writer
-    offered = returned or (record is not None and record.offered_to == turn.state.session)
+    offered = record is not None and record.offered_to == turn.state.session
     handed = mine and turn.policy.rules.handing_is_enough(turn.state.sightings[GROUPS + name].handed)
     if _barred(turn, name, mine, offered or handed):
         if mine:
@@ -35,8 +34,13 @@ def contest(turn: Turn, name: str) -> bool:
 
 
 def _give_back(turn: Turn, name: str, *, onward: bool) -> None:
-    turn.put_group(name, sits_out_until=turn.now + turn.policy.timing.lease_duration)
+    if not _sits_out(turn, name):
+        turn.put_group(name, sits_out_until=turn.now + turn.policy.timing.lease_duration)
     release(turn, name, onward=onward)
+
+
+def _sits_out(turn: Turn, name: str) -> bool:
+    return turn.policy.rules.sits_out(turn.groups[name].sits_out_until, turn.now)
 
 
 def _complete(turn: Turn, name: str) -> bool:
@@ -60,7 +64,7 @@ def _may_contest(turn: Turn, name: str) -> bool:
 def _barred(turn: Turn, name: str, mine: bool, offered: bool) -> bool:
     """Unfit, going, or sitting out. Paused, only what is ours already is taken up again.
 
-    What another has offered, handed or returned nobody sits out, unless it has just failed.
+    What is offered or handed to it nobody sits out, unless it has just failed.
     """
     group = turn.groups[name]
     if turn.stopping or name not in turn.policy.groups:
@@ -69,7 +73,7 @@ def _barred(turn: Turn, name: str, mine: bool, offered: bool) -> bool:
         return not mine or group.healthy is False
     if group.role is not Role.STANDBY:
         return True
-    if (group.failed or not offered) and turn.policy.rules.sits_out(group.sits_out_until, turn.now):
+    if (group.failed or not offered) and _sits_out(turn, name):
         turn.wake(group.sits_out_until)
         return True
     return False
@@ -121,7 +125,8 @@ def _begin(turn: Turn, name: str) -> None:
     """There is no record of the group: let there be one, to be watched."""
     rules, state = turn.policy.rules, turn.state
     first = rules.first_epoch(turn.groups[name].epoch, turn.now + state.wall_offset)
-    record = Ownership(epoch=first - 1, seq=first, new=True, writer=state.writer)
+    seq = max(first, state.gone.get(GROUPS + name, 0) + 1)
+    record = Ownership(epoch=first - 1, seq=seq, new=True, writer=state.writer)
     if not rules.begins_unowned():
         record = _taken(turn, name, record)
     turn.write(GROUPS + name, Purpose.TAKE if record.session else Purpose.BEGIN, record, None)
@@ -140,7 +145,7 @@ def _fence(turn: Turn, key: str) -> None:
 def release(turn: Turn, name: str, *, onward: bool = True) -> None:
     """Give the group to whom it is meant for, or to the next in rank; who was not heard of lately is offered it.
 
-    Not `onward`: it is free for all, in turn.
+    Not `onward`: it is offered at best.
     """
     record, version = turn.ownership(name)
     group = turn.groups[name]
@@ -148,8 +153,8 @@ def release(turn: Turn, name: str, *, onward: bool = True) -> None:
     may = ours and not turn.busy(GROUPS + name) and turn.policy.rules.may_release(group.shut)
     if record is None or not may:
         return
-    successor = (group.hand_to or best_fit(turn, name, None)) if onward else None
-    node = None if successor is None else _brisk(turn, successor)
+    successor = group.hand_to or best_fit(turn, name, None)
+    node = None if successor is None or not onward else _brisk(turn, successor)
     given = next_record(
         record, turn.state.writer, wanted=None, node=node,
         session=successor if node else None,
@@ -209,7 +214,8 @@ def wanted_by(turn: Turn, name: str) -> SessionId | None:
 def preempt(turn: Turn, name: str) -> None:
     """A better node that has been fit for the delay asks for the group, as an operator would."""
     group, policy = turn.groups[name], turn.policy.groups[name]
-    if not policy.preempt or not _outranks_owner(turn, name):
+    barred = group.failed and _sits_out(turn, name)
+    if not policy.preempt or barred or not _outranks_owner(turn, name):
         if group.preempt_since is not None:
             turn.put_group(name, preempt_since=None)
         return

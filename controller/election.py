@@ -186,8 +186,12 @@ class Rules:
         return max(seen + 1, int(unix_time))
 
     def went_back(self, seen: int | None, new: Record | None) -> bool:
-        """A record whose `seq` is below what was seen comes from a backup: nothing that we know is so (16)."""
-        return seen is not None and new is not None and new.seq < seen
+        """A record whose `seq` is below what was seen comes from a backup: nothing that we know is so (16).
+
+        A group's record that is new gives nobody a right: it may have been begun by one who never saw the old one.
+        """
+        begun = isinstance(new, Ownership) and new.new
+        return seen is not None and new is not None and new.seq < seen and not begun
 
     def remembers_gone(self) -> bool:
         """Also through a time in which the group's record was not there: a creation has no version to rest on.
