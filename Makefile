@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 SEEDS ?= 0-999
+WORKERS ?= 2
 VENV := .venv
 CHECKOV := 3.3.30
 BIN := $(VENV)/bin
@@ -15,10 +16,11 @@ TEST_PACKAGES := etcd-server haproxy iproute2 iputils-ping keepalived nftables p
 demo: $(VENV)/demo.stamp
 	@$(BIN)/anyvip demo
 
-# Everything that is checked, cheapest first.
-test: check $(AZURITE).stamp $(VENV)-checkov/stamp
+# Everything that is checked, cheapest first; what is downloaded meanwhile is for the tests.
+test:
+	@$(MAKE) --no-print-directory -j3 check $(AZURITE).stamp $(VENV)-checkov/stamp
 	@.ci/packages $(TEST_PACKAGES)
-	@$(BIN)/python -m pytest --cov --cov-config=.ci/coverage.ini --cov-report=term-missing
+	@$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-config=.ci/coverage.ini --cov-report=term-missing
 
 check: $(VENV)/dev.stamp
 	@$(BIN)/ruff check
