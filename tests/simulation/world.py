@@ -25,9 +25,9 @@ class World:
         self.now = 0.0
         self.happened = 0
         self._order = count()
-        self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._heap: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
 
-    def after(self, delay: float, call: Callable[..., None], *args: Any) -> None:
+    def after(self, delay: float, call: Callable[..., object], *args: Any) -> None:
         """Have it happen `delay` true seconds from now, after everything that was put there before."""
         heappush(self._heap, (self.now + delay, next(self._order), call, args))
 

@@ -460,7 +460,7 @@ def test_who_has_just_failed_takes_nothing_that_is_thrown_back(standby: Lone) ->
     assert ownership(standby).session == "n2-x"  # which fails, too, and hands it back
     standby.tell(handed_to_us(standby))
     standby.run(TIMING.lease_duration / 2)
-    assert (ownership(standby).session, ownership(standby).offered_to) == (None, None)
+    assert (ownership(standby).session, ownership(standby).offered_to) == (None, "n2-x")
     standby.run(TIMING.lease_duration)
     assert standby.state.groups["web"].role is Role.ACTIVE
 
