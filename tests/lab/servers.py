@@ -29,14 +29,20 @@ class Server:
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, cwd=cwd
             )
         server = cls(command, log, process)
-        assert process.stdout
-        for line in process.stdout:
+        try:
+            server.url = server._said(ready)
+        except BaseException:  # a test's time may be over while it is waited for
+            server.stop()
+            raise
+        return server
+
+    def _said(self, ready: str) -> str:
+        assert self.process.stdout
+        for line in self.process.stdout:
             url = line.decode().rpartition(ready)[2].strip() if ready else line.decode().strip()
             if url.startswith("http"):
-                server.url = url
-                return server
-        server.stop()
-        raise RuntimeError(f"{command} does not serve: {log.read_text()[-2000:]}")
+                return url
+        raise RuntimeError(f"{self.command} does not serve: {self.log.read_text()[-2000:]}")
 
     def stop(self) -> None:
         """SIGKILL, and wait until it is gone."""
