@@ -114,22 +114,26 @@ def _take(turn: Turn, name: str, judgement: Judgement) -> None:
 
 
 def _taken(turn: Turn, name: str, record: Ownership) -> Ownership:
+    epoch = max(record.epoch, turn.groups[name].epoch) + 1
     return next_record(
         record, turn.state.writer, session=turn.state.session, node=turn.policy.node,
-        epoch=max(record.epoch, turn.groups[name].epoch) + 1,
+        epoch=max(epoch, _first_epoch(turn, name)) if record.new else epoch,
         offered_to=None, wanted=None, after=None, new=False, from_session=None, go=None,
     )  # fmt: skip
 
 
 def _begin(turn: Turn, name: str) -> None:
     """There is no record of the group: let there be one, to be watched."""
-    rules, state = turn.policy.rules, turn.state
-    first = rules.first_epoch(turn.groups[name].epoch, turn.now + state.wall_offset)
+    rules, state, first = turn.policy.rules, turn.state, _first_epoch(turn, name)
     seq = max(first, state.gone.get(GROUPS + name, 0) + 1)
     record = Ownership(epoch=first - 1, seq=seq, new=True, writer=state.writer)
     if not rules.begins_unowned():
         record = _taken(turn, name, record)
     turn.write(GROUPS + name, Purpose.TAKE if record.session else Purpose.BEGIN, record, None)
+
+
+def _first_epoch(turn: Turn, name: str) -> int:
+    return turn.policy.rules.first_epoch(turn.groups[name].epoch, turn.now + turn.state.wall_offset)
 
 
 def _fence(turn: Turn, key: str) -> None:

@@ -78,7 +78,8 @@ class Invariants:
             return
         if before is None and message.sent_at < self._deleted_at.get(group, -1.0):
             self._forget_epochs(group)  # documented: a create sent before a deletion has no version to stop it
-        self._check_epoch(group, owner)
+        if not owner.new:  # nobody serves by it
+            self._check_epoch(group, owner)
         old = ownership_in(before.value) if before else None
         if old is not None and old.session is not None and old.session != owner.session:
             self._check_given_up(group, old, message)
