@@ -24,6 +24,7 @@ _LEAVE_SECONDS: Final = 3.0  # within what the controller gives `unbind`: the re
 _LOOK_SECONDS: Final = 10.0
 _FIRST_PAUSE_SECONDS: Final = 0.05  # between looks whether a move shows already; doubled each time
 _LONGEST_PAUSE_SECONDS: Final = 1.0
+_AGAIN_SECONDS: Final = 2.0  # what leads elsewhere for as long is moved again: a late call of another came after
 
 
 class MovingOptions(BaseModel):
@@ -206,15 +207,19 @@ class Moving:
             self._mover.begin(epoch)
         await self._mover.move(until)
         moved_at = self._clock()
-        await self._shown(until)
+        while not await self._shown(until):
+            await self._mover.move(until)
         _log.info(
             "group %s: the network leads here after %.3f s, seen after %.3f s",
             self._group, moved_at - began_at, self._clock() - began_at,
         )  # fmt: skip
 
-    async def _shown(self, until: float) -> None:
-        """Wait until the platform's answer is that it leads here. What was written may show late."""
-        pause = _FIRST_PAUSE_SECONDS
+    async def _shown(self, until: float) -> bool:
+        """Wait until the platform's answer is that it leads here. What was written may show late.
+
+        False: it has been leading elsewhere for so long that it must be moved again.
+        """
+        pause, again_at = _FIRST_PAUSE_SECONDS, self._clock() + _AGAIN_SECONDS
         shows = "nothing yet"
         while True:
             try:
@@ -225,8 +230,10 @@ class Moving:
                 shows = f"no answer ({error})"
             else:
                 if found.place is Place.HERE:
-                    return
+                    return True
                 shows = f"{found.place}: {found.where}" if found.where else str(found.place)
+                if again_at <= self._clock() < until - pause:
+                    return False
             if self._clock() + pause >= until:
                 raise ProviderError(f"moved, but not seen: the platform shows {shows}")
             await asyncio.sleep(pause)

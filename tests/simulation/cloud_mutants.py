@@ -55,6 +55,10 @@ class RepairsOnce(CloudProcess):
             super()._watch(watch)
 
 
+class MovesOnce(CloudProcess):
+    looks = 10**6
+
+
 class NeverRepairs(CloudProcess):
     def _compare(self, watch: Watch, *, here: bool) -> None:
         """Looks, and does nothing about it."""

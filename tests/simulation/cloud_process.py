@@ -25,6 +25,7 @@ SOON_SECONDS = (1.0, 2.0, 5.0, 10.0)
 MOVE_SECONDS = 20.0
 LOOK_SECONDS = 10.0
 LEAVE_SECONDS = 3.0
+LOOKS = 10  # for so many a move is given the time to show
 CALL_SECONDS = 2.0  # then it is asked again, and may yet land
 
 
@@ -84,6 +85,8 @@ class Moved:
 class CloudProcess(Process):
     """A daemon, and its part in the network."""
 
+    looks = LOOKS
+
     def __init__(self, host: Host) -> None:
         super().__init__(host)
         self._groups = {group: Moved(self._home.mover_for(host.name, group)) for group in host.groups}
@@ -133,7 +136,7 @@ class CloudProcess(Process):
         def may() -> bool:
             return group.moving == order.epoch and self._granted(order.group, order.expires_at)
 
-        self._set_out(Errand(order.group, _seen(group.mover), began_at + MOVE_SECONDS, may, ended))
+        self._set_out(Errand(order.group, _seen(group.mover, self.looks), began_at + MOVE_SECONDS, may, ended))
 
     def _repair(self, group: Moved, epoch: int) -> None:
         """Move again, beside everything else. Whether it helped is for the next look to say."""
@@ -147,7 +150,7 @@ class CloudProcess(Process):
                 group.repair = None
 
         group.astray = False
-        group.repair = errand = Errand(name, _seen(group.mover), until, may, ended)
+        group.repair = errand = Errand(name, _seen(group.mover, self.looks), until, may, ended)
         self._set_out(errand)
 
     def _leave(self, group: Moved) -> None:
@@ -260,11 +263,14 @@ class CloudProcess(Process):
         watch.astray = not here
 
 
-def _seen(mover: Mover) -> Steps[None]:
-    """Move, and see that it shows: what a look is refused is no evidence."""
-    yield from mover.move()
-    while not (yield from _looked(mover)):
-        yield PAUSE_SECONDS
+def _seen(mover: Mover, looks: int) -> Steps[None]:
+    """Move, and see that it shows: what a look is refused is no evidence. What does not show for long is moved again."""
+    while True:
+        yield from mover.move()
+        for _ in range(looks):
+            if (yield from _looked(mover)):
+                return
+            yield PAUSE_SECONDS
 
 
 def _looked(mover: Mover) -> Steps[bool]:

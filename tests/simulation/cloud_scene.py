@@ -65,9 +65,9 @@ class Scene:
         host.start()
         self.serves(host)
 
-    def undone(self, owner: Host, longer: float = 0.0) -> None:
+    def undone(self, owner: Host) -> None:
         """One reconcile period later all is as it should be."""
-        self.run(PERIOD_SECONDS + REPAIR_SECONDS + longer)
+        self.run(PERIOD_SECONDS + REPAIR_SECONDS)
         self.cluster.check_led()
         self.leads_to(owner.name)
 

@@ -11,8 +11,18 @@ from traceback import format_exc
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation import aws_model, azure_model, gcp_model, gcp_route_model
-from tests.simulation.cloud import LATE_SECONDS, OPERATION_SECONDS, USUAL_SECONDS, Cloud, Mover, Refused, Request, Steps
-from tests.simulation.cloud_process import MOVE_SECONDS, PERIOD_SECONDS, CloudCluster, CloudProcess
+from tests.simulation.cloud import (
+    LATE_SECONDS,
+    OPERATION_SECONDS,
+    PAUSE_SECONDS,
+    USUAL_SECONDS,
+    Cloud,
+    Mover,
+    Refused,
+    Request,
+    Steps,
+)
+from tests.simulation.cloud_process import LOOKS, MOVE_SECONDS, PERIOD_SECONDS, CloudCluster, CloudProcess
 from tests.simulation.faults import Faults
 from tests.simulation.mutants import Mutant
 from tests.simulation.process import Trap
@@ -126,7 +136,7 @@ def _live_through(cluster: CloudCluster, faults: Faults, setting: Setting, late:
     for group in cluster.groups:
         land_late(cluster, group, late, rng)
     world.run(world.now + LATE_SECONDS)
-    settle(cluster, longer=MOVE_SECONDS + _undoing(cluster))
+    settle(cluster, longer=LOOKS * PAUSE_SECONDS + _undoing(cluster))
 
 
 def _undoing(cluster: CloudCluster) -> float:
@@ -146,7 +156,7 @@ def land_late(cluster: CloudCluster, group: str, writes: int, rng: Random) -> No
 def settle(cluster: CloudCluster, longer: float = 0.0) -> None:
     """One period later all is as it should be.
 
-    `longer`: for what lands just while a repair waits to be seen, which takes until that gives up.
+    `longer`: for what lands just while a repair waits to be seen, which then moves again.
     """
     cluster.world.run(cluster.world.now + PERIOD_SECONDS + REPAIR_SECONDS + longer)
     cluster.invariants.check_settled()

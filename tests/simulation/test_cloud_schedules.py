@@ -14,10 +14,10 @@ import pytest
 from controller.events import Asked
 from tests.simulation import azure_model
 from tests.simulation import cloud_mutants as mutants
-from tests.simulation.cloud import OPERATION_SECONDS
-from tests.simulation.cloud_process import MOVE_SECONDS, PERIOD_SECONDS, SOON_SECONDS
+from tests.simulation.cloud import OPERATION_SECONDS, PAUSE_SECONDS
+from tests.simulation.cloud_process import LOOKS, PERIOD_SECONDS, SOON_SECONDS
 from tests.simulation.cloud_scene import GROUP, Scene
-from tests.simulation.cloud_seeds import MECHANISMS
+from tests.simulation.cloud_seeds import MECHANISMS, REPAIR_SECONDS
 from tests.simulation.gcp_route_model import SPAN, WORST, Route, RoutingTable
 from tests.simulation.world import Violation
 
@@ -57,7 +57,7 @@ def removes_late(scene: Scene, *, heeds: bool) -> None:
 
 
 def removes_once_more(scene: Scene) -> None:
-    """It lands just when the repair of the one before has ended, and waits to be seen: for as long as a move may take."""
+    """It lands just when the repair of the one before has ended, and waits to be seen: it is moved again."""
     assert isinstance(scene.cloud, azure_model.Nics)
     nics = scene.cloud.resources
     scene.takes_over(scene.a, scene.b)
@@ -75,7 +75,8 @@ def removes_once_more(scene: Scene) -> None:
     remove()
     scene.until(lambda: GROUP in nics["a"].effective, "it is not repaired")
     scene.until(lambda: GROUP not in nics["a"].effective, "it is not removed once more")
-    scene.undone(scene.a, longer=MOVE_SECONDS)
+    scene.run(LOOKS * PAUSE_SECONDS + REPAIR_SECONDS)
+    scene.cluster.check_led()
 
 
 def leaves_late(scene: Scene) -> None:
@@ -224,7 +225,7 @@ FINDS: list[tuple[Schedule, str, dict[str, Any], str]] = [
     ),
     (partial(removes_late, heeds=False), "azure.ip_config", {"process": mutants.LooksSoonOnly}, "leads to nobody"),
     (leaves_late, "gcp.alias_ip", {"process": mutants.NeverRepairs}, "leads to nobody"),
-    (removes_once_more, "azure.ip_config", {"process": mutants.RepairsOnce}, "leads to nobody"),
+    (removes_once_more, "azure.ip_config", {"process": mutants.MovesOnce}, "leads to nobody"),
     (points_late, "azure.route", {"process": mutants.NeverLooks}, "leads to a, b"),
     (changes_hands, "azure.route", {"mover": mutants.OneTableOnly}, "does not serve"),
     *(

@@ -80,6 +80,16 @@ async def test_a_move_that_takes_too_long_leaves_another_node_a_try(cloud: Cloud
     await provider.close()
 
 
+async def test_what_a_late_call_took_away_before_it_was_seen_is_moved_again(made: Made, cloud: Cloud) -> None:
+    cloud.shows_after = 1
+    binding = asyncio.create_task(made[0].bind(grant()))
+    await until(lambda: "look" in cloud.asked)
+    cloud.holder = "other"
+    await binding
+    assert cloud.holder == "me"
+    assert cloud.asked.count("move") == 2
+
+
 async def test_a_look_that_fails_after_the_move_is_repeated(made: Made, cloud: Cloud) -> None:
     cloud.fails["look"] = 2
     await made[0].bind(grant())
