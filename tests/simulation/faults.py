@@ -68,7 +68,8 @@ class Faults:
             cluster.delete(key)
         for host in cluster.hosts.values():
             self._heal_host(host)
-        self._world.after(0.2 * self._lease, self._heal_again)
+        for leases in (0.2, 0.6):  # who was frozen while it left has its calls to wait for
+            self._world.after(leases * self._lease, self._heal_again)
 
     def _heal_again(self) -> None:
         """What a frozen daemon had been asked for, to stop or to pause, it did when it was thawed."""
