@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from controller.election import Rules, Sighting
+from controller.election import Sighting
 from controller.events import Action, Step
 from controller.lease import CLUSTER, SESSIONS, Cluster, Record, SessionId, Timing, Version
+from controller.rules import Rules
 
 
 class Role(StrEnum):

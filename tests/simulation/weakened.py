@@ -6,9 +6,9 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from controller.election import Rules
 from controller.events import Arm, Armed, StartTimer, TimerStarted
 from controller.lease import Ownership, Record, Session, SessionId, Version
+from controller.rules import Rules
 from tests.simulation.kernel import Kernel
 from tests.simulation.process import Process
 
