@@ -166,6 +166,5 @@ def azure_lab(directory: Path) -> Iterator[AzureLab]:
         lab = AzureLab(directory, spaces, ending)
         lab.wire()
         lab.serve()
-        for name in NODES:
-            lab.start(name)
+        lab.start_all()
         yield lab

@@ -174,6 +174,12 @@ class CloudLab(ABC):
         command = [sys.executable, "-m", "controller.cli", "run", "--config", str(file)]
         self._daemons[name] = self.spawn(self.nodes[name], command, **self.environment(name))
 
+    def start_all(self) -> None:
+        """One after the other: begun at once, each might take some of the groups."""
+        for name in self.nodes:
+            self.start(name)
+            assert eventually(lambda: any(self.served_by(node) for node in self._daemons), 5 * LIVENESS), self.log()
+
     def _configuration(self, name: str) -> dict[str, Any]:
         return {
             "cluster": "lab",

@@ -161,6 +161,5 @@ def ec2_lab(directory: Path) -> Iterator[Ec2Lab]:
         lab = Ec2Lab(directory, spaces, ending)
         lab.wire()
         lab.serve()
-        for name in NODES:
-            lab.start(name)
+        lab.start_all()
         yield lab
