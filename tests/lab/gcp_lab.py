@@ -150,8 +150,7 @@ def gcp_lab(directory: Path) -> Iterator[GcpLab]:
         lab = GcpLab(directory, spaces, ending)
         lab.wire()
         lab.serve()
-        for name in NODES:
-            lab.start(name)
+        lab.start_all()
         # The SDK alone takes seconds to import, and on a machine that is busy many.
         assert eventually(lambda: all(lab.role(name, "db") for name in NODES), 5 * LIVENESS), lab.log()
         yield lab
