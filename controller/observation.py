@@ -6,23 +6,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from controller import events as ev
-from controller.election import Sighting
 from controller.events import Step
-from controller.lease import GROUPS, Cluster, Ownership, Session
-from controller.listing import heard, hinted
+from controller.lease import GROUPS
+from controller.listing import hinted
+from controller.replies import failed, listed, refused, unsure, wrote
 from controller.state import (
     Ask,
     GroupState,
     Leaving,
-    Owned,
-    Pending,
     Phase,
     Policy,
-    Purpose,
     Reason,
-    Renewal,
     Role,
     State,
+    with_group,
 )
 from controller.values import replace
 
@@ -51,13 +48,6 @@ def _concerned(state: State, event: ev.Event) -> frozenset[str] | None:
             return frozenset()
         case _:
             return None
-
-
-def _group(state: State, name: str, **changes: Any) -> State:
-    known = state.groups.get(name)
-    if known is None:
-        return state
-    return replace(state, groups={**state.groups, name: replace(known, **changes)})
 
 
 # --- starting ----------------------------------------------------------------------------------------------------
@@ -137,146 +127,17 @@ def _ran(state: State, event: ev.Ran, now: float, policy: Policy) -> State:
         changes["hooked"] = False
     if event.error and event.step is Step.REFRESH and group.role is Role.ACTIVE:
         changes |= {"refresh": True, "retry_at": now + policy.timing.retry_period}
-    return _group(state, event.group, **changes)
+    return with_group(state, event.group, **changes)
 
 
 def _shut(state: State, event: ev.Ran, now: float, policy: Policy) -> State:
     if event.error is not None:  # not shut as far as we know: only its own end in the kernel is sure
         retry_at = now + policy.timing.retry_period / 4
-        return _group(state, event.group, step=None, error=event.error, retry_at=retry_at)
-    return _group(
+        return with_group(state, event.group, step=None, error=event.error, retry_at=retry_at)
+    return with_group(
         state, event.group, step=None, error="", opened=False, armed=False, armed_for=None, owned=None,
         expires_at=None, adoptable=False, done=state.groups[event.group].done | {Step.SHUT},
     )  # fmt: skip
-
-
-# --- the store ---------------------------------------------------------------------------------------------------
-
-
-def _wrote(state: State, event: ev.Wrote, now: float, policy: Policy) -> State:
-    write = state.pending[event.request]
-    there_at = policy.rules.confirmed_at(event.sent_at, now)
-    seen = Sighting(now, now, event.version, write.value or b"", write.record, there_at=there_at)
-    if write.value is None:
-        seen = Sighting(now, now)
-    state = replace(_ended(state, event.request, now), sightings={**state.sightings, write.key: seen})
-    if write.key.startswith(GROUPS):
-        return _wrote_group(state, write, event, now, policy)
-    match write.purpose:
-        case Purpose.CREATE if write.key == state.own_key:
-            record = write.record
-            assert isinstance(record, Session)
-            return replace(
-                state, phase=Phase.MEMBER, version=event.version, doubt=False, beat=record.beat, seq=record.seq,
-                fresh=False, next_round_at=now,
-            )  # fmt: skip
-        case Purpose.BEAT if write.key == state.own_key and state.round is not None:
-            return _beaten(state, write, event, now, policy)
-        case Purpose.PAUSE:
-            done = isinstance(write.record, Cluster) and write.record.paused == state.want_paused
-            return replace(state, want_paused=None if done else state.want_paused)
-        case Purpose.LEAVE:
-            return replace(state, phase=Phase.LEFT)
-        case _:
-            return state
-
-
-def _wrote_group(state: State, write: Pending, event: ev.Wrote, now: float, policy: Policy) -> State:
-    record, name = write.record, write.key.removeprefix(GROUPS)
-    assert isinstance(record, Ownership)
-    group = state.groups.get(name)
-    if group is None:  # given back for an earlier life that had it configured
-        return state
-    confirmed_at = policy.rules.confirmed_at(event.sent_at, now)
-    if write.purpose is Purpose.WANT:  # what was heard of the group meanwhile was not listened to
-        state = replace(_group(state, name, ask=None), look=True)
-    ours = record.session is not None and record.session == state.session
-    if ours and (write.purpose is Purpose.TAKE or group.owned is not None):
-        owned = Owned(event.version, record.epoch, confirmed_at)
-        return _group(state, name, owned=owned, epoch=max(group.epoch, record.epoch), adoptable=False)
-    return state
-
-
-def _beaten(state: State, write: Pending, event: ev.Wrote, now: float, policy: Policy) -> State:
-    record, turn = write.record, state.round
-    assert isinstance(record, Session)
-    assert turn is not None
-    assert turn.timer_at is not None
-    renewal = Renewal(policy.rules.renewed_at(turn.timer_at, now), turn.timer_at, turn.slot)
-    phase = Phase.MEMBER if state.phase is Phase.ADOPTING else state.phase
-    state = replace(
-        state, phase=phase, version=event.version, beat=record.beat, seq=record.seq, fresh=False, renewed=renewal,
-        spare_slot=1 - turn.slot, round=replace(turn, beating=False),
-    )  # fmt: skip
-    return _round_over(state, now, policy)
-
-
-def _refused(state: State, event: ev.Refused, now: float, policy: Policy) -> State:
-    return _not_written(state, event.request, now, policy)
-
-
-def _unsure(state: State, event: ev.Unsure, now: float, policy: Policy) -> State:
-    return replace(_not_written(state, event.request, now, policy), out_of_contact=True)
-
-
-def _not_written(state: State, request: int, now: float, policy: Policy) -> State:
-    """Refused, or nobody knows: forget what we thought of the key and read."""
-    write = state.pending[request]
-    sightings = {key: seen for key, seen in state.sightings.items() if key != write.key}
-    last, gone = state.sightings.get(write.key), dict(state.gone)
-    if last is not None and last.record is not None and write.key.startswith(GROUPS):
-        gone[write.key] = last.record.seq
-    state = replace(_ended(state, request, now), sightings=sightings, gone=gone, look=True)
-    if write.purpose is Purpose.LEAVE:
-        return replace(state, phase=Phase.LEFT)
-    if write.key == state.own_key:
-        state = replace(state, doubt=True)
-        if state.round is not None:
-            state = replace(state, round=replace(state.round, beating=False, failed=True))
-            return _round_over(state, now, policy)
-    return state
-
-
-def _ended(state: State, request: int, now: float) -> State:
-    key = state.pending[request].key
-    pending = {number: write for number, write in state.pending.items() if number != request}
-    return replace(state, pending=pending, completed={**state.completed, key: now})
-
-
-def _failed(state: State, event: ev.Failed, now: float, policy: Policy) -> State:
-    if event.request != state.reading:
-        return state
-    pause = now + policy.timing.retry_period / 4
-    state = replace(state, reading=None, look=True, look_at=pause, out_of_contact=True)
-    if state.round is not None and state.round.sent:
-        state = replace(state, round=replace(state.round, listing=False, failed=True))
-    return _round_over(state, now, policy)
-
-
-def _round_over(state: State, now: float, policy: Policy) -> State:
-    turn = state.round
-    if turn is None or turn.beating or turn.listing:
-        return state
-    if turn.failed:
-        return replace(state, round=None, next_round_at=now + policy.timing.retry_period / 4)
-    groups = state.groups
-    if state.out_of_contact:  # clients may have learnt another MAC meanwhile
-        groups = {name: replace(g, announce=g.role is Role.ACTIVE) for name, g in groups.items()}
-    pause = policy.timing.retry_period
-    if state.next_round_at > turn.began_at:  # something that the others must know happened meanwhile
-        pause /= 4
-    next_at = max(turn.began_at + pause, now)
-    return replace(state, round=None, next_round_at=next_at, out_of_contact=False, groups=groups)
-
-
-def _listed(state: State, event: ev.Listed, now: float, policy: Policy) -> State:
-    if event.request != state.reading:
-        return state
-    state = heard(state, event, now, policy)
-    turn = state.round
-    if turn is not None and turn.timer_at is not None and event.sent_at >= turn.timer_at and turn.sent:
-        state = _round_over(replace(state, round=replace(turn, listing=False)), now, policy)
-    return state
 
 
 # --- what people and checks say ----------------------------------------------------------------------------------
@@ -284,12 +145,12 @@ def _listed(state: State, event: ev.Listed, now: float, policy: Policy) -> State
 
 def _judged(state: State, event: ev.Judged, now: float, policy: Policy) -> State:  # noqa: ARG001
     changed = event.group in state.groups and state.groups[event.group].healthy != event.healthy
-    state = _group(state, event.group, healthy=event.healthy, why=event.why)
+    state = with_group(state, event.group, healthy=event.healthy, why=event.why)
     return replace(state, next_round_at=now) if changed else state  # others learn of it from our beat
 
 
 def _asked(state: State, event: ev.Asked, now: float, policy: Policy) -> State:
-    return _group(state, event.group, ask=Ask(event.to, now + 2 * policy.timing.lease_duration))
+    return with_group(state, event.group, ask=Ask(event.to, now + 2 * policy.timing.lease_duration))
 
 
 def _pause_asked(state: State, event: ev.PauseAsked, now: float, policy: Policy) -> State:  # noqa: ARG001
@@ -301,7 +162,7 @@ def _drifted(state: State, event: ev.Drifted, now: float, policy: Policy) -> Sta
     group = state.groups.get(event.group)
     if group is None or group.role is not Role.ACTIVE:
         return state  # elsewhere nothing is bound that could be missing
-    return _group(state, event.group, refresh=True, announce=True)
+    return with_group(state, event.group, refresh=True, announce=True)
 
 
 def _stop(state: State, event: ev.Stop, now: float, policy: Policy) -> State:  # noqa: ARG001
@@ -320,11 +181,11 @@ _OBSERVERS: Mapping[type, Callable[[State, Any, float, Policy], State]] = {
     ev.Armed: _armed,
     ev.GuardLost: _guard_lost,
     ev.Ran: _ran,
-    ev.Wrote: _wrote,
-    ev.Refused: _refused,
-    ev.Unsure: _unsure,
-    ev.Failed: _failed,
-    ev.Listed: _listed,
+    ev.Wrote: wrote,
+    ev.Refused: refused,
+    ev.Unsure: unsure,
+    ev.Failed: failed,
+    ev.Listed: listed,
     ev.Judged: _judged,
     ev.Hint: hinted,
     ev.Asked: _asked,

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from controller.election import Sighting
 from controller.events import Action, Step
 from controller.lease import CLUSTER, SESSIONS, Cluster, Record, SessionId, Timing, Version
 from controller.rules import Rules
+from controller.values import replace
 
 
 class Role(StrEnum):
@@ -253,6 +255,14 @@ class State:
         """Whether an operator paused the cluster, as far as this node has seen."""
         seen = self.sightings.get(CLUSTER)
         return seen is not None and isinstance(seen.record, Cluster) and seen.record.paused
+
+
+def with_group(state: State, name: str, **changes: Any) -> State:
+    """The state with a group changed, where the node has it configured."""
+    known = state.groups.get(name)
+    if known is None:
+        return state
+    return replace(state, groups={**state.groups, name: replace(known, **changes)})
 
 
 @dataclass(frozen=True, slots=True)

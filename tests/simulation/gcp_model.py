@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -58,9 +59,9 @@ class Compute(Cloud):
             raise Refused(request.operation.error)
         return request.operation.done
 
+    @abstractmethod
     def answer(self, request: Request) -> object:
         """A request that is not asked again. Raises Refused."""
-        raise NotImplementedError
 
     def begin(self, request: Request, on: str, effect: Callable[[], None]) -> Operation:
         """An operation, that ends with this effect, or fails as that does or by itself."""

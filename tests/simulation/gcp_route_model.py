@@ -73,7 +73,7 @@ class RoutingTable(Compute):
                 if request.name not in self.routes:
                     raise Refused(GONE)
                 return self.begin(request, request.name, lambda: self._delete(request.name))
-        raise NotImplementedError
+        raise TypeError(request)
 
     def to(self, group: str) -> list[Route]:
         """All routes to a group's VIP."""
