@@ -1,3 +1,3 @@
 """Plugins of the whole test run."""
 
-pytest_plugins = ["tests.skips", "tests.loopback", "tests.workers", "tests.gate"]
+pytest_plugins = ["tests.skips", "tests.loopback", "tests.workers"]

@@ -17,8 +17,10 @@ from controller.yaml_lines import read
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
-    from controller.config import Config
+    from controller.config import Config, Group
+    from controller.plugins import Plugin
     from controller.status import GroupView
 
 DONE, FAILED, USAGE = 0, 1, 2
@@ -44,7 +46,7 @@ def check_config(options: argparse.Namespace) -> int:
         say(json.dumps(_schema(), indent=2))
         return DONE
     config = _config(options.config, on_this_node=not options.no_host_checks)
-    chosen = [] if options.no_host_checks else _chosen(config)
+    chosen = [] if options.no_host_checks else _places(config)
     asked = _asked(config) if options.ask_store else ""
     timing = config.timing()
     vips = sum(len(group.vips) for group in config.groups.values())
@@ -177,26 +179,38 @@ def _config(file: str, *, on_this_node: bool) -> Config:
     return config
 
 
-def _chosen(config: Config) -> list[str]:
-    """What `auto` stands for here, and why. Raises ConfigError where that cannot be told, NotThere without answer."""
-    from controller.opening import chosen  # noqa: PLC0415
-    from controller.plugins import AUTO  # noqa: PLC0415
+def _places(config: Config) -> list[str]:
+    """What `auto` stands for here, and why. Raises ConfigError where VIPs have no place, NotThere without answer."""
     from providers.base import ProviderError, Unanswered  # noqa: PLC0415
 
-    lines, problems = [], []
+    lines: list[str] = []
+    problems = []
     for name, group in config.groups.items():
-        if any(plugin.type == AUTO for plugin in group.providers):
+        for plugin in group.providers:
             try:
-                choice = chosen(name, group.vips)
+                lines += _place(plugin, name, group)
             except Unanswered as error:
                 raise NotThere(f"group {name}: {error}") from error
             except ProviderError as error:
                 problems.append(config.problem(("groups", name, "providers"), str(error)))
-            else:
-                lines.append(f"group {name}: auto is {choice.type}: {choice.why}")
     if problems:
         raise ConfigError(problems)
     return lines
+
+
+def _place(plugin: Plugin, name: str, group: Group) -> Iterator[str]:
+    from controller.opening import chosen  # noqa: PLC0415
+    from controller.plugins import AUTO  # noqa: PLC0415
+    from providers.baremetal import BareMetalOptions  # noqa: PLC0415
+    from providers.local import LocalVips  # noqa: PLC0415
+
+    local: object = plugin.options
+    if plugin.type == AUTO:
+        choice = chosen(name, group.vips)
+        yield f"group {name}: auto is {choice.type}: {choice.why}"
+        local = BareMetalOptions() if choice.type == "baremetal" else None
+    if isinstance(local, BareMetalOptions):
+        LocalVips(group.vips, local.interface).close()
 
 
 def _asked(config: Config) -> str:

@@ -84,6 +84,8 @@ class Control:
             raise Refusal(Code.STOPPING, "this daemon is stopping")
         if state.paused:
             raise Refusal(Code.PAUSED, "the cluster is paused: run `anyvip resume` first")
+        if self._telemetry.reachable is False:
+            raise Refusal(Code.STORE, f"the {self._config().store.type} store does not answer: nothing can move")
         record = _record(state, group)
         if record is None or record.session is None:
             raise Refusal(Code.NOBODY_ACTIVE, f"no node is active for {group}, so there is nothing to hand over")
@@ -100,7 +102,8 @@ class Control:
         who = to or "another node"
         if not named:
             nodes = ", ".join(sorted(member["node"] for member in members)) or "no other node"
-            raise Refusal(Code.UNKNOWN_NODE, f"{who} is not a member; there is {nodes}")
+            unknown = "" if to is None else f"no node {to!r}; "
+            raise Refusal(Code.UNKNOWN_NODE, f"{unknown}there is {nodes} to hand over to")
         if not live:
             raise Refusal(Code.NOT_LIVE, f"{who} has not renewed its session for a whole lease")
         if not any(m["groups"][group]["priority"] > 0 for m in fit):
@@ -137,11 +140,10 @@ class Control:
         state = self._node.state
         group = state.groups.get(name, GroupState())
         record = _record(state, name)
-        seen = state.sightings.get(GROUPS + name)
         last = self._telemetry.history.last(name)
         return GroupView(
             role=group.role.value,
-            role_seconds=max(0.0, now - group.since) if group.since else 0.0,
+            role_seconds=max(0.0, now - (group.since or self._began_at)),
             reason=last["reason"] if last else "",
             detail=last["detail"] if last else "",
             active=None if record is None else record.node,
@@ -151,9 +153,19 @@ class Control:
             healthy=group.healthy,
             why=group.why,
             grant_seconds_left=None if group.expires_at is None else max(0.0, group.expires_at - now),
-            waits_for=seen.problem if seen is not None and seen.problem else group.waits_for,
+            waits_for=self._waits_for(name, group, now),
             error=group.error,
         )
+
+    def _waits_for(self, name: str, group: GroupState, now: float) -> str:
+        """Why it is not taken, where it might be: nobody waits for an owner who renews."""
+        state = self._node.state
+        seen, record = state.sightings.get(GROUPS + name), _record(state, name)
+        if seen is not None and seen.problem:
+            return seen.problem
+        owner = state.sightings.get(f"{SESSIONS}{record.session}") if record is not None else None
+        renewed = owner is not None and now - owner.since < self._node.policy.timing.lease_duration
+        return "" if renewed or group.role is not Role.STANDBY else group.waits_for
 
     def _members(self, now: float) -> list[Member]:
         state, lease = self._node.state, self._node.policy.timing.lease_duration

@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack
+from importlib import metadata
 from typing import TYPE_CHECKING, cast
 
 from controller import events as ev
@@ -23,6 +24,7 @@ from controller.host_checks import host_problems
 from controller.lease import GROUPS, Store, StoreError, Watcher
 from controller.life import Life, LifeError
 from controller.local import Local, LocalError
+from controller.logs import emit
 from controller.machine import Phase, Role, State, serving_until
 from controller.node import Node
 from controller.notify import notify, watchdog_seconds
@@ -105,6 +107,7 @@ class Daemon:
             store = self._store()
             stack.push_async_callback(store.close)
             self._telemetry.watch(self.config.groups)
+            self._introduce()
             self._decided(self._node.state)
             starting.pop_all()
             left = await self._serve(store)
@@ -150,6 +153,14 @@ class Daemon:
 
     # --- parts ---
 
+    def _introduce(self) -> None:
+        config, timing = self.config, self._policy.timing
+        emit(
+            _log, logging.INFO, "started", version=metadata.version("anyvip"), cluster=config.cluster, node=config.node,
+            store=config.store.type, lease=timing.lease_duration, health=" ".join(config.health.listen),
+            groups=len(config.groups),
+        )  # fmt: skip
+
     def _store(self) -> Store:
         plugin = self.config.store
         timeout = self._policy.timing.call_timeout
@@ -180,7 +191,8 @@ class Daemon:
     def _decided(self, state: State) -> None:
         groups = {name: GroupStatus(serving_until(state, name)) for name in self.config.groups}
         ready = state.phase is Phase.MEMBER and not state.out_of_contact
-        self._status = Status(groups, ready, live=True, detail="" if ready else f"session: {state.phase.value}")
+        detail = "the store does not answer" if state.phase is Phase.MEMBER else f"session: {state.phase.value}"
+        self._status = Status(groups, ready, live=True, detail="" if ready else detail)
         paused = state.paused
         if paused is not self._paused and (paused or self._paused is not None):
             self._telemetry.paused(paused)

@@ -30,6 +30,6 @@ def opened(plugin: Plugin, *, group: str, vips: tuple[Vip, ...], clock: Clock) -
     try:
         kind = provider_type(name)
     except ValueError as error:  # `auto` has led to a cloud whose SDK is not installed
-        raise ProviderError(f"{error}: install anyvip[{name.partition('.')[0]}]") from error
+        raise ProviderError(str(error)) from error
     options = plugin.options if keys is None else kind.Options.model_validate(keys)
     return kind.open(options, group=group, vips=vips, clock=clock)

@@ -140,7 +140,8 @@ def _remarks(status: Status) -> Iterable[str]:
         yield f"store: {since}" + (f": {store['error']}" if store["error"] else "")
     for name, view in status["groups"].items():
         if view["healthy"] is False or view["role"] == "fault":
-            yield f"{name}: {view['reason']}: {view['why'] or view['detail'] or 'not fit to serve'}"
+            said = view["why"] if view["healthy"] is False else view["detail"]
+            yield ": ".join(part for part in (name, view["reason"], said or "not fit to serve") if part)
         if view["error"]:
             yield f"{name}: {view['error']}"
         if view["waits_for"]:

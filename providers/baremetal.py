@@ -261,7 +261,7 @@ class BareMetal:
 
     def _take(self) -> None:
         self._conflicts.stop()
-        self._local.take()
+        self._remove()
 
     def _take_back(self) -> bool:
         self._conflicts.stop()
@@ -271,9 +271,13 @@ class BareMetal:
         if self._expires_at is not None:
             return  # here again meanwhile
         try:
-            self._local.take()
+            self._remove()
         except ProviderError as error:
             _log.warning("group %s: cannot look what is left of it: %s", self._group, error)
+
+    def _remove(self) -> None:
+        for strange in self._local.take():
+            _log.warning("group %s: removed %s, which somebody else had put there", self._group, strange)
 
     def _ask_for_conflicts(self) -> None:
         if self._expires_at is None:

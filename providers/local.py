@@ -21,11 +21,12 @@ class LocalVips:
     """The VIPs of one group and their interfaces. Not for several threads at once."""
 
     def __init__(self, vips: tuple[Vip, ...], interface: str | None) -> None:
-        """Raises ProviderError when an interface is not given and cannot be found."""
+        """Raises ProviderError when an interface is not given and cannot be found, or has a VIP as its own address."""
         self.vips = vips
         self._kernel = Socket(ROUTE)
         try:
             self.places: Mapping[str, tuple[Vip, ...]] = self._placed(interface)
+            self._refuse_own()
         except ProviderError:
             self._kernel.close()
             raise
@@ -79,13 +80,17 @@ class LocalVips:
         self._kernel.apply(messages, "unbind VIPs", ignore=rtnetlink.NOT_THERE)
         return bool(messages)
 
-    def take(self) -> None:
-        """Remove the VIPs from their interfaces, with whatever prefix they are there. Raises ProviderError."""
+    def take(self) -> list[str]:
+        """Remove the VIPs from their interfaces, with whatever prefix they are there. Raises ProviderError.
+
+        Returns those that somebody else had put there, as people write them.
+        """
         names = {link.index: link.name for link in self.links()}
         ours = {vip.packed for vip in self.vips}
         found = [a for a in self.addresses() if a.packed in ours and names.get(a.index) in self.places]
         messages = [rtnetlink.delete_address(address) for address in found]
         self._kernel.apply(messages, "unbind VIPs", ignore=rtnetlink.NOT_THERE)
+        return [f"{address.interface} on {names[address.index]}" for address in found if address.permanent]
 
     def look(self) -> Placement:
         """Where the kernel has the VIPs. Raises ProviderError."""
@@ -114,6 +119,14 @@ class LocalVips:
         """Reset the TCP connections to the VIPs; how many there were. Raises ProviderError."""
         with Socket(SOCK_DIAG) as kernel:
             return sockdiag.reset(kernel, [vip.ip for vip in self.vips])
+
+    def _refuse_own(self) -> None:
+        own = placing.own_address(self.places, self.links(), self.addresses())
+        if own is not None:
+            raise ProviderError(
+                f"{own} is this host's own address, which would go with the VIP: choose a VIP that is nobody's own; "
+                f"if another program left it there: ip address del {own.replace(' on ', ' dev ')}"
+            )
 
     def _placed(self, interface: str | None) -> Mapping[str, tuple[Vip, ...]]:
         if interface is not None:

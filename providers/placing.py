@@ -61,6 +61,25 @@ def announcing_links(
     return [(by_name[name], vips) for name, vips in found.items() if vips and name in by_name and by_name[name].mac]
 
 
+def own_address(
+    places: Mapping[str, Collection[Vip]], links: Iterable[Link], addresses: Sequence[Address]
+) -> str | None:
+    """A VIP that is this host's own address, and where, as people write it: removing it would cut the host off.
+
+    One that stays for ever and is the first of its network on its interface (IPv6, which knows no first: the only one).
+    Any other that somebody left there is unbound like our own.
+    """
+    names = {link.index: link.name for link in links}
+    for address in addresses:
+        name = names.get(address.index, "")
+        if address.permanent and any(vip.packed == address.packed for vip in places.get(name, ())):
+            near = [a for a in addresses if a.index == address.index and _next_to(a, address.interface)]
+            alone = not near or (len(address.packed) == 4 and not address.secondary)
+            if alone and address.interface.network.num_addresses > 1:
+                return f"{address.interface} on {name}"
+    return None
+
+
 def prefix_routes(vips: Collection[Vip], addresses: Sequence[Address]) -> dict[Vip, bool]:
     """Whether each VIP must bring the route to its network along.
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from pydantic import BaseModel
 
 from providers.base import Provider, Vip
 
 GROUP = "anyvip.providers"
+_EXTRAS: Final = {"boto3": "aws", "botocore": "aws", "azure": "azure", "google": "gcp"}  # by what their SDKs are called
 
 
 class ProviderType(Protocol):
@@ -42,5 +43,11 @@ def provider_type(name: str) -> ProviderType:
     try:
         loaded: ProviderType = found.load()
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"provider type {name!r} cannot be loaded: {error}") from error
+        raise ValueError(f"provider type {name!r} cannot be loaded: {error}{remedy(error)}") from error
     return loaded
+
+
+def remedy(error: Exception) -> str:
+    """What to install, where a cloud's SDK is what is missing."""
+    missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    return f": install anyvip[{_EXTRAS[missing]}]" if missing in _EXTRAS else ""

@@ -23,7 +23,7 @@ _ADDRESS: Final = struct.Struct("=BBBBI")
 _ROUTE: Final = struct.Struct("=BBBBBBBBI")
 _LIFETIME: Final = struct.Struct("=IIII")
 _UP, _LOOPBACK, _LOWER_UP = 0x1, 0x8, 0x10000
-_NO_DAD, _DAD_FAILED, _PERMANENT, _NO_PREFIX_ROUTE = 0x02, 0x08, 0x80, 0x200
+_SECONDARY, _NO_DAD, _DAD_FAILED, _PERMANENT, _NO_PREFIX_ROUTE = 0x01, 0x02, 0x08, 0x80, 0x200
 _ETHERNET: Final = 1
 _MAIN_TABLE: Final = 254
 _UNICAST: Final = 1
@@ -53,6 +53,7 @@ class Address:
     prefix: int
     duplicate: bool
     permanent: bool = False  # without a lifetime, so not of our making
+    secondary: bool = False  # IPv4: it goes with the first address of its network
 
     @property
     def interface(self) -> Vip:
@@ -127,7 +128,8 @@ def parse_address(message: Message) -> Address | None:
     flags = _number(told[8]) if 8 in told else flags
     if (family, len(local)) not in {(socket.AF_INET, 4), (socket.AF_INET6, 16)}:
         return None
-    return Address(index, local, prefix, bool(flags & _DAD_FAILED), bool(flags & _PERMANENT))
+    secondary = family == socket.AF_INET and bool(flags & _SECONDARY)  # of IPv6 the same bit says something else
+    return Address(index, local, prefix, bool(flags & _DAD_FAILED), bool(flags & _PERMANENT), secondary)
 
 
 # --- changing ----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Which worker runs what (`-n 2`): the tests of a file one after the other on one, as they share what is dear to make.
+"""Which worker runs what (`-n`): the tests of a file one after the other on one, as they share what is dear to make.
 
 What takes longest begins first, so that no worker is left with it at the end.
 """

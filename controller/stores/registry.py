@@ -6,6 +6,8 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
+from providers.registry import remedy
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
@@ -45,4 +47,4 @@ def store_type(name: str) -> StoreType:
     try:
         return cast("StoreType", next(iter(found)).load())
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"the store of type {name!r} cannot be loaded: {error}") from error
+        raise ValueError(f"the store of type {name!r} cannot be loaded: {error}{remedy(error)}") from error

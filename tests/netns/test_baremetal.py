@@ -128,6 +128,25 @@ async def test_unbind_removes_leftovers_of_any_prefix_and_nothing_else(lan: Lan,
     await web.unbind()
 
 
+async def test_what_somebody_left_there_is_named_when_it_is_removed(
+    lan: Lan, bare_metal: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    lan.node.run(f"ip addr add {lan.vip4} dev {lan.interface}")
+    await bare_metal().unbind()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"group web: removed {lan.vip4} on {lan.interface}, which somebody else had put there"
+    ]
+
+
+@pytest.mark.parametrize("own", ["10.77.0.11/24", "fd77::11/64"])
+async def test_the_hosts_own_address_is_no_vip(lan: Lan, bare_metal: Make, own: str) -> None:
+    lan.node.run(f"ip addr add 10.77.0.12/24 dev {lan.interface}")  # it would go with the first of its network
+    where = rf"{own} on {lan.interface} is this host's own address.*: ip address del {own} dev {lan.interface}$"
+    with pytest.raises(ProviderError, match=where):
+        bare_metal(ip_interface(own), interface=lan.interface)
+    assert shown(lan, "10.77.0.12")
+
+
 async def test_what_was_added_beside_ours_goes_a_moment_later(lan: Lan, bare_metal: Make, clock: Clock) -> None:
     web = bare_metal()
     await web.bind(grant(clock))

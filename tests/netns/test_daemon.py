@@ -64,6 +64,12 @@ class Host:
             )
         return self.running
 
+    def check(self) -> subprocess.CompletedProcess[str]:
+        """`anyvip check-config`."""
+        command = [sys.executable, "-m", "controller.cli", "check-config", "--config", str(self.file)]
+        in_it = ["ip", "netns", "exec", self.namespace.name, *command]
+        return subprocess.run(in_it, cwd=source_root(), capture_output=True, text=True, check=False)
+
     def reload(self, **groups: Any) -> str:
         """What the log says of it."""
         assert self.running is not None
@@ -222,6 +228,22 @@ def test_a_start_that_fails_takes_the_guard_away_that_it_made_and_no_other(host:
     host.listen = "10.99.0.1:9010"
     assert host.start(web=WEB).wait(LIVENESS) == 2
     assert host.guarded(), "the address may still be there"
+
+
+def test_the_hosts_own_address_is_refused_and_stays(host: Host) -> None:
+    assert host.start(web=on("eth0", vips=["10.77.0.11/24"])).wait(LIVENESS) == 2
+    assert "10.77.0.11/24 on eth0 is this host's own address" in host.log
+    assert len(host.log.splitlines()) == 1, host.log
+    assert "10.77.0.11/24" in host.addresses()
+    checked = host.check()
+    assert (checked.returncode, checked.stdout, checked.stderr) == (2, "", host.log)
+
+
+def test_a_vip_without_a_place_is_found_before_the_start(host: Host) -> None:
+    host.configure(web={"vips": ["192.0.2.1/24"]})
+    checked = host.check()
+    assert checked.returncode == 2
+    assert "groups.web.providers: no interface has an address in the network of VIP 192.0.2.1/24" in checked.stderr
 
 
 def test_a_link_without_carrier_at_the_start_makes_unfit(host: Host) -> None:

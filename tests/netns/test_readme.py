@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -94,7 +95,7 @@ def hosts() -> Iterator[tuple[Namespace, Namespace, Namespace]]:
 
 def test_the_example_works_when_it_is_pasted(tmp_path: Path, hosts: tuple[Namespace, Namespace, Namespace]) -> None:
     on_witness, on_both, on_either = blocks()
-    app = f"{sys.executable} -m http.server 80 --bind 127.0.0.1 >/dev/null 2>&1 &\n"
+    app = f"{sys.executable} -m http.server 80 --bind 0.0.0.0 >/dev/null 2>&1 &\n"
     with ExitStack() as running:
         outputs = [running.enter_context(shell(hosts[0], "witness", on_witness, tmp_path / "witness"))]
         for number, host in ((1, hosts[1]), (2, hosts[2])):
@@ -103,6 +104,8 @@ def test_the_example_works_when_it_is_pasted(tmp_path: Path, hosts: tuple[Namesp
         first = tmp_path / "n1"
         until("no daemon runs", lambda: daemon_of(first) > 0, outputs)
         until("nobody serves", lambda: any("to=active" in path.read_text() for path in outputs), outputs)
+        with hosts[0].entered(), urlopen("http://10.77.0.100/", timeout=5) as answer:
+            assert answer.status == 200
         said = on_node(first, daemon_of(first), typed(on_either))
         assert "serves" in said
         assert "switchover" in said or "handed-over" in said

@@ -387,16 +387,20 @@ async def test_what_is_wrong_is_said_below_the_table(config: Path) -> None:
         "db": group_view(
             role="fault", reason="unhealthy", healthy=False, why="check app: refused", grant_seconds_left=None
         ),
+        "app": group_view(role="fault", reason="duplicate-node-name", why="app passed", detail="'n1' is taken"),
+        "new": group_view(role="init", reason="", healthy=False, why="check app: refused"),
     }
     desk.now = now
     async with serving(desk, config.with_name("anyvip.sock")):
         ran = await anyvip("status", "--config", str(config))
-    assert ran.out.splitlines()[-5:] == [
+    assert ran.out.splitlines()[-7:] == [
         "paused: nothing moves until `anyvip resume`",
         "store: answered 4.0 s ago: 10.77.0.9: connection refused",
         "web: bind: eth0 is down",
         "web: waits: n1 is preferred, for 0.5 s more",
         "db: unhealthy: check app: refused",
+        "app: duplicate-node-name: 'n1' is taken",
+        "new: check app: refused",
     ]
     assert "store etcd: UNREACHABLE" in ran.out
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_interface
 
 import pytest
@@ -51,6 +52,30 @@ def test_else_the_one_of_the_default_route() -> None:
 def test_a_leftover_vip_does_not_say_where_it_belongs() -> None:
     leftover = [address(ETH1, "10.0.0.100/24"), *OWN]
     assert placing.interface_of(vip("10.0.0.100/24"), LINKS, leftover, NOWHERE) == "eth0"
+
+
+def permanent(link: Link, text: str, *, secondary: bool = False) -> Address:
+    return replace(address(link, text), permanent=True, secondary=secondary)
+
+
+@pytest.mark.parametrize(
+    ("there", "own"),
+    [
+        ([permanent(ETH0, "10.0.0.100/24")], "10.0.0.100/24 on eth0"),
+        ([permanent(ETH0, "10.0.0.100/24"), permanent(ETH0, "10.0.0.11/24", secondary=True)], "10.0.0.100/24 on eth0"),
+        ([permanent(ETH0, "10.0.0.11/24"), permanent(ETH0, "10.0.0.100/24", secondary=True)], None),
+        ([permanent(ETH0, "10.0.0.100/32")], None),
+        ([permanent(ETH1, "10.0.0.100/24")], None),
+        ([address(ETH0, "10.0.0.100/24")], None),
+        ([permanent(ETH0, "fd01::100/64")], "fd01::100/64 on eth0"),
+        ([permanent(ETH0, "fd01::100/64"), address(ETH0, "fd01::11/64")], None),
+    ],
+)
+def test_a_vip_is_the_hosts_own_where_the_host_would_be_cut_off_without_it(
+    there: list[Address], own: str | None
+) -> None:
+    places = {"eth0": (vip("10.0.0.100/24"), vip("fd01::100/64"))}
+    assert placing.own_address(places, LINKS, there) == own
 
 
 @pytest.mark.parametrize("routes", [NOWHERE, {4: 99, 6: None}])
