@@ -1,6 +1,7 @@
-"""Which worker runs what (`-n`): the tests of a file one after the other on one, as they share what is dear to make.
+"""Which worker runs what (`-n`), and in which order.
 
-What takes longest begins first, so that no worker is left with it at the end.
+Terraform works for minutes on its own and begins first; what keeps a processor busy fills the time. What has clocks in it,
+real daemons with short leases, comes when that is over, the longest first, so that no worker is left with it at the end.
 """
 
 from __future__ import annotations
@@ -11,25 +12,31 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-# What node ids begin with; each is for one worker, and most of them rest on one fixture that takes a minute or more.
-LONGEST = (
+# What node ids begin with. The tests of each run on one worker, as they rest on one fixture that takes a minute or more;
+# all other tests of a file are together.
+SHARED = (
     "tests/terraform/test_(modules|the_)",
     "tests/netns/test_failover.py::test_with_etcd",
     "tests/netns/test_failover.py::test_with_the_file_store",
-    "tests/simulation/test_seeds.py",
-    "tests/netns/test_demo.py",
-    "tests/terraform/test_checkov.py",
+)
+ORDER = (
+    SHARED[0],
+    "tests/simulation/test_(seeds|cloud).py",
+    "tests/terraform/",
+    "tests/(?!netns/)",
+    *SHARED[1:],
+    "tests/netns/test_(demo|gcp|azure|aws).py",
+    "tests/netns/",
 )
 
 
 def together(node_id: str) -> str:
     """The name of what this test shares a worker with."""
-    return next((begin for begin in LONGEST if re.match(begin, node_id)), node_id.partition("::")[0])
+    return next((begin for begin in SHARED if re.match(begin, node_id)), node_id.partition("::")[0])
 
 
 def rank(item: pytest.Item) -> int:
-    place = together(item.nodeid)
-    return LONGEST.index(place) if place in LONGEST else len(LONGEST)
+    return next((place for place, begin in enumerate(ORDER) if re.match(begin, item.nodeid)), len(ORDER))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -147,6 +147,7 @@ class Story:
         self._close(event, since, owner, owner, UNDISTURBED_SECONDS)
 
     def _close(self, event: str, since: float, before: Host, expected: Host, outage_limit: float) -> None:
+        self._narrator.watch(UNDISTURBED_SECONDS, lambda: self._owner() == expected)  # a prober may stand still
         after, until = self._owner(), time.monotonic()
         chapter = Chapter(event, before, after, since, until, outage_limit)
         samples = self._lab.recording.between(since, until)

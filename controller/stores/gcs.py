@@ -29,7 +29,7 @@ from controller.stores.tls import Endpoint
 from providers.gcp_client import GcpOptions, HttpUrl, credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import aiohttp
 
@@ -38,7 +38,7 @@ _RECORD = "record"
 _PROOF = "proof"  # no record: written only by a server that should not have
 _AGAIN_SECONDS = 0.3  # after Google has refused a request as one too many
 _THROTTLED = frozenset({"rateLimitExceeded", "userRateLimitExceeded"})
-_FIELDS = "nextPageToken,items(name,generation,metageneration,metadata)"
+_FIELDS = "kind,nextPageToken,items(name,generation,metageneration,metadata)"
 
 
 class GcsStore:
@@ -126,7 +126,7 @@ class GcsStore:
                 raise _failure(response, raw)
             try:
                 page = json.loads(raw)
-                items += page.get("items", ())
+                items += _items(page)
                 known = {item["name"]: self._known(item) for item in items}
             except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
                 raise Unsure(f"{origin(response)}: a list that is not understood: {error!r}") from error
@@ -244,6 +244,14 @@ class Identity:
         except GoogleAuthError as error:
             text = f"store gcs: {' '.join(str(error).split())}"
             raise (NotDone(text) if error.retryable else StoreError(text)) from error
+
+
+def _items(page: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """What it lists. Raises ValueError: only its kind tells an empty list from somebody else's answer."""
+    if page["kind"] != "storage#objects":
+        raise ValueError(page["kind"])
+    items: Sequence[Mapping[str, Any]] = page.get("items", ())
+    return items
 
 
 def _multipart(name: str, value: bytes) -> tuple[str, bytes]:

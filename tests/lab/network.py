@@ -82,7 +82,9 @@ async def answering(answer: bytes) -> AsyncIterator[str]:
 
     async def serve(client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         head = (await client.readuntil(b"\r\n\r\n")).lower()
-        await client.readexactly(int(head.partition(b"content-length:")[2].split()[0]))
+        _, has_body, length = head.partition(b"content-length:")
+        if has_body:
+            await client.readexactly(int(length.split()[0]))
         to_client.write(answer)
         to_client.close()
 
