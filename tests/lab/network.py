@@ -80,19 +80,30 @@ async def proxy_to(endpoint: str) -> AsyncIterator[Proxy]:
 async def answering(answer: bytes) -> AsyncIterator[str]:
     """The endpoint of a server that answers every request with these bytes and closes."""
 
-    async def serve(client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
-        head = (await client.readuntil(b"\r\n\r\n")).lower()
-        _, has_body, length = head.partition(b"content-length:")
-        if has_body:
-            await client.readexactly(int(length.split()[0]))
-        to_client.write(answer)
-        to_client.close()
+    lines: set[asyncio.Task[None]] = set()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async def serve(client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        try:
+            head = (await client.readuntil(b"\r\n\r\n")).lower()
+            _, has_body, length = head.partition(b"content-length:")
+            if has_body:
+                await client.readexactly(int(length.split()[0]))
+            to_client.write(answer)
+        finally:
+            to_client.close()
+            await to_client.wait_closed()
+
+    def begin(client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        lines.add(asyncio.create_task(serve(client, to_client)))
+
+    server = await asyncio.start_server(begin, "127.0.0.1", 0)
     try:
         yield "http://{}:{}".format(*server.sockets[0].getsockname()[:2])
     finally:
         server.close()
+        for line in lines:
+            line.cancel()
+        await asyncio.gather(*lines, return_exceptions=True)
 
 
 @asynccontextmanager
