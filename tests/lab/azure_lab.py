@@ -93,6 +93,7 @@ class AzureLab(CloudLab):
 
     def deliver(self) -> None:
         """Bring the router up to what has taken effect in the fake, which calls this, one call at a time."""
+        self.led.append(self.owners())  # first: while the router is told, the next change may come
         neighbours, routes, translated = [], {}, {}
         publics = {each["id"].lower(): each["properties"]["ipAddress"] for each in self.arm.all("publicipaddresses")}
         ports, forwarding = {}, set()
@@ -116,7 +117,6 @@ class AzureLab(CloudLab):
         self._routes = routes
         self.router.ip(*gone, *neighbours, *(f"route replace {to} {way}" for to, way in routes.items()))
         self.translate(translated)
-        self.led.append(self.owners())
 
     def _in_effect(self) -> list[dict[str, Any]]:
         """The routes of the table, without those that are just being written."""

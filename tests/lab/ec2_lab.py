@@ -97,6 +97,7 @@ class Ec2Lab(CloudLab):
 
     def deliver(self) -> None:
         """Bring the router up to what the fake holds now."""
+        self.led.append(self.owners())  # first: while the router is told, the next change may come
         cloud = self.ec2.cloud
         ports = {NODES[name]: f"{name}p" for name in self.nodes}
         neighbours, routes = [], {}
@@ -111,7 +112,6 @@ class Ec2Lab(CloudLab):
         self.router.ip(*gone, *neighbours, *(f"route replace {to} {way}" for to, way in routes.items()))
         elastics = cloud.elastics.values()
         self.translate({each.public: each.association.address for each in elastics if each.association is not None})
-        self.led.append(self.owners())
 
     def serve(self) -> None:
         """EC2, and one metadata service for each node, on the router; etcd, the balancer, the service, the client."""
