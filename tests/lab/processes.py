@@ -2,6 +2,9 @@
 
 import asyncio
 import os
+import signal
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,9 +32,23 @@ def reaped(pid: int) -> bool:
     return False
 
 
+def freeze(process: subprocess.Popen[bytes]) -> None:
+    """Stop it, and wait until each of its threads has. Raises TimeoutError."""
+    process.send_signal(signal.SIGSTOP)
+    end = time.monotonic() + LIVENESS
+    while any(_state(task / "stat") not in "TZ" for task in Path(f"/proc/{process.pid}/task").iterdir()):
+        if time.monotonic() > end:
+            raise TimeoutError(f"{process.args!r} does not stop")
+        time.sleep(0.001)
+
+
+def _state(stat: Path) -> str:
+    return stat.read_text().rpartition(")")[2].split()[0]
+
+
 def ended(pid: int) -> bool:
     """Whether the process is gone, or only waits for init to reap it."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return _state(Path(f"/proc/{pid}/stat")) == "Z"
     except (FileNotFoundError, ProcessLookupError):
         return True

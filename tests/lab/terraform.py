@@ -83,6 +83,8 @@ class Tree:
         plugins = self.directory / "plugins"
         plugins.mkdir(exist_ok=True)
         own = {"TF_PLUGIN_CACHE_DIR": str(plugins), "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
+        # A cached provider is used as it is: fetched again, it is gone for a moment under who works with it.
+        own["TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE"] = "1"
         own["GOGC"] = "400"  # it lives for seconds: collecting its garbage is a third of its work
         process = subprocess.Popen(
             ["nice", self.terraform or "terraform", *arguments],  # tests that watch the clock run beside it
