@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 SEEDS ?= 0-999
-WORKERS ?= 3
+WORKERS ?= 2
 VENV := .venv
 CHECKOV := 3.3.30
 BIN := $(VENV)/bin
