@@ -22,7 +22,7 @@ demo: $(VENV)/demo.stamp
 test:
 	@$(MAKE) --no-print-directory -j3 check $(AZURITE).stamp $(VENV)-checkov/stamp
 	@.ci/packages $(TEST_PACKAGES)
-	@$(BIN)/python -m pytest -n 2 --cov --cov-config=.ci/coverage.ini --cov-report=term-missing $(CORE_TESTS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-config=.ci/coverage.ini --cov-report=term-missing $(CORE_TESTS)
 	@$(BIN)/python -m pytest -n $(WORKERS) $(CORE_TESTS:%=--ignore=%)
 
 check: $(VENV)/dev.stamp

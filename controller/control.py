@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib.metadata import version
 
 from controller import events as ev
 from controller.admin import Code, Moved, Refusal
 from controller.clock import Clock
 from controller.config import Config
+from controller.election import live_sessions
 from controller.history import Entry
-from controller.lease import GROUPS, SESSIONS, Ownership, Session
+from controller.lease import GROUPS, SESSIONS, Ownership, Session, SessionId
 from controller.node import Node
 from controller.state import GroupState, Phase, Role, State
 from controller.status import GroupView, Member, MemberGroup, Status, StoreView
@@ -33,6 +34,7 @@ class Control:
     def status(self) -> Status:
         """This node now."""
         state, config, now = self._node.state, self._config(), self._clock()
+        live = {session for session, _ in live_sessions(state.sightings, now, self._node.policy.timing.lease_duration)}
         return Status(
             version=version("anyvip"),
             cluster=config.cluster,
@@ -41,7 +43,7 @@ class Control:
             paused=state.paused,
             uptime_seconds=now - self._began_at,
             store=self._store(config, now),
-            groups={name: self._group(name, config, now) for name in config.groups},
+            groups={name: self._group(name, config, now, live) for name in config.groups},
             members=self._members(now),
         )
 
@@ -136,7 +138,7 @@ class Control:
             error=self._telemetry.store_error,
         )
 
-    def _group(self, name: str, config: Config, now: float) -> GroupView:
+    def _group(self, name: str, config: Config, now: float, live: Collection[SessionId]) -> GroupView:
         state = self._node.state
         group = state.groups.get(name, GroupState())
         record = _record(state, name)
@@ -153,18 +155,17 @@ class Control:
             healthy=group.healthy,
             why=group.why,
             grant_seconds_left=None if group.expires_at is None else max(0.0, group.expires_at - now),
-            waits_for=self._waits_for(name, group, now),
+            waits_for=self._waits_for(name, group, live),
             error=group.error,
         )
 
-    def _waits_for(self, name: str, group: GroupState, now: float) -> str:
+    def _waits_for(self, name: str, group: GroupState, live: Collection[SessionId]) -> str:
         """Why it is not taken, where it might be: nobody waits for an owner who renews."""
         state = self._node.state
         seen, record = state.sightings.get(GROUPS + name), _record(state, name)
         if seen is not None and seen.problem:
             return seen.problem
-        owner = state.sightings.get(f"{SESSIONS}{record.session}") if record is not None else None
-        renewed = owner is not None and now - owner.since < self._node.policy.timing.lease_duration
+        renewed = record is not None and record.session in live
         return "" if renewed or group.role is not Role.STANDBY else group.waits_for
 
     def _members(self, now: float) -> list[Member]:
