@@ -8,7 +8,7 @@ import logging
 import secrets
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, ExitStack
 from importlib import metadata
 from typing import TYPE_CHECKING, cast
@@ -27,7 +27,7 @@ from controller.local import Local, LocalError
 from controller.logs import emit
 from controller.machine import Phase, Role, State, serving_until
 from controller.node import Node
-from controller.notify import notify, watchdog_seconds
+from controller.notify import notify, ping_watchdog
 from controller.paths import HISTORY
 from controller.problem import ConfigError, StartError
 from controller.reconcile import Budget, Reconciler
@@ -125,7 +125,7 @@ class Daemon:
                 tasks.create_task(self._local.watch(self._node.post, self._fitness), name="kernel"),
                 tasks.create_task(self._reconciler.run(), name="reconcile"),
                 tasks.create_task(self._reload_when_asked(), name="reload"),
-                tasks.create_task(_ping_watchdog(self._alive), name="watchdog"),
+                tasks.create_task(ping_watchdog(self._alive), name="watchdog"),
             ]
             if hasattr(store, "changes"):
                 watcher = cast("Watcher", store)
@@ -290,13 +290,3 @@ async def _hints(store: Watcher, node: Node) -> None:
         except Exception as error:  # noqa: BLE001  (hints are an extra: a plugin that fails at them costs speed only)
             _log.warning("the store tells no changes: %s: %s", type(error).__name__, error)
         await asyncio.sleep(_HINTS_AGAIN_SECONDS)
-
-
-async def _ping_watchdog(alive: Callable[[], bool]) -> None:
-    seconds = watchdog_seconds()
-    if seconds is None:
-        return
-    while True:
-        if alive():
-            notify("WATCHDOG=1")
-        await asyncio.sleep(seconds / 3)

@@ -23,8 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from controller import events as ev
-from controller import membership
+from controller import grant, membership
 from controller.campaign import ask_owner, contest, preempt, release, wanted_by
 from controller.events import Step
 from controller.observation import observe
@@ -92,13 +91,13 @@ def decide(state: State, now: float, policy: Policy) -> Decision:
             turn.begin(name)
             _group(turn, name)
         turn.begin("")
-        _arm(turn)
+        grant.arm(turn)
         membership.go_on(turn)
     return turn.decision()
 
 
 def _group(turn: Turn, name: str) -> None:
-    _grant(turn, name)
+    grant.update(turn, name)
     before = None
     while turn.groups[name].role is not before:  # a role that leads on at once is followed on at once
         before = turn.groups[name].role
@@ -117,46 +116,6 @@ def _move(turn: Turn, name: str, after: Role, reason: Reason, detail: str = "") 
     before = turn.groups[name].role
     assert after in TRANSITIONS[before], f"{name}: {before} -> {after} ({reason})"
     turn.record_transition(name, after, reason, detail)
-
-
-def _grant(turn: Turn, name: str) -> None:
-    """How long the grant lasts; once it has ended, the group is lost."""
-    group, renewed, timing = turn.groups[name], turn.state.renewed, turn.policy.timing
-    if turn.state.phase is Phase.ENDING and (group.owned is not None or group.adoptable):
-        reason = turn.state.over or Reason.SESSION_OVER
-        turn.put_group(name, owned=None, adoptable=False, expires_at=None, leaving=Leaving(reason, lost=True))
-        return
-    if group.owned is None or renewed is None:
-        return
-    ends = turn.policy.rules.grant_ends(renewed.at, group.owned.confirmed_at, timing.renew_deadline)
-    if ends != group.expires_at:
-        turn.put_group(name, expires_at=ends)
-    if turn.due(ends):
-        turn.put_group(name, owned=None, leaving=Leaving(Reason.EXPIRED, lost=True))
-
-
-def _arm(turn: Turn) -> None:
-    """Arm what was confirmed since the timer of the proven renewal was started."""
-    renewed = turn.state.renewed
-    if renewed is None or any(group.arming for group in turn.groups.values()):
-        return
-    names = frozenset(
-        name
-        for name, group in turn.groups.items()
-        if group.owned is not None
-        and group.owned.confirmed_at >= renewed.started_at
-        and group.armed_for != renewed.started_at
-        and not _on_its_way_out(group)
-    )
-    if names:
-        for name in names:
-            turn.put_group(name, arming=True, opened=True, armed_for=renewed.started_at)
-        turn.act(ev.Arm(renewed.slot, names))
-
-
-def _on_its_way_out(group: GroupState) -> bool:
-    gone = group.leaving is not None and group.leaving.lost
-    return group.role not in (Role.PROMOTING, Role.ACTIVE, Role.DEMOTING) or gone or group.step is Step.SHUT
 
 
 # --- at rest -----------------------------------------------------------------------------------------------------
@@ -180,7 +139,7 @@ def _at_rest(turn: Turn, name: str) -> None:
         preempt(turn, name)
     ask_owner(turn, name)
     if contest(turn, name):
-        _grant(turn, name)
+        grant.update(turn, name)
         _take_up(turn, name)
 
 

@@ -39,4 +39,5 @@ async def test_of_eight_processes_one_wins_each_round(shared_backend: Backend) -
     for n, score in enumerate(scores):
         for number in score.created:
             assert entries[f"groups/round{number}"].value == f"racer{n}".encode()
-    assert all(score.conflicts for score in scores), "they did not race"
+    refused = sum(score.conflicts for score in scores)
+    assert refused > (PROCESSES - 1) * rounds, "they did not race: nobody was refused a step"

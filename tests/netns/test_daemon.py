@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,12 @@ class Host:
         except NotThere:
             return None
         return None if view is None else str(view["role"])
+
+    def says(self, path: str) -> str:
+        """The endpoint's answer."""
+        with self.namespace.entered(), closing(HTTPConnection(self.listen, timeout=LIVENESS)) as connection:
+            connection.request("GET", path)
+            return connection.getresponse().read().decode().strip()
 
     def addresses(self) -> str:
         return self.namespace.run("ip -o -4 address show")
@@ -212,6 +220,23 @@ def test_thousands_of_vips_that_go_hold_up_no_other_group(host: Host) -> None:
 
 
 # --- start -------------------------------------------------------------------------------------------------------
+
+
+def test_one_line_says_what_started_and_readyz_whether_the_store_answers(host: Host) -> None:
+    host.start(web=WEB)
+    assert host.becomes("web", "active"), host.log
+    (started,) = [line for line in host.log.splitlines() if "started version=" in line]
+    assert "cluster=test node=n1 store=file lease=0.5 health=127.0.0.1:9010 groups=1" in started
+    assert host.says("/readyz") == "ready"
+    store = host.directory / "store"
+    store.rename(host.directory / "elsewhere")
+    store.write_text("no directory")
+    assert eventually(lambda: host.says("/readyz") == "not ready: the store does not answer", LIVENESS), host.says(
+        "/readyz"
+    )
+    store.unlink()
+    (host.directory / "elsewhere").rename(store)
+    assert eventually(lambda: host.says("/readyz") == "ready", LIVENESS), host.says("/readyz")
 
 
 def test_a_start_that_fails_takes_the_guard_away_that_it_made_and_no_other(host: Host) -> None:

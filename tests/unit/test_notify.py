@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from pathlib import Path
 
 import pytest
 
-from controller.notify import notify, watchdog_seconds
+from controller.notify import notify, ping_watchdog, watchdog_seconds
 
 
 @pytest.mark.parametrize("abstract", [True, False])
@@ -34,3 +35,31 @@ def test_how_often_the_watchdog_wants_to_hear(
 ) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", value)
     assert watchdog_seconds() == seconds
+
+
+async def test_systemd_hears_as_long_as_the_loop_is_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers, over = [True, False, True], asyncio.Event()
+
+    def alive() -> bool:
+        if not answers:
+            over.set()
+        return bool(answers) and answers.pop()
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "30000")
+        pinging = asyncio.create_task(ping_watchdog(alive))
+        async with asyncio.timeout(10):
+            await over.wait()
+        pinging.cancel()
+        assert [systemd.recv(100), systemd.recv(100)] == [b"WATCHDOG=1"] * 2
+        with pytest.raises(BlockingIOError):
+            systemd.recv(100)
+
+
+async def test_where_no_watchdog_listens_nobody_pings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WATCHDOG_USEC", raising=False)
+    async with asyncio.timeout(10):
+        await ping_watchdog(lambda: True)
