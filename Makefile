@@ -43,7 +43,7 @@ bench: $(VENV)/dev.stamp
 	@$(BIN)/python -m bench.failover $(ARGS)
 
 # What checkov needs and what the tests need exclude each other. Where it cannot be had, its test is skipped.
-$(VENV)-checkov/stamp: Makefile | $(VENV)/demo.stamp
+$(VENV)-checkov/stamp: Makefile | $(BIN)/python
 	@test -x $(VENV)-checkov/bin/python || $(PYTHON) -m venv $(VENV)-checkov
 	@$(VENV)-checkov/bin/pip install --quiet --disable-pip-version-check --no-compile checkov==$(CHECKOV) && touch $@ || \
 		echo "checkov cannot be installed" >&2
@@ -52,18 +52,21 @@ clean:
 	rm -rf $(VENV) $(VENV)-checkov build dist .coverage .*_cache
 
 # Azure's blob storage to test against. Where npm is missing or cannot fetch it, what needs it is skipped.
-$(AZURITE).stamp: Makefile | $(VENV)/demo.stamp
+$(AZURITE).stamp: Makefile | $(BIN)/python
 	@if command -v npm >/dev/null && \
 	  npm install --silent --no-fund --no-audit --prefix $(AZURITE) azurite@$(AZURITE_VERSION); \
 	then touch $@; else echo "no Azurite: what needs it is skipped" >&2; fi
 
-$(VENV)/demo.stamp: pyproject.toml constraints.txt
-	@.ci/packages iproute2
-	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || .ci/packages python3-venv
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+$(VENV)/demo.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	@$(PIP) .
 	@touch $@
 
-$(VENV)/dev.stamp: $(VENV)/demo.stamp
-	@$(PIP) '.[dev]'
-	@touch $@
+# Most of the SDKs is never imported: compiling it would take half a minute.
+$(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@$(PIP) '.[dev]' --no-compile
+	@touch $(VENV)/demo.stamp $@
+
+$(BIN)/python:
+	@.ci/packages iproute2
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || .ci/packages python3-venv
+	@$(PYTHON) -m venv $(VENV)

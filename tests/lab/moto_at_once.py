@@ -35,7 +35,7 @@ def _described(rule: SecurityGroupRule) -> str | None:
 
 
 if __name__ == "__main__":
-    ELBv2Backend.create_load_balancer = _active  # type: ignore[method-assign, assignment]
-    elastic_ip_addresses.random_ip = _public_address  # type: ignore[attr-defined]
-    SecurityGroupRule.description = property(_described)  # type: ignore[method-assign, assignment]
+    ELBv2Backend.create_load_balancer = _active
+    elastic_ip_addresses.random_ip = _public_address
+    SecurityGroupRule.description = property(_described)
     moto_server.main(*sys.argv[1:])
