@@ -11,6 +11,9 @@ AZURITE := $(VENV)/azurite
 AZURITE_VERSION := 3.37.0
 # What the core's coverage must come from. Elsewhere, measuring it would only cost time.
 CORE_TESTS := $(addprefix tests/,simulation/test_scripts.py $(patsubst %,unit/test_%.py,core debounce lease values))
+# Whatever the environment says: Python keeps what it has compiled. `--no-compile` leaves that to the first import, as most
+# of the SDKs is never imported.
+export PYTHONDONTWRITEBYTECODE :=
 TEST_PACKAGES := etcd-server haproxy iproute2 iputils-ping keepalived nftables procps tcpdump
 
 .PHONY: demo test check core simulate bench clean
@@ -61,7 +64,6 @@ $(VENV)/demo.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	@$(PIP) .
 	@touch $@
 
-# Most of the SDKs is never imported: compiling it would take half a minute.
 $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	@$(PIP) '.[dev]' --no-compile
 	@touch $(VENV)/demo.stamp $@
