@@ -11,8 +11,7 @@ AZURITE := $(VENV)/azurite
 AZURITE_VERSION := 3.37.0
 # What the core's coverage must come from. Elsewhere, measuring it would only cost time.
 CORE_TESTS := $(addprefix tests/,simulation/test_scripts.py $(patsubst %,unit/test_%.py,core debounce lease values))
-# Whatever the environment says: Python keeps what it has compiled. `--no-compile` leaves that to the first import, as most
-# of the SDKs is never imported.
+# Whatever the environment says: what the tests start is not to be compiled each time.
 export PYTHONDONTWRITEBYTECODE :=
 TEST_PACKAGES := etcd-server haproxy iproute2 iputils-ping keepalived nftables procps tcpdump
 
@@ -65,7 +64,7 @@ $(VENV)/demo.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
-	@$(PIP) '.[dev]' --no-compile
+	@$(PIP) '.[dev]'
 	@touch $(VENV)/demo.stamp $@
 
 $(BIN)/python:
