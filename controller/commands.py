@@ -33,10 +33,13 @@ _SPARE_SECONDS = 5.0  # for the daemon to say itself that the time is over
 
 def run(options: argparse.Namespace) -> int:
     """The daemon, until it is told to stop."""
-    gc.disable()  # a start makes no garbage worth a tenth of its time; the daemon enables it before it serves
-    config = _config(options.config, on_this_node=True)
+    gc.disable()  # what is imported stays: looking for garbage in it takes a tenth of the start
+    try:
+        config = _config(options.config, on_this_node=True)
 
-    from controller import daemon, logs  # noqa: PLC0415  (other commands start without it)
+        from controller import daemon, logs  # noqa: PLC0415  (other commands start without it)
+    finally:
+        gc.enable()
 
     logs.configure(options.log_format, options.log_level)
     return daemon.run(config)

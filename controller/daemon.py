@@ -132,7 +132,6 @@ class Daemon:
                 background.append(tasks.create_task(_hints(watcher, self._node), name="watch"))
             executor = Executor(self._surroundings(store), self._telemetry, tasks, self._node.post)
             gc.freeze()  # what is there now stays: collections look at the rest only, and last microseconds
-            gc.enable()
             self._node.post(await self._started())
             notify("READY=1")
             left = await self._node.run(executor)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -411,3 +412,8 @@ def test_commands_that_ask_start_at_once() -> None:
     command = [sys.executable, "-c", probe]
     ran = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=LIMIT_SECONDS, check=True)
     assert ran.stdout == "[]\n"
+
+
+def test_a_start_that_fails_leaves_the_collector_as_it_was(tmp_path: Path) -> None:
+    assert main(["run", "--config", str(tmp_path / "nowhere.yml")]) == 2
+    assert gc.isenabled()
