@@ -93,8 +93,7 @@ async def _wait(child: subprocess.Popen[bytes], limit: float, grace: float) -> N
         finally:
             if not by_itself:
                 _signal(child, signal.SIGKILL)  # also what outlived its leader
-                await _within(_REAP_SECONDS, ended)
-                child.poll()
+                await _reap(child, ended)
 
 
 @contextlib.contextmanager
@@ -119,6 +118,21 @@ def _exit_of(child: subprocess.Popen[bytes]) -> Iterator[asyncio.Event]:
     finally:
         loop.remove_reader(pidfd)
         os.close(pidfd)
+
+
+async def _reap(child: subprocess.Popen[bytes], ended: asyncio.Event) -> None:
+    """Wait for the end of what was killed, whoever cancels the caller once more meanwhile: a group of tasks does."""
+    loop = asyncio.get_running_loop()
+    give_up = loop.time() + _REAP_SECONDS
+    cancelled: asyncio.CancelledError | None = None
+    while not ended.is_set() and (left := give_up - loop.time()) > 0:
+        try:
+            await _within(left, ended)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    child.poll()
+    if cancelled is not None:
+        raise cancelled
 
 
 async def _within(seconds: float, ended: asyncio.Event) -> None:

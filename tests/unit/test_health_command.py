@@ -115,6 +115,19 @@ async def test_cancelled_the_group_is_killed_and_reaped(tmp_path: Path) -> None:
     await until(partial(ended, child))
 
 
+async def test_cancelled_again_while_it_is_being_killed_it_is_reaped_all_the_same(tmp_path: Path) -> None:
+    """As by a group of tasks that ends just after one of them was cancelled."""
+    pid = tmp_path / "pid"
+    task = asyncio.create_task(sh(f"echo $$ > {pid}; exec sleep 1000"))
+    await until(partial(written, pid))
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert reaped(int(pid.read_text()))
+
+
 async def test_what_it_leaves_running_holds_nobody_up(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     how, lines = await sh(f"sleep 1000 & echo $! > {pid}; echo done")
