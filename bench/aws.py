@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -246,7 +247,7 @@ def _late() -> str:
         late = Fault(
             "AssignPrivateIpAddresses",
             1,
-            late_seconds=LATE_SECONDS,
+            late=True,
             concerns=lambda p: p["NetworkInterfaceId"] == ours.id,
         )
         lab.ec2.faults.append(late)
@@ -254,6 +255,7 @@ def _late() -> str:
         if not eventually(lambda: late.times == 0, 150.0):
             raise TimeoutError(f"{active} does not repair: {lab.log()}")
         sent = time.monotonic()
+        threading.Timer(LATE_SECONDS, lab.ec2.landing.set).start()
         lab.kill(active)
         owners: list[tuple[float, str | None]] = []
         end = sent + LATE_SECONDS + 40.0

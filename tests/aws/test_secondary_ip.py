@@ -177,12 +177,13 @@ async def test_drift_is_seen_and_moved_again(ec2: Ec2, movers: Movers) -> None:
 
 async def test_a_call_of_the_former_owner_that_lands_late_is_undone(ec2: Ec2, client: Any, movers: Movers) -> None:
     _, provider = movers.make(SecondaryIp, f"{VIP}/24")
-    ec2.faults.append(Fault("AssignPrivateIpAddresses", late_seconds=0.5))
+    ec2.faults.append(Fault("AssignPrivateIpAddresses", late=True))
     asked = {"NetworkInterfaceId": "eni-2", "PrivateIpAddresses": [VIP], "AllowReassignment": True}
     late = asyncio.create_task(asyncio.to_thread(client.assign_private_ip_addresses, **asked))
     await until(lambda: len(ec2.asked("AssignPrivateIpAddresses")) == 1)
     await provider.bind(grant())
     assert ec2.cloud.owner(VIP) == "eni-1"
+    ec2.landing.set()
     await late
     assert ec2.cloud.owner(VIP) == "eni-2"
     assert (await provider.inspect()).place is Place.ELSEWHERE

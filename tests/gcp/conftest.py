@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from ipaddress import ip_interface
@@ -86,8 +86,8 @@ def gcp() -> Iterator[Project]:
     """Whatever clients sent and the fake answered must be as Google's discovery document has it."""
     compute = Compute(project())
     with ExitStack() as stack:
-        stack.callback(compute.close)
         url = stack.enter_context(RestServer(compute.answer)).url
+        stack.callback(compute.close)  # before the server waits for its requests
         metadata = {machine.name: MetadataServer(compute.cloud, machine) for machine in compute.cloud.machines}
         urls = {name: stack.enter_context(RestServer(each.answer)).url for name, each in metadata.items()}
         made = Project(compute, url, metadata, urls)
@@ -99,6 +99,14 @@ def gcp() -> Iterator[Project]:
 def soon(seconds: float = SECONDS) -> float:
     """A deadline."""
     return boottime() + seconds
+
+
+async def cut_short(gcp: Project, work: Coroutine[Any, Any, None]) -> None:
+    """Begin this; whoever does it is gone as soon as a call of it is under way (`Fault.late`)."""
+    doing = asyncio.create_task(work)
+    await eventually(lambda: gcp.compute.under_way == 1)
+    doing.cancel()
+    await asyncio.wait([doing])
 
 
 async def eventually(holds: Callable[[], Awaitable[bool] | bool], seconds: float = 10.0) -> None:

@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import cache
@@ -18,6 +18,7 @@ from google.auth import jwt
 from tests.lab.compute_cloud import NUMBER, PROJECT, Cloud, Refused
 from tests.lab.compute_methods import PERMISSIONS, READS, Methods, Operation
 from tests.lab.discovery import Call, Discovery, Mismatch
+from tests.lab.processes import LIVENESS
 from tests.lab.rest import Answer, Dropped, Request
 
 TOKEN = "ya29."
@@ -39,8 +40,8 @@ def resource_manager_v1() -> Discovery:
 class Fault:
     """What goes wrong with the next `times` calls of a method (a pattern, as `routes.*`).
 
-    `status`, `reason`: refused at once. `lost`: carried out, but the answer never comes. `late`: so many seconds pass
-    before it even begins; without an answer, if it is lost, too. `error`: the operation ends with this code.
+    `status`, `reason`: refused at once. `lost`: carried out, but the answer never comes. `late`: under way until
+    `Compute.land`, and carried out then. `error`: the operation ends with this code.
     """
 
     method: str
@@ -49,7 +50,7 @@ class Fault:
     reason: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     lost: bool = False
-    late: float = 0.0
+    late: bool = False
     error: str = ""
 
 
@@ -78,10 +79,12 @@ class Compute:
         self.landed: Callable[[], None] = lambda: None  # called whenever a change took effect
         self.denied: dict[str, Collection[str]] = {}  # permissions taken away, by account
         self.granted: dict[str, Collection[str]] = {}  # the only ones that an account has; else it has all
+        self.under_way = 0  # late calls
         self._operations: dict[str, Operation] = {}
         self._by_request: dict[str, Operation] = {}
         self._numbers = count(1)
         self._changed = threading.Condition(threading.RLock())
+        self._landing = False
         self._closed = False
 
     def close(self) -> None:
@@ -105,6 +108,18 @@ class Compute:
             self._settle()
             yield
             self.landed()
+
+    def land(self) -> None:
+        """What is under way arrives; when this returns, it has taken effect. Raises TimeoutError."""
+        with self._changed:
+            self._landing = True
+            self._changed.notify_all()
+            if not self._changed.wait_for(lambda: not self.under_way, LIVENESS):
+                raise TimeoutError("a late call was not carried out")
+            self._landing = False
+        time.sleep(self.seconds)
+        with self._changed:
+            self._settle()
 
     def calls(self, method: str = "*") -> list[Seen]:
         """The calls of a method (a pattern) so far."""
@@ -152,11 +167,8 @@ class Compute:
             refused = Refused(fault.status, fault.reason, f"Made to fail: {fault.reason}")
             refused.headers = fault.headers  # type: ignore[attr-defined]
             raise refused
-        if fault.late and fault.lost:
-            threading.Timer(fault.late, self._carried_out_quietly, (name, call, who, body)).start()
-            raise Dropped
-        time.sleep(fault.late)
-        answered = self._carried_out(name, call.parameters, who, body, fault.error)
+        with self._on_its_way() if fault.late else nullcontext():
+            answered = self._carried_out(name, call.parameters, who, body, fault.error)
         if fault.lost:
             raise Dropped
         return answered
@@ -179,11 +191,17 @@ class Compute:
                 return fault
         return Fault(name)
 
-    def _carried_out_quietly(self, name: str, call: Call, who: str, body: Any) -> None:
+    @contextmanager
+    def _on_its_way(self) -> Iterator[None]:
+        with self._changed:
+            self.under_way += 1
+            self._changed.wait_for(lambda: self._landing or self._closed)
         try:
-            self._carried_out(name, call.parameters, who, body, "")
-        except Refused:
-            return  # nobody hears of it
+            yield
+        finally:
+            with self._changed:
+                self.under_way -= 1
+                self._changed.notify_all()
 
     def _carried_out(self, name: str, parameters: Mapping[str, str], who: str, body: Any, error: str) -> Any:
         if name.endswith("Operations.wait"):

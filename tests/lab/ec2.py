@@ -29,15 +29,15 @@ _KEPT = ("interfaces", "tables", "elastics")  # what descriptions may show late
 class Fault:
     """What goes wrong with calls of one operation (`*`: any) that `concerns` says, so many `times` (-1: always).
 
-    `refuse`: this is answered. `silent`: nothing is, before or after the call took effect. `late_seconds`: it takes
-    effect only then, and is answered then. `delay_seconds`: the answer takes so long.
+    `refuse`: this is answered. `silent`: nothing is, before or after the call took effect. `late`: it is under way
+    until `Ec2.landing` is set, and takes effect then. `delay_seconds`: the answer takes so long.
     """
 
     operation: str
     times: int = 1
     refuse: Refused | None = None
     silent: str | None = None  # "before", "after"
-    late_seconds: float = 0.0
+    late: bool = False
     delay_seconds: float = 0.0
     concerns: Callable[[Mapping[str, Any]], bool] = lambda _: True
 
@@ -64,6 +64,7 @@ class Ec2:
     broken: list[AssertionError] = field(default_factory=list)
     url: str = ""
     ending: threading.Event = field(default_factory=threading.Event)
+    landing: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
@@ -121,7 +122,8 @@ class Ec2:
             raise fault.refuse
         if fault.silent == "before":
             return None
-        self.ending.wait(fault.late_seconds)
+        if fault.late:
+            self.landing.wait()
         result = self._assume(key, params) if service == "sts" else self._carried_out(key, asked.name, params)
         return None if fault.silent == "after" else answer(asked, result)
 
@@ -210,6 +212,7 @@ def serving(fake: Ec2, host: str = "127.0.0.1", port: int = 0) -> Iterator[Ec2]:
             yield fake
         finally:
             fake.ending.set()
+            fake.landing.set()
             server.shutdown()
             thread.join()
         assert not fake.broken, fake.broken
