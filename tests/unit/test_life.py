@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from controller.events import Saved
 from controller.lease import SessionId
 from controller.life import Life, LifeError
+from tests.lab.namespaces import source_root
 
 SAVED = Saved(SessionId("n1-a"), 7, "this-boot", "n1")
 
@@ -25,6 +27,36 @@ def test_what_one_life_saves_the_next_may_adopt(tmp_path: Path) -> None:
     second.forget()
     assert second.load("this-boot") is None
     second.close()
+
+
+def test_what_is_shorter_replaces_what_was_longer(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.save(replace(SAVED, session=SessionId("n1-" + "a" * 200)))
+    life.save(SAVED)
+    assert life.load("this-boot") == SAVED
+    life.close()
+
+
+@pytest.mark.parametrize("beats", [1, 10, 100, 1000, 10_000])
+def test_killed_while_it_saves_it_leaves_what_can_be_adopted(tmp_path: Path, beats: int) -> None:
+    """After that many beats or some more, wherever in a save it is by then."""
+    code = (
+        "import sys; from pathlib import Path; from controller.events import Saved; from controller.life import Life\n"
+        "life, beat = Life(Path(sys.argv[1])), 0\n"
+        "while True:\n"
+        "    beat += 1; life.save(Saved('n1-a', beat, 'this-boot', 'n1'))\n"
+        f"    if beat == {beats}: print(flush=True)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, cwd=source_root(), stdout=subprocess.PIPE) as daemon:
+        assert daemon.stdout is not None
+        assert daemon.stdout.readline() == b"\n"
+        daemon.kill()
+    life = Life(tmp_path)
+    saved = life.load("this-boot")
+    assert saved is not None
+    assert saved.beat >= beats
+    life.close()
 
 
 def test_a_session_of_an_earlier_boot_is_not_adopted(tmp_path: Path) -> None:
@@ -78,7 +110,7 @@ def test_what_cannot_be_saved_is_logged_and_costs_nothing_else(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     life = Life(tmp_path)
-    (tmp_path / "session.new").mkdir()
+    (tmp_path / "session.json").mkdir()
     life.save(SAVED)
     assert "will not be adopted" in caplog.text
     life.close()
