@@ -284,11 +284,17 @@ class CloudLab(ABC):
 
     def settled(self) -> str:
         """The node that serves everything; the other one stands by, and it knows that."""
-        assert eventually(lambda: any(self.served_by(node) for node in self.nodes), LIVENESS), self.log()
-        active = next(node for node in self.nodes if self.served_by(node))
-        assert eventually(lambda: self.stands_by(self.other(active)), LIVENESS), self.log()
-        assert eventually(lambda: self.has_successor(active), LIVENESS), self.log()
-        return active
+        found: list[str] = []
+
+        def look() -> bool:
+            found.extend(filter(self._is_settled, self.nodes))
+            return bool(found)
+
+        assert eventually(look, LIVENESS), self.log()
+        return found[0]
+
+    def _is_settled(self, active: str) -> bool:
+        return self.served_by(active) and self.stands_by(self.other(active)) and self.has_successor(active)
 
     def moved_once(self, since: float, before: str, targets: Iterable[str]) -> None:
         """Everything goes to the other node, the cloud as well, and none of these targets comes back in between."""

@@ -41,7 +41,7 @@ class Backend:
     shelf: Shelf = field(default_factory=Shelf)
     opened: list[Store] = field(default_factory=list)
 
-    def open(self, cluster: str = "shop", call_timeout: float = 5.0, **options: Any) -> WatchedStore:
+    def open(self, cluster: str = "shop", call_timeout: float = 20.0, **options: Any) -> WatchedStore:
         store = self._open(cluster, call_timeout, self.options | options)
         self.opened.append(store)
         return cast("WatchedStore", store)

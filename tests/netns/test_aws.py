@@ -13,7 +13,7 @@ from tests.lab.ec2_lab import Ec2Lab, ec2_lab
 from tests.lab.etcd import missing
 from tests.lab.namespaces import eventually
 
-pytestmark = [pytest.mark.netns, pytest.mark.etcd, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.netns, pytest.mark.etcd, pytest.mark.timeout(240)]
 
 MOVED_ONCE = ("web", "web6", "db")  # not the Elastic IP, which has no guard of its own
 
