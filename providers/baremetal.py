@@ -243,10 +243,10 @@ class BareMetal:
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         try:
-            called = asyncio.get_running_loop().run_in_executor(self._thread, call)
+            called = self._thread.submit(call)
         except RuntimeError as error:  # a reload has replaced this provider, or no thread can be had
             raise ProviderError(f"group {self._group}: {error}") from error
-        return await called
+        return called.result() if called.done() else await asyncio.wrap_future(called)
 
     # --- in the thread ---
 

@@ -61,7 +61,7 @@ class LocalVips:
     def put(self, seconds: Callable[[], int]) -> None:
         """Add the addresses, or give them a new lifetime: `seconds()`, asked before each call; it may raise."""
         for interface, vips in self.places.items():
-            index = rtnetlink.link(self._kernel, interface).index
+            index = rtnetlink.index_of(self._kernel, interface)
             for start in range(0, len(vips), _CHUNK):
                 valid = seconds()
                 messages = [

@@ -74,6 +74,10 @@ class Lifetime:
 # --- asking ------------------------------------------------------------------------------------------------------
 
 
+def _named(kernel: Socket, name: str) -> Message:
+    return kernel.get(Message(GET_LINK, 0, _LINK.pack(0, 0, 0, 0, 0) + text(3, name)), f"interface {name}")
+
+
 def links(kernel: Socket) -> dict[str, Link]:
     """Every interface by name. Raises NetlinkError."""
     listed = kernel.dump(Message(GET_LINK, 0, _LINK.pack(0, 0, 0, 0, 0)), "list interfaces")
@@ -82,7 +86,13 @@ def links(kernel: Socket) -> dict[str, Link]:
 
 def link(kernel: Socket, name: str) -> Link:
     """The interface of this name. Raises NetlinkError (ENODEV)."""
-    return parse_link(kernel.get(Message(GET_LINK, 0, _LINK.pack(0, 0, 0, 0, 0) + text(3, name)), f"interface {name}"))
+    return parse_link(_named(kernel, name))
+
+
+def index_of(kernel: Socket, name: str) -> int:
+    """The number of the interface of this name. Raises NetlinkError (ENODEV)."""
+    number: int = _LINK.unpack_from(_named(kernel, name).body)[2]
+    return number
 
 
 def addresses(kernel: Socket, index: int = 0) -> list[Address]:

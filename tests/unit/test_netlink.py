@@ -66,6 +66,7 @@ def test_the_loopback_interface_is_listed_and_found() -> None:
         assert listed.loopback
         assert listed.mac is None
         assert rtnetlink.link(kernel, "lo") == listed
+        assert rtnetlink.index_of(kernel, "lo") == listed.index
         own = rtnetlink.addresses(kernel, listed.index)
         assert {address.index for address in own} <= {listed.index}
 
