@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
@@ -15,6 +16,8 @@ from controller.lease import SessionId
 
 _log = logging.getLogger("anyvip")
 
+_LENGTH = 1024  # bytes, filled up with blanks, which JSON allows: nothing of what was there before is left behind
+
 
 class LifeError(Exception):
     """The state directory cannot be used, or another daemon uses it; one line says what to do."""
@@ -26,6 +29,7 @@ class Life:
     def __init__(self, state_dir: Path) -> None:
         """Raises LifeError when another daemon holds the lock, or the directory cannot be written."""
         self._file = state_dir / "session.json"
+        self._failing = False
         try:
             state_dir.mkdir(parents=True, exist_ok=True, mode=0o755)
             # Python opens with O_CLOEXEC: a hook that outlives us must not hold the lock.
@@ -51,21 +55,32 @@ class Life:
         return saved if saved.boot_id == boot else None
 
     def save(self, saved: Saved) -> None:
-        """Replace what was saved, in one write of less than a page: a kill comes before or after it.
+        """Replace what was saved, in one write of one length: a kill comes before or after it.
 
         Not by renaming: ext4 then sends the file to the disk, which may take long, and the loop waits. A failure is
-        logged: it costs adoption, nothing else.
+        logged once: it costs adoption, nothing else.
         """
-        body = json.dumps(asdict(saved)).encode()
+        body = json.dumps(asdict(saved)).encode().ljust(_LENGTH)
         try:
-            file = os.open(self._file, os.O_WRONLY | os.O_CREAT, 0o644)
             try:
-                os.write(file, body)
-                os.ftruncate(file, len(body))  # what was there may have been longer
-            finally:
-                os.close(file)
+                self._write(body)
+            except OSError:  # another user's, or no file: in our directory its place is ours
+                self._file.unlink(missing_ok=True)
+                self._write(body)
         except OSError as error:
-            _log.warning("%s cannot be written, so a restart will not be adopted: %s", self._file, error)
+            if not self._failing:
+                _log.warning("%s cannot be written, so a restart will not be adopted: %s", self._file, error)
+            self._failing = True
+        else:
+            self._failing = False
+
+    def _write(self, body: bytes) -> None:
+        file = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        try:
+            if os.write(file, body) < len(body):  # a full disk: half of it must not be taken for all
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            os.close(file)
 
     def forget(self) -> None:
         """There is nothing to adopt: the session was ended in good order."""

@@ -124,15 +124,15 @@ async def _reap(child: subprocess.Popen[bytes], ended: asyncio.Event) -> None:
     """Wait for the end of what was killed, whoever cancels the caller once more meanwhile: a group of tasks does."""
     loop = asyncio.get_running_loop()
     give_up = loop.time() + _REAP_SECONDS
-    cancelled: asyncio.CancelledError | None = None
+    again = False
     while not ended.is_set() and (left := give_up - loop.time()) > 0:
         try:
             await _within(left, ended)
-        except asyncio.CancelledError as error:
-            cancelled = error
+        except asyncio.CancelledError:
+            again = True
     child.poll()
-    if cancelled is not None:
-        raise cancelled
+    if again:
+        raise asyncio.CancelledError
 
 
 async def _within(seconds: float, ended: asyncio.Event) -> None:

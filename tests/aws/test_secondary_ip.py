@@ -103,9 +103,11 @@ async def test_a_write_without_an_answer_is_made_again(ec2: Ec2, movers: Movers)
 
 async def test_a_description_that_lags_is_asked_for_again(ec2: Ec2, movers: Movers) -> None:
     _, provider = movers.make(SecondaryIp, f"{VIP}/24")
-    ec2.stale_seconds = 0.5
-    await provider.bind(grant())
-    assert len(ec2.asked("DescribeNetworkInterfaces")) > 2
+    ec2.stale_seconds = 60.0
+    binding = asyncio.create_task(provider.bind(grant()))
+    await until(lambda: len(ec2.asked("DescribeNetworkInterfaces")) > 2)
+    ec2.stale_seconds = 0.0
+    await binding
 
 
 async def test_what_never_shows_is_said(ec2: Ec2, movers: Movers) -> None:
@@ -177,13 +179,16 @@ async def test_drift_is_seen_and_moved_again(ec2: Ec2, movers: Movers) -> None:
 
 async def test_a_call_of_the_former_owner_that_lands_late_is_undone(ec2: Ec2, client: Any, movers: Movers) -> None:
     _, provider = movers.make(SecondaryIp, f"{VIP}/24")
-    ec2.faults.append(Fault("AssignPrivateIpAddresses", late=True))
+    lands_late = Fault("AssignPrivateIpAddresses", late=True)
+    ec2.faults.append(lands_late)
     asked = {"NetworkInterfaceId": "eni-2", "PrivateIpAddresses": [VIP], "AllowReassignment": True}
     late = asyncio.create_task(asyncio.to_thread(client.assign_private_ip_addresses, **asked))
-    await until(lambda: len(ec2.asked("AssignPrivateIpAddresses")) == 1)
-    await provider.bind(grant())
-    assert ec2.cloud.owner(VIP) == "eni-1"
-    ec2.landing.set()
+    try:
+        await until(lambda: lands_late.times == 0)
+        await provider.bind(grant())
+        assert ec2.cloud.owner(VIP) == "eni-1"
+    finally:
+        ec2.landing.set()
     await late
     assert ec2.cloud.owner(VIP) == "eni-2"
     assert (await provider.inspect()).place is Place.ELSEWHERE

@@ -104,7 +104,8 @@ def soon(seconds: float = SECONDS) -> float:
 async def cut_short(gcp: Project, work: Coroutine[Any, Any, None]) -> None:
     """Begin this; whoever does it is gone as soon as a call of it is under way (`Fault.late`)."""
     doing = asyncio.create_task(work)
-    await eventually(lambda: gcp.compute.under_way == 1)
+    await eventually(lambda: gcp.compute.under_way == 1 or doing.done())
+    assert not doing.done(), doing
     doing.cancel()
     await asyncio.wait([doing])
 

@@ -183,15 +183,15 @@ async def test_an_operation_that_ends_in_an_error_is_one(gcp: Project) -> None:
 
 async def test_a_range_that_somebody_takes_meanwhile_is_taken_back(gcp: Project) -> None:
     """A former owner's late call lands between our look and our own change."""
-    gcp.compute.faults.append(Fault("instances.get", late=True))
+    gcp.compute.faults.append(Fault("instances.get", late=True, concerns=lambda get: get["instance"] == "n1"))
     node = mover(gcp, "n1")
     moving = asyncio.create_task(node.move(soon()))
-    while len(gcp.compute.calls("instances.get")) < 3:  # noqa: ASYNC110  (it tells nobody)
-        await asyncio.sleep(0.005)
-    await asyncio.sleep(0.05)
+    await eventually(lambda: len(gcp.compute.calls("instances.get")) == 3 and gcp.compute.answering == 1)
     give(gcp, "n2", VIP)
     gcp.compute.land()
     await moving
+    updates = [each.parameters["instance"] for each in gcp.compute.calls("instances.updateNetworkInterface")]
+    assert updates == ["n1", "n2", "n1"], "refused, taken back, given"
     assert (aliases(gcp, "n1"), aliases(gcp, "n2")) == ([VIP], [])
 
 

@@ -11,8 +11,9 @@ import pytest
 import requests
 
 from tests.gcp.conftest import project
-from tests.lab.compute import TOKEN, Compute, Fault
+from tests.lab.compute import Compute, Fault
 from tests.lab.compute_cloud import Route
+from tests.lab.compute_requests import TOKEN
 from tests.lab.processes import LIVENESS
 from tests.lab.rest import RestServer
 
@@ -26,10 +27,8 @@ Ask = Callable[..., requests.Response]
 
 
 @pytest.fixture
-def compute() -> Iterator[Compute]:
-    made = Compute(project())
-    yield made
-    made.close()
+def compute() -> Compute:
+    return Compute(project())
 
 
 @pytest.fixture
@@ -46,7 +45,10 @@ def ask(compute: Compute) -> Iterator[Ask]:
                 timeout=10,
             )
 
-        yield ask
+        try:
+            yield ask
+        finally:
+            compute.close()  # before the server waits for its requests
 
 
 def reason(answer: requests.Response) -> tuple[int, str]:

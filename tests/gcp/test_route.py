@@ -77,7 +77,7 @@ async def test_a_move_leaves_no_moment_without_a_route_and_none_with_two(gcp: Pr
 
 async def test_a_move_waits_for_one_operation_only(gcp: Project) -> None:
     await mover(gcp, "n1", epoch=1).move(soon())
-    gcp.compute.seconds = 1.0
+    gcp.compute.seconds = 3.0
     node = mover(gcp, "n2", epoch=2)
     await node.move(soon())
     assert table(gcp) == [("n1", 998), ("n2", 997)]

@@ -9,36 +9,23 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
-from functools import cache
 from itertools import count
 from typing import Any
 
-from google.auth import jwt
-
 from tests.lab.compute_cloud import NUMBER, PROJECT, Cloud, Refused
 from tests.lab.compute_methods import PERMISSIONS, READS, Methods, Operation
+from tests.lab.compute_requests import account, routed
 from tests.lab.discovery import Call, Discovery, Mismatch
 from tests.lab.processes import LIVENESS
 from tests.lab.rest import Answer, Dropped, Request
 
-TOKEN = "ya29."
 _URL = "https://www.googleapis.com/compute/v1/"
 _WAIT_SECONDS = 120.0  # how long Compute lets `wait` wait
 
 
-@cache  # megabytes of JSON
-def compute_v1() -> Discovery:
-    return Discovery("compute.v1")
-
-
-@cache
-def resource_manager_v1() -> Discovery:
-    return Discovery("cloudresourcemanager.v1")
-
-
 @dataclass
 class Fault:
-    """What goes wrong with the next `times` calls of a method (a pattern, as `routes.*`).
+    """What goes wrong with the next `times` calls of a method (a pattern, as `routes.*`) that `concerns` says.
 
     `status`, `reason`: refused at once. `lost`: carried out, but the answer never comes. `late`: under way until
     `Compute.land`, and carried out then. `error`: the operation ends with this code.
@@ -52,6 +39,7 @@ class Fault:
     lost: bool = False
     late: bool = False
     error: str = ""
+    concerns: Callable[[Mapping[str, str]], bool] = lambda _: True
 
 
 @dataclass
@@ -80,6 +68,7 @@ class Compute:
         self.denied: dict[str, Collection[str]] = {}  # permissions taken away, by account
         self.granted: dict[str, Collection[str]] = {}  # the only ones that an account has; else it has all
         self.under_way = 0  # late calls
+        self.answering = 0  # all calls that came and are not answered, late ones too
         self._operations: dict[str, Operation] = {}
         self._by_request: dict[str, Operation] = {}
         self._numbers = count(1)
@@ -112,11 +101,13 @@ class Compute:
     def land(self) -> None:
         """What is under way arrives; when this returns, it has taken effect. Raises TimeoutError."""
         with self._changed:
+            assert self.under_way, "nothing is under way"
             self._landing = True
             self._changed.notify_all()
-            if not self._changed.wait_for(lambda: not self.under_way, LIVENESS):
-                raise TimeoutError("a late call was not carried out")
+            carried_out = self._changed.wait_for(lambda: not self.under_way, LIVENESS)
             self._landing = False
+            if not carried_out:
+                raise TimeoutError("a late call was not carried out")
         time.sleep(self.seconds)
         with self._changed:
             self._settle()
@@ -132,9 +123,18 @@ class Compute:
     # --- over HTTP ---
 
     def answer(self, request: Request) -> Answer:
+        with self._changed:
+            self.answering += 1
         try:
-            document, call = _routed(request)
-            who = _who(request)
+            return self._answer(request)
+        finally:
+            with self._changed:
+                self.answering -= 1
+
+    def _answer(self, request: Request) -> Answer:
+        try:
+            document, call = routed(request)
+            who = account(request)
             body = request.json() if request.body else None
             self._check_request(document, call, body)
             answered = self._called(call, who, body)
@@ -162,7 +162,7 @@ class Compute:
         with self._changed:
             self.seen.append(Seen(time.monotonic(), name, who, call.parameters, body))
             self._permit(name, who, call.parameters)
-            fault = self._fault(name)
+            fault = self._fault(name, call.parameters)
         if fault.status:
             refused = Refused(fault.status, fault.reason, f"Made to fail: {fault.reason}")
             refused.headers = fault.headers  # type: ignore[attr-defined]
@@ -184,9 +184,9 @@ class Compute:
             if not self.may(who, permission):
                 raise Refused(403, "forbidden", f"Required '{permission}' permission for '{name}'")
 
-    def _fault(self, name: str) -> Fault:
+    def _fault(self, name: str, parameters: Mapping[str, str]) -> Fault:
         for fault in self.faults:
-            if fault.times > 0 and fnmatch(name, fault.method):
+            if fault.times > 0 and fnmatch(name, fault.method) and fault.concerns(parameters):
                 fault.times -= 1
                 return fault
         return Fault(name)
@@ -277,28 +277,6 @@ class Compute:
             shown["httpErrorStatusCode"] = operation.error.status
             shown["httpErrorMessage"] = "BAD REQUEST"
         return shown
-
-
-def _routed(request: Request) -> tuple[Discovery, Call]:
-    for document in (compute_v1(), resource_manager_v1()):
-        call = document.call(request.method, request.path, request.query)
-        if call is not None:
-            return document, call
-    raise Refused(404, "notFound", f"there is no {request.method} {request.path}")
-
-
-def _who(request: Request) -> str:
-    """The account that a token proves: one of the fake metadata server, or one that the account signed itself."""
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
-    if kind == "Bearer" and token.startswith(TOKEN):
-        return token.removeprefix(TOKEN)
-    try:
-        claims = jwt.decode(token, verify=False)  # no authority here knows the key
-        if kind == "Bearer" and claims["scope"].endswith("/auth/cloud-platform") and claims["exp"] > time.time():
-            return str(claims["iss"])
-    except (ValueError, KeyError) as error:
-        raise Refused(401, "authError", "Request had invalid authentication credentials.") from error
-    raise Refused(401, "authError", "Request had invalid authentication credentials.")
 
 
 def _failing(code: str) -> Callable[[], None]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any
 
-from tests.lab.compute import TOKEN
 from tests.lab.compute_cloud import NUMBER, PROJECT, Cloud, Machine
+from tests.lab.compute_requests import TOKEN
 from tests.lab.rest import Answer, Request
 
 _ROOT = "/computeMetadata/v1/"

@@ -9,7 +9,7 @@ import shutil
 import socket
 import subprocess
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from providers.announcing import IPAddress
 
 CLONE_NEWNET = 0x40000000
-ASK_AGAIN_SECONDS = 1.0
 _numbers = itertools.count()
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -178,22 +177,19 @@ class Neighbour:
     def _heard(
         self, where: socket.socket, ask: list[bytes], found: Callable[[bytes], bytes | None], within: float
     ) -> bytes | None:
-        """What is found in the first frame that has it. Asks again each second, as hosts do."""
         if ask:
             self.forget()
-        now = ask_at = time.monotonic()
-        end = now + within
-        while now < end:
-            if now >= ask_at:
-                for frame in ask:
-                    where.send(frame)
-                ask_at += ASK_AGAIN_SECONDS
-            where.settimeout(max(min(ask_at, end) - now, 0.001))
-            with suppress(TimeoutError):
+        for frame in ask:
+            where.send(frame)
+        end = time.monotonic() + within
+        while (left := end - time.monotonic()) > 0:
+            where.settimeout(left)
+            try:
                 mac = found(where.recv(2048))
-                if mac is not None:
-                    return mac
-            now = time.monotonic()
+            except TimeoutError:
+                return None
+            if mac is not None:
+                return mac
         return None
 
 

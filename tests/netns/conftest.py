@@ -22,7 +22,8 @@ import pytest
 from providers.baremetal import BareMetal, BareMetalOptions
 from providers.base import Guarded, Plan, Vip
 from providers.guard import KernelGuard
-from tests.lab.namespaces import Namespace, Neighbour, interface_mac, namespaces, source_root
+from tests.lab.namespaces import Namespace, Neighbour, eventually, interface_mac, namespaces, source_root
+from tests.lab.processes import LIVENESS
 
 VIP4 = IPv4Interface("10.77.0.100/24")
 VIP6 = IPv6Interface("fd77::100/64")
@@ -56,6 +57,8 @@ class Lan:
         """Put the VIPs on the node for ever, so that the guard alone decides; not as the source of what it sends."""
         self.node.run(f"ip addr add {self.vip4} dev {self.interface}")
         self.node.run(f"ip addr add {self.vip6} dev {self.interface} nodad preferred_lft 0")
+        group = f"ff0200000000000000000001ff{self.vip6.packed[-3:].hex()}"  # solicited-node (RFC 4291, 2.7.1)
+        assert eventually(lambda: group in self.node.run("cat /proc/net/igmp6"), LIVENESS), "it is joined by a worker"
 
 
 @pytest.fixture(params=["eth0"])

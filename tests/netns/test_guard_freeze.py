@@ -132,7 +132,16 @@ async def test_frozen_after_opening_it_shuts_when_the_timer_ends(
 
 
 def last_answer(lan: Lan, daemon: Process, timer: float) -> float:
-    """Seconds from before the timer's start to the last answer, probed each millisecond."""
+    """Seconds from before the timer's start to the last question that was answered."""
+    for _ in range(5):  # a machine that stands still for longer than the timer asks nothing in time
+        answered = last_answered(lan, daemon, timer)
+        if answered:
+            return answered
+    pytest.fail("never answered")
+
+
+def last_answered(lan: Lan, daemon: Process, timer: float) -> float:
+    """The same, asked once each millisecond; 0 where no question was answered."""
     with lan.peer.entered():
         asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with asking:
@@ -145,12 +154,12 @@ def last_answer(lan: Lan, daemon: Process, timer: float) -> float:
         last = began
         while time.monotonic() < began + timer + 0.1:
             try:
+                sent = time.monotonic()
                 asking.send(b"?")
                 asking.recv(10)
-                last = time.monotonic()
+                last = sent
             except (TimeoutError, ConnectionRefusedError):
                 continue
             time.sleep(0.001)
         daemon.thaw()
-    assert last > began, "never answered"
     return last - began

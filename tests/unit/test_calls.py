@@ -84,11 +84,11 @@ async def test_the_platform_s_own_pause_is_kept(calls: Calls) -> None:
 
 
 async def test_no_call_leaves_after_its_time(calls: Calls) -> None:
-    until = soon(0.8)
+    until = soon(LEAST_SECONDS + 2.0)
     work = Answers(VendorError(retry=True))
     with pytest.raises(CallRefused, match="slow down"):
         await calls.run("move", work, until=until)
-    assert max(work.at) <= until - LEAST_SECONDS + 0.01
+    assert max(work.at) <= until - LEAST_SECONDS + 0.25
     assert len(work.at) > 1
 
 
@@ -108,16 +108,16 @@ async def test_too_late_is_not_asked(calls: Calls, left: float) -> None:
 
 
 async def test_no_call_leaves_after_the_grant_as_it_is_then(calls: Calls) -> None:
-    work = Answers(VendorError(retry=True, after=0.3), "here")
-    calls.grant_ends_at = boottime() + LEAST_SECONDS + 0.1
+    work = Answers(VendorError(retry=True, after=1.3), "here")
+    calls.grant_ends_at = boottime() + LEAST_SECONDS + 1.0
     with pytest.raises(StaleGrant):
         await calls.run("move", work, until=soon())
     assert len(work.at) == 1
 
 
 async def test_a_grant_that_is_renewed_meanwhile_counts(calls: Calls) -> None:
-    work = Answers(VendorError(retry=True, after=0.3), "here")
-    calls.grant_ends_at = boottime() + LEAST_SECONDS + 0.1
+    work = Answers(VendorError(retry=True, after=1.3), "here")
+    calls.grant_ends_at = boottime() + LEAST_SECONDS + 1.0
     moving = asyncio.create_task(calls.run("move", work, until=soon()))
     await asyncio.sleep(0.1)
     calls.grant_ends_at = soon()

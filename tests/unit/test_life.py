@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import resource
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +18,16 @@ from controller.events import Saved
 from controller.lease import SessionId
 from controller.life import Life, LifeError
 from tests.lab.namespaces import source_root
+
+
+@contextmanager
+def signal_ignored(number: signal.Signals) -> Iterator[None]:
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
 
 SAVED = Saved(SessionId("n1-a"), 7, "this-boot", "n1")
 
@@ -34,6 +48,42 @@ def test_what_is_shorter_replaces_what_was_longer(tmp_path: Path) -> None:
     life.save(replace(SAVED, session=SessionId("n1-" + "a" * 200)))
     life.save(SAVED)
     assert life.load("this-boot") == SAVED
+    life.close()
+
+
+def test_every_save_has_one_length(tmp_path: Path) -> None:
+    """So that a life killed in a save leaves nothing of two saves, whatever their lengths were."""
+    life = Life(tmp_path)
+    lengths = set()
+    for beat in (9, 10, 10**12):
+        life.save(replace(SAVED, beat=beat))
+        lengths.add((tmp_path / "session.json").stat().st_size)
+    assert len(lengths) == 1
+    life.close()
+
+
+def test_what_is_no_file_of_ours_is_replaced(tmp_path: Path) -> None:
+    life, elsewhere = Life(tmp_path), tmp_path / "elsewhere"
+    elsewhere.write_text("somebody's")
+    (tmp_path / "session.json").symlink_to(elsewhere)
+    life.save(SAVED)
+    assert life.load("this-boot") == SAVED
+    assert elsewhere.read_text() == "somebody's"
+    life.close()
+
+
+def test_a_full_disk_leaves_nothing_that_is_half(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    life = Life(tmp_path)
+    try:
+        with signal_ignored(signal.SIGXFSZ):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (40, limits[1]))
+            life.save(SAVED)
+            life.save(SAVED)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caplog.text.count("will not be adopted") == 1
+    assert life.load("this-boot") is None
     life.close()
 
 
