@@ -25,6 +25,7 @@ SOON_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)  # the pauses after taking ove
 STANDBY_SECONDS: Final = 300.0  # credentials live an hour, idle connections some minutes
 _LOOK_SECONDS: Final = 15.0
 _TICK_SECONDS: Final = 0.5
+_NOTHING_SECONDS: Final = 5.0  # while there is nothing to look at; a reload may bring something
 _JITTER: Final = 0.1  # of a period: so that the nodes of an account do not ask in step
 
 
@@ -90,7 +91,7 @@ class Reconciler:
                 for watch in self._due():
                     watch.looking = True
                     tasks.create_task(self._look(watch), name=f"look at {watch.group}")
-                await asyncio.sleep(_TICK_SECONDS)
+                await asyncio.sleep(_TICK_SECONDS if self._watches else _NOTHING_SECONDS)
 
     def _due(self) -> Iterator[_Watch]:
         """Whom to look at now, as far as the budget goes: what is active first, then who has waited longest."""

@@ -142,8 +142,11 @@ class Calls:
 
 async def together(work: Iterable[Awaitable[T]]) -> list[T]:
     """Do all of it at once, each to its end; the answers in order. Raises the first error."""
+    begun = list(work)
+    if len(begun) == 1:  # as nearly always: a task of its own would only cost turns of the loop
+        return [await begun[0]]
     answers: list[T] = []
-    for answer in await asyncio.gather(*work, return_exceptions=True):
+    for answer in await asyncio.gather(*begun, return_exceptions=True):
         if isinstance(answer, BaseException):
             raise answer
         answers.append(answer)

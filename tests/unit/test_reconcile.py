@@ -17,6 +17,7 @@ from controller.steps import GroupSteps, HookCommands
 from controller.telemetry import Telemetry
 from providers.base import Grant, Provider
 from providers.unguarded import Unguarded
+from tests.lab.processes import until
 from tests.lab.small_cloud import Cloud, moving
 
 
@@ -194,6 +195,22 @@ async def test_within_a_budget_the_active_come_first_and_nobody_starves() -> Non
 @pytest.fixture
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("controller.reconcile._TICK_SECONDS", 0.01)
+    monkeypatch.setattr("controller.reconcile._NOTHING_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("no_pause")
+async def test_what_a_reload_brings_is_looked_at() -> None:
+    scene = Scene()
+    scene.groups.clear()
+    running = asyncio.create_task(scene.reconciler.run())
+    await asyncio.sleep(0.05)
+    assert scene.cloud.asked == []
+    scene.put("web", scene.provider)
+    await until(lambda: "look" in scene.cloud.asked)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await scene.provider.close()
 
 
 @pytest.mark.usefixtures("no_pause")
