@@ -214,8 +214,10 @@ async def test_a_vip_that_leaves_the_plan_is_let_go(lan: Lan, guard: KernelGuard
     lan.hold_vips()
     guard.install(lan.plan("web"))
     guard.install({"web": Guarded((lan.vip6,), (lan.interface,))})
-    assert [answers(lan, YES)[way] for way in ("arp", "ipv4")] == [True, True]
-    assert [answers(lan, NO)[way] for way in ("nd", "ipv6")] == [False, False]
+    assert lan.neighbour.answered(lan.vip4.ip, YES) is not None
+    assert lan.neighbour.echoed(lan.vip4.ip, YES)
+    assert lan.neighbour.answered(lan.vip6.ip, NO) is None
+    assert not lan.neighbour.echoed(lan.vip6.ip, NO)
     guard.remove()
     guard.remove()
     assert answers(lan, YES) == ALL
