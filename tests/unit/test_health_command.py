@@ -84,7 +84,7 @@ async def test_out_of_time_the_whole_group_is_killed(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     script = f"trap '' TERM; (trap '' TERM; sleep 1000) & echo $$ $! > {pids}; sleep 1000; sleep 1000"
     with pytest.raises(TimeoutError):
-        await sh(script, timeout=0.5, grace=0.2)
+        await sh(script, timeout=1.5, grace=0.2)
     for pid in pids.read_text().split():
         await until(partial(ended, int(pid)))
 
@@ -92,14 +92,14 @@ async def test_out_of_time_the_whole_group_is_killed(tmp_path: Path) -> None:
 async def test_sigterm_comes_first(tmp_path: Path) -> None:
     note = tmp_path / "note"
     with pytest.raises(TimeoutError):
-        await sh(f"trap 'echo tidy > {note}; exit 0' TERM; sleep 1000 & wait", timeout=0.5, grace=LIVENESS)
+        await sh(f"trap 'echo tidy > {note}; exit 0' TERM; sleep 1000 & wait", timeout=1.5, grace=LIVENESS)
     assert note.read_text() == "tidy\n"
 
 
 async def test_what_outlives_its_leader_after_sigterm_is_killed(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     with pytest.raises(TimeoutError):
-        await sh(f"(trap '' TERM; sleep 1000) & echo $! > {pid}; wait", timeout=0.5, grace=LIVENESS)
+        await sh(f"(trap '' TERM; sleep 1000) & echo $! > {pid}; wait", timeout=1.5, grace=LIVENESS)
     await until(partial(ended, int(pid.read_text())))
 
 

@@ -63,7 +63,7 @@ async def test_the_next_epoch_moves_anew(made: Made, cloud: Cloud) -> None:
 async def test_what_never_shows_is_said(made: Made, cloud: Cloud) -> None:
     cloud.shows_after = 1000
     with pytest.raises(ProviderError, match="moved, but not seen: the platform shows elsewhere: other"):
-        await made[0].bind(grant(seconds=0.8))
+        await made[0].bind(grant(seconds=2.0))
     cloud.asked.clear()
     cloud.shows_after = 0
     await made[0].bind(grant())
@@ -72,7 +72,7 @@ async def test_what_never_shows_is_said(made: Made, cloud: Cloud) -> None:
 
 async def test_a_move_that_takes_too_long_leaves_another_node_a_try(cloud: Cloud) -> None:
     cloud.shows_after = 1000
-    provider, _ = moving(cloud, move_seconds=0.6)
+    provider, _ = moving(cloud, move_seconds=2.0)
     began_at = boottime()
     with pytest.raises(ProviderError, match="not seen"):
         await provider.bind(grant(seconds=60))
@@ -111,11 +111,11 @@ async def test_a_grant_that_has_ended_moves_nothing(made: Made, cloud: Cloud) ->
 async def test_drift_is_repaired_beside_the_renewals(made: Made, cloud: Cloud) -> None:
     await made[0].bind(grant())
     cloud.holder = "other"
-    cloud.seconds = 0.3
+    cloud.seconds = 1.0
     assert (await made[0].inspect()).place is Place.ELSEWHERE
     began_at = boottime()
     await made[0].bind(grant())
-    assert boottime() - began_at < 0.3, "the renewal of the guest's addresses does not wait for the cloud"
+    assert boottime() - began_at < 1.0, "the renewal of the guest's addresses does not wait for the cloud"
     await until(lambda: cloud.holder == "me")
     cloud.asked.clear()
     await made[0].bind(grant())
