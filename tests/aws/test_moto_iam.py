@@ -142,7 +142,7 @@ async def test_each_action_is_missed_and_named(user: Account, name: str, action:
     without_routes(user)
     user.allow(without(policy(name), action))
     with pytest.raises(ProviderError, match=rf"{action.removeprefix('ec2:')}: (AccessDenied|UnauthorizedOperation)"):
-        await life(user, name, move_seconds=4)
+        await life(user, name, move_seconds=10)
 
 
 def test_the_enforcement_is_on(user: Account) -> None:

@@ -111,7 +111,7 @@ async def test_a_description_that_lags_is_asked_for_again(ec2: Ec2, movers: Move
 
 
 async def test_what_never_shows_is_said(ec2: Ec2, movers: Movers) -> None:
-    _, provider = movers.make(SecondaryIp, f"{VIP}/24", move_seconds=3)
+    _, provider = movers.make(SecondaryIp, f"{VIP}/24", move_seconds=8)
     ec2.cloud.interfaces["eni-2"].addresses.append(VIP)
     ec2.remember()
     ec2.stale_seconds = 60.0
