@@ -26,16 +26,16 @@ from typing import Any
 
 from bench.report import machine, markdown, milliseconds, write_section
 from controller.demo.pace import hurry
-from providers.aws_route import Route
-from providers.aws_secondary_ip import SecondaryIp
-from tests.lab import ec2 as fake_ec2
-from tests.lab import imds as fake_imds
-from tests.lab.aws_movers import Movers, grant
-from tests.lab.ec2 import Ec2, Fault
-from tests.lab.ec2_lab import ec2_lab
-from tests.lab.ec2_network import NODES, small_network
-from tests.lab.imds import Imds
-from tests.lab.namespaces import eventually, namespaces
+from providers.aws.route import Route
+from providers.aws.secondary_ip import SecondaryIp
+from tests.lab.aws import ec2 as fake_ec2
+from tests.lab.aws import imds as fake_imds
+from tests.lab.aws.ec2 import Ec2, Fault
+from tests.lab.aws.imds import Imds
+from tests.lab.aws.lab import ec2_lab
+from tests.lab.aws.movers import Movers, grant
+from tests.lab.aws.network import NODES, small_network
+from tests.lab.host.namespaces import eventually, namespaces
 
 CALL_SECONDS = 0.05
 TABLES = 25

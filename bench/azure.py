@@ -23,15 +23,15 @@ import trustme
 
 from bench.report import machine, markdown, milliseconds, write_section
 from controller.demo.pace import hurry
-from providers.azure_ip_config import IpConfig
-from providers.azure_public_ip import PublicIp
-from providers.azure_route import Route
+from providers.azure.ip_config import IpConfig
+from providers.azure.public_ip import PublicIp
+from providers.azure.route import Route
 from providers.base import Grant
-from tests.lab.arm import Arm
-from tests.lab.azure_metadata import Metadata
-from tests.lab.azure_movers import moving, soon
-from tests.lab.azure_world import Node, ip_config, network, nic, public_ip, route_table
-from tests.lab.rest import RestServer
+from tests.lab.azure.arm import Arm
+from tests.lab.azure.metadata import Metadata
+from tests.lab.azure.movers import moving, soon
+from tests.lab.azure.world import Node, ip_config, network, nic, public_ip, route_table
+from tests.lab.http.rest import RestServer
 
 OPERATION_SECONDS = 1.0
 TABLES = [f"t{number}" for number in range(10)]

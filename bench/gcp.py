@@ -19,19 +19,19 @@ from statistics import median
 from typing import Any
 
 from bench.report import machine, markdown, write_section
-from controller.clock import boottime
+from controller.daemon.clock import boottime
 from controller.demo.pace import hurry
 from providers.base import Grant
-from providers.calls import Calls
-from providers.gcp_alias_ip import AliasIp
-from providers.gcp_compute import translate
-from providers.gcp_route import Routes
-from providers.gcp_static_ip import StaticIp
-from providers.moving import Moving
-from tests.gcp.conftest import project
-from tests.lab.compute import Compute
-from tests.lab.gcp_metadata import MetadataServer
-from tests.lab.rest import RestServer
+from providers.cloud.calls import Calls
+from providers.cloud.moving import Moving
+from providers.gcp.alias_ip import AliasIp
+from providers.gcp.compute import translate
+from providers.gcp.route import Routes
+from providers.gcp.static_ip import StaticIp
+from tests.lab.gcp.compute import Compute
+from tests.lab.gcp.metadata import MetadataServer
+from tests.lab.http.rest import RestServer
+from tests.providers.gcp.conftest import project
 
 LIMIT_SECONDS = 2.5  # ten routes, each operation one second long
 NODES = ("n1", "n2")

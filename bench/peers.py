@@ -15,11 +15,11 @@ from typing import Any, Protocol
 import controller
 import health
 import providers
-from controller.client import NotThere
+from controller.api.client import NotThere
+from controller.api.status import Member
 from controller.demo.cluster import GROUP, Cluster
 from controller.demo.lab import ROOT, VIP, Host, Lab, ip, signal_group
 from controller.demo.samples import Kind, longest_silence
-from controller.status import Member
 
 START_LIMIT_SECONDS = 60.0
 SETTLED_SECONDS = 0.5

@@ -14,11 +14,11 @@ from tempfile import TemporaryDirectory
 
 from bench.report import machine, markdown, write_section
 from bench.witness import MEMBERS, options
-from tests.lab import azurite, moto, operator
-from tests.lab.etcd import start_etcd
-from tests.lab.fakes import PROCESSES, fake_process
-from tests.lab.racer import COUNTER, Score
-from tests.lab.stores import Backend, racing
+from tests.lab.stores import azurite, moto, operator
+from tests.lab.stores.backends import Backend, racing
+from tests.lab.stores.etcd import start_etcd
+from tests.lab.stores.fakes import PROCESSES, fake_process
+from tests.lab.stores.racer import COUNTER, Score
 
 NAME = "races"
 

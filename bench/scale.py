@@ -23,7 +23,7 @@ from controller.demo.cluster import group
 from controller.demo.lab import ROOT, Host, Lab
 from controller.demo.pace import hurry
 from controller.demo.samples import Kind
-from tests.lab.etcd import EtcdCluster
+from tests.lab.stores.etcd import EtcdCluster
 
 VIPS, GROUPS = 1000, 200
 LEASE_SECONDS = 1.0

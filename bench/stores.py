@@ -24,13 +24,13 @@ from bench.faults import FAULTS
 from bench.peers import START_LIMIT_SECONDS, Anyvip, wait_for
 from bench.report import machine, markdown, package, write_section
 from bench.witness import MEMBERS, SERVERS, allowed, options, witness
+from controller.core.timing import Timing
 from controller.demo import sandbox
 from controller.demo.cluster import group
 from controller.demo.lab import ROOT, Lab
 from controller.demo.pace import hurry
-from controller.lease import Timing
-from tests.lab import moto
-from tests.lab.servers import Server
+from tests.lab.host.servers import Server
+from tests.lab.stores import moto
 
 GROUPS = (1, 50)
 SETTLE_LEASES = 1.0
@@ -142,7 +142,7 @@ def _counted(kind: str) -> Iterator[tuple[Lab, dict[str, Any], Path]]:
         assert kept is not None
         member, counts = lab.members[0], ROOT / "counts.json"
         lab.respond()
-        inside = ["ip", "netns", "exec", member.name, sys.executable, "-m", "tests.lab.counter"]
+        inside = ["ip", "netns", "exec", member.name, sys.executable, "-m", "tests.lab.http.counter"]
         there = ["127.0.0.1", str(urlsplit(kept.url).port)]
         command = [*inside, member.address, str(COUNTER_PORT), *there, str(counts)]
         with Server.start(command, ROOT / "counter.log", moto.ROOT):

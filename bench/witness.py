@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from controller.demo.lab import ROOT, Lab
-from tests.lab import azurite, moto
-from tests.lab.etcd import EtcdCluster, start_etcd
-from tests.lab.fakes import PROCESSES
-from tests.lab.servers import Server
-from tests.lab.serving import start_fake
+from tests.lab.host.servers import Server
+from tests.lab.http.serving import start_fake
+from tests.lab.stores import azurite, moto
+from tests.lab.stores.etcd import EtcdCluster, start_etcd
+from tests.lab.stores.fakes import PROCESSES
 
 MEMBERS: Mapping[str, int] = {
     "etcd": 3,
@@ -87,7 +87,7 @@ class Standin:
 
     def _operator(self, verb: str) -> None:
         url = _account(self._kind, self.url)
-        command = [*self._inside, "-m", "tests.lab.operator", verb, self._kind, url, _NAME]
+        command = [*self._inside, "-m", "tests.lab.stores.operator", verb, self._kind, url, _NAME]
         subprocess.run(command, cwd=moto.ROOT, check=True)
 
 

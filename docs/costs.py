@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from controller.lease import Timing
+from controller.core.timing import Timing
 
 HOURS = 730  # of a month, as the clouds' calculators have it
 LEASES = (3.0, 6.0, 10.0, 30.0)

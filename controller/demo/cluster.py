@@ -11,17 +11,17 @@ from typing import Any
 
 import yaml
 
-from controller.client import Client
+from controller.api.client import Client
+from controller.api.status import Status
+from controller.config.paths import SOCKET
 from controller.demo.lab import HEALTH_PORT, ROOT, VIP, Host, Lab, signal_group
-from controller.paths import SOCKET
-from controller.status import Status
 
 GROUP = "web"
 COMMAND_SECONDS = 15.0
 
 # The console script's own code: it is found wherever this package is installed, and nothing in the working
 # directory can take its place (-P).
-ANYVIP = (sys.executable, "-P", "-c", "import sys; from controller.cli import main; sys.exit(main())")
+ANYVIP = (sys.executable, "-P", "-c", "import sys; from controller.cli.main import main; sys.exit(main())")
 
 
 class Cluster:

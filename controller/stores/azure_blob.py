@@ -26,17 +26,17 @@ from azure.core.exceptions import (
 from azure.storage.blob import ContainerClient
 from pydantic import AfterValidator, Field, FilePath, model_validator
 
-from controller.lease import Conflict, Entry, StoreError, Version
-from controller.stores.blocking import Blocking
-from controller.stores.keys import Keys, folder
-from controller.stores.objects import ObjectStore
-from controller.stores.outcome import NotDone, Unsure
-from providers.azure_client import AzureOptions, Cloud, credential, retry_after
+from controller.stores.base import Conflict, Entry, StoreError, Version
+from controller.stores.kit.blocking import Blocking
+from controller.stores.kit.keys import Keys, folder
+from controller.stores.kit.objects import ObjectStore
+from controller.stores.kit.outcome import NotDone, Unsure
+from providers.azure.client import AzureOptions, Cloud, credential, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from providers.azure_tokens import Tokens
+    from providers.azure.tokens import Tokens
 
 T = TypeVar("T")
 

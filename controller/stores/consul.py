@@ -21,11 +21,11 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator, Field, FilePath, SecretStr, model_validator
 
-from controller.lease import Conflict, Entry, StoreError, Version
-from controller.stores.endpoints import Endpoints, Servers, body_of, origin
-from controller.stores.keys import Keys, folder
-from controller.stores.outcome import NotDone, Unsure
-from controller.stores.tls import Endpoint, Secret, TlsOptions
+from controller.stores.base import Conflict, Entry, StoreError, Version
+from controller.stores.kit.endpoints import Endpoints, Servers, body_of, origin
+from controller.stores.kit.keys import Keys, folder
+from controller.stores.kit.outcome import NotDone, Unsure
+from controller.stores.kit.tls import Endpoint, Secret, TlsOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -97,7 +97,7 @@ class ConsulStore:
         return (await self._servers.ask(lambda: self._listed(path), repeatable=True))[0]
 
     async def swap(self, key: str, value: bytes | None, expected: Version | None) -> Version:
-        """Replace, create or delete as `controller.lease.Store` says. Raises Conflict, StoreError."""
+        """Replace, create or delete as `controller.stores.base.Store` says. Raises Conflict, StoreError."""
         if not (expected or "0").isdecimal():  # the version of a deletion: nothing is at it
             raise Conflict(key)
         change = {"Key": self._name(key), "Index": int(expected or 0)}

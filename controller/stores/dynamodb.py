@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from botocore.exceptions import ClientError
 from pydantic import AfterValidator, Field
 
-from controller.lease import Conflict, Entry, StoreError, Version
-from controller.stores.aws_calls import connection, said_of
-from controller.stores.blocking import Blocking
-from controller.stores.keys import Keys, folder
-from providers.aws_client import Aws, AwsOptions
-from providers.aws_errors import code_of
+from controller.stores.base import Conflict, Entry, StoreError, Version
+from controller.stores.kit.aws_calls import connection, said_of
+from controller.stores.kit.blocking import Blocking
+from controller.stores.kit.keys import Keys, folder
+from providers.aws.client import Aws, AwsOptions
+from providers.aws.errors import code_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,7 +67,7 @@ class DynamoDbStore:
         return await self._calls.run(partial(self._read, prefix), self._calls.deadline(), repeatable=True)
 
     async def swap(self, key: str, value: bytes | None, expected: Version | None) -> Version:
-        """Replace, create or delete as `controller.lease.Store` says. Raises Conflict, StoreError."""
+        """Replace, create or delete as `controller.stores.base.Store` says. Raises Conflict, StoreError."""
         version = Version(secrets.token_hex(12))
         write = partial(self._write, key, value, expected, version)
         await self._calls.run(write, self._calls.deadline(), repeatable=False)

@@ -13,10 +13,10 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator, Field, FilePath, SecretStr, model_validator
 
-from controller.lease import Conflict, Entry, StoreError, Version
-from controller.stores.endpoints import lines
+from controller.stores.base import Conflict, Entry, StoreError, Version
 from controller.stores.etcd_gateway import Access, Gateway
-from controller.stores.tls import Endpoint, TlsOptions, first_line
+from controller.stores.kit.endpoints import lines
+from controller.stores.kit.tls import Endpoint, TlsOptions, first_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -81,7 +81,7 @@ class EtcdStore:
         return {key: entry for _, key, entry in found.values()}
 
     async def swap(self, key: str, value: bytes | None, expected: Version | None) -> Version:
-        """Replace, create or delete as `controller.lease.Store` says. Raises Conflict, StoreError."""
+        """Replace, create or delete as `controller.stores.base.Store` says. Raises Conflict, StoreError."""
         path = _encoded(self._root + key)
         change = (
             {"request_delete_range": {"key": path}}

@@ -13,9 +13,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from controller.lease import StoreError
-from controller.stores.endpoints import Endpoints, Servers, body_of, origin
-from controller.stores.outcome import NotDone, Unsure
+from controller.stores.base import StoreError
+from controller.stores.kit.endpoints import Endpoints, Servers, body_of, origin
+from controller.stores.kit.outcome import NotDone, Unsure
 
 if TYPE_CHECKING:
     import ssl

@@ -17,7 +17,7 @@ from weakref import WeakSet
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from controller.lease import Conflict, Entry, StoreError, Version
+from controller.stores.base import Conflict, Entry, StoreError, Version
 from controller.stores.inotify import DirectoryWatch
 from controller.stores.snapshots import Snapshots
 
@@ -66,7 +66,7 @@ class FileStore:
         return {key: entry for key, entry in present.entries.items() if key.startswith(prefix)}
 
     async def swap(self, key: str, value: bytes | None, expected: Version | None) -> Version:
-        """Replace, create or delete as `controller.lease.Store` says. Raises Conflict, StoreError."""
+        """Replace, create or delete as `controller.stores.base.Store` says. Raises Conflict, StoreError."""
         deadline = time.monotonic() + self._call_timeout
         return await self._run(lambda: self._swap(key, value, expected, deadline))
 

@@ -21,12 +21,12 @@ from google.auth.exceptions import GoogleAuthError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FilePath
 from yarl import URL
 
-from controller.lease import Conflict, Entry, StoreError, Version
-from controller.stores.endpoints import Endpoints, Servers, body_of, origin
-from controller.stores.keys import Keys, folder
-from controller.stores.outcome import NotDone, Unsure
-from controller.stores.tls import Endpoint
-from providers.gcp_client import GcpOptions, HttpUrl, credentials
+from controller.stores.base import Conflict, Entry, StoreError, Version
+from controller.stores.kit.endpoints import Endpoints, Servers, body_of, origin
+from controller.stores.kit.keys import Keys, folder
+from controller.stores.kit.outcome import NotDone, Unsure
+from controller.stores.kit.tls import Endpoint
+from providers.gcp.client import GcpOptions, HttpUrl, credentials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,7 +94,7 @@ class GcsStore:
         return {self._keys.key(name): entry for name, entry in found.items()}
 
     async def swap(self, key: str, value: bytes | None, expected: Version | None) -> Version:
-        """Replace, create or delete as `controller.lease.Store` says. Raises Conflict, StoreError."""
+        """Replace, create or delete as `controller.stores.base.Store` says. Raises Conflict, StoreError."""
         if not (expected or "0").isdecimal():  # the version of a deletion: nothing is at it
             raise Conflict(key)
         if not self._heeds_conditions:

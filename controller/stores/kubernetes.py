@@ -20,10 +20,10 @@ from urllib.parse import quote, urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, FilePath
 
-from controller.lease import Conflict, Entry, StoreError, Version
-from controller.stores.endpoints import Endpoints, Servers, body_of, lines, origin
+from controller.stores.base import Conflict, Entry, StoreError, Version
+from controller.stores.kit.endpoints import Endpoints, Servers, body_of, lines, origin
+from controller.stores.kit.outcome import NotDone, Unsure
 from controller.stores.kubernetes_access import SERVICE_ACCOUNT, Access
-from controller.stores.outcome import NotDone, Unsure
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -86,7 +86,7 @@ class KubernetesStore:
         return {key: entry for key, entry in entries.items() if key.startswith(prefix)}
 
     async def swap(self, key: str, value: bytes | None, expected: Version | None) -> Version:
-        """Replace, create or delete as `controller.lease.Store` says. Raises Conflict, StoreError."""
+        """Replace, create or delete as `controller.stores.base.Store` says. Raises Conflict, StoreError."""
         name, (uid, _, at) = self._name(key), (expected or "").partition(" ")
         if value is None:
             conditions = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": _at(uid, at)}

@@ -18,8 +18,8 @@ from typing import Any, Self
 
 import yaml
 
-from controller.lease import StoreError
-from controller.stores.tls import Secret, tls_context
+from controller.stores.base import StoreError
+from controller.stores.kit.tls import Secret, tls_context
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _REFUSED = ("exec", "auth-provider", "username", "password", "insecure-skip-tls-verify", "proxy-url")

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
-from controller.lease import Conflict, Entry, Version
+from controller.stores.base import Conflict, Entry, Version
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class MemoryStore:
         return {key.removeprefix(root): entry for key, entry in found if key.startswith(root + prefix)}
 
     async def swap(self, key: str, value: bytes | None, expected: Version | None) -> Version:
-        """Replace, create or delete as `controller.lease.Store` says. Raises Conflict."""
+        """Replace, create or delete as `controller.stores.base.Store` says. Raises Conflict."""
         shelf, path = self._shelf, self._root + key
         current = shelf.entries.get(path)
         if (current.version if current else None) != expected:

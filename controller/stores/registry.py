@@ -11,7 +11,7 @@ from providers.registry import remedy
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from controller.lease import Store
+    from controller.stores.base import Store
 
 GROUP = "anyvip.stores"
 

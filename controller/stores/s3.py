@@ -28,14 +28,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from botocore.exceptions import ClientError
 from pydantic import AfterValidator, Field
 
-from controller.lease import Conflict, Entry, Version
-from controller.stores.aws_calls import connection, said_of
-from controller.stores.blocking import Blocking
-from controller.stores.keys import Keys, folder
-from controller.stores.objects import ObjectStore
-from controller.stores.proof import Proven
-from providers.aws_client import Aws, AwsOptions
-from providers.aws_errors import code_of
+from controller.stores.base import Conflict, Entry, Version
+from controller.stores.kit.aws_calls import connection, said_of
+from controller.stores.kit.blocking import Blocking
+from controller.stores.kit.keys import Keys, folder
+from controller.stores.kit.objects import ObjectStore
+from controller.stores.kit.proof import Proven
+from providers.aws.client import Aws, AwsOptions
+from providers.aws.errors import code_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -29,7 +29,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from controller.lease import Entry, StoreError, Version
+from controller.stores.base import Entry, StoreError, Version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -19,11 +19,11 @@ from typing import Any
 
 import pytest
 
-from providers.baremetal import BareMetal, BareMetalOptions
+from providers.baremetal.provider import BareMetal, BareMetalOptions
 from providers.base import Guarded, Plan, Vip
-from providers.guard import KernelGuard
-from tests.lab.namespaces import Namespace, Neighbour, eventually, interface_mac, namespaces, source_root
-from tests.lab.processes import LIVENESS
+from providers.linux.guard import KernelGuard
+from tests.lab.host.namespaces import Namespace, Neighbour, eventually, interface_mac, namespaces, source_root
+from tests.lab.host.processes import LIVENESS
 
 VIP4 = IPv4Interface("10.77.0.100/24")
 VIP6 = IPv6Interface("fd77::100/64")

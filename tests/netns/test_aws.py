@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.cloud_lab import LIVENESS
-from tests.lab.ec2_lab import Ec2Lab, ec2_lab
-from tests.lab.etcd import missing
-from tests.lab.namespaces import eventually
+from tests.lab.aws.lab import Ec2Lab, ec2_lab
+from tests.lab.cloud.lab import LIVENESS
+from tests.lab.host.namespaces import eventually
+from tests.lab.stores.etcd import missing
 
 pytestmark = [pytest.mark.netns, pytest.mark.etcd, pytest.mark.timeout(240)]
 

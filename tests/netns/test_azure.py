@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.azure_lab import NODES, OUTSIDE, AzureLab, azure_lab
-from tests.lab.azure_world import nic, route_table
-from tests.lab.balancer import refused_by_the_standby
-from tests.lab.cloud_lab import LIVENESS
-from tests.lab.etcd import missing
-from tests.lab.namespaces import eventually
+from tests.lab.azure.lab import NODES, OUTSIDE, AzureLab, azure_lab
+from tests.lab.azure.world import nic, route_table
+from tests.lab.cloud.balancer import refused_by_the_standby
+from tests.lab.cloud.lab import LIVENESS
+from tests.lab.host.namespaces import eventually
+from tests.lab.stores.etcd import missing
 
 pytestmark = [pytest.mark.netns, pytest.mark.etcd, pytest.mark.timeout(240)]
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from providers.base import Grant, Level, Place, ProviderError, StaleGrant
-from tests.lab.namespaces import eventually
+from tests.lab.host.namespaces import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from providers.baremetal import BareMetal
+    from providers.baremetal.provider import BareMetal
     from tests.netns.conftest import Lan
 
     Make = Callable[..., BareMetal]

@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from providers import arp, ndp, netlink, sockdiag
-from providers import nftables as nft
+from providers.baremetal import arp, ndp
 from providers.base import Grant, Level, ProviderError, StaleGrant
-from providers.guard import KernelGuard
-from providers.monitor import Change, Kind, changes
-from providers.netlink import NETFILTER, SOCK_DIAG, Socket
-from tests.lab.namespaces import eventually
+from providers.linux import netlink, sockdiag
+from providers.linux import nftables as nft
+from providers.linux.guard import KernelGuard
+from providers.linux.monitor import Change, Kind, changes
+from providers.linux.netlink import NETFILTER, SOCK_DIAG, Socket
+from tests.lab.host.namespaces import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from providers.baremetal import BareMetal
+    from providers.baremetal.provider import BareMetal
     from tests.netns.conftest import Lan, Process
 
     Make = Callable[..., BareMetal]
@@ -321,9 +322,9 @@ import asyncio, ctypes, os, struct, time
 from ipaddress import ip_interface
 from ipaddress import IPv4Address
 from providers.base import Grant
-from providers.baremetal import BareMetal, BareMetalOptions
-from providers.capabilities import missing_capabilities
-from providers.guard import KernelGuard
+from providers.baremetal.provider import BareMetal, BareMetalOptions
+from providers.linux.capabilities import missing_capabilities
+from providers.linux.guard import KernelGuard
 libc = ctypes.CDLL(None)
 def drop(capabilities):
     libc.prctl(8, 1, 0, 0, 0)  # PR_SET_KEEPCAPS

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from controller.client import Client, NotThere
-from providers.guard_table import table_name
-from tests.lab.namespaces import Namespace, eventually, namespaces, source_root
+from controller.api.client import Client, NotThere
+from providers.linux.guard_table import table_name
+from tests.lab.host.namespaces import Namespace, eventually, namespaces, source_root
 
 pytestmark = pytest.mark.netns
 
@@ -59,7 +59,7 @@ class Host:
 
     def start(self, **groups: Any) -> subprocess.Popen[bytes]:
         self.configure(**groups)
-        command = [sys.executable, "-m", "controller.cli", "run", "--config", str(self.file)]
+        command = [sys.executable, "-m", "controller.cli.main", "run", "--config", str(self.file)]
         with (self.directory / "log").open("wb") as log:
             self.running = subprocess.Popen(
                 ["ip", "netns", "exec", self.namespace.name, *command], cwd=source_root(), stdout=log, stderr=log
@@ -68,7 +68,7 @@ class Host:
 
     def check(self) -> subprocess.CompletedProcess[str]:
         """`anyvip check-config`."""
-        command = [sys.executable, "-m", "controller.cli", "check-config", "--config", str(self.file)]
+        command = [sys.executable, "-m", "controller.cli.main", "check-config", "--config", str(self.file)]
         in_it = ["ip", "netns", "exec", self.namespace.name, *command]
         return subprocess.run(in_it, cwd=source_root(), capture_output=True, text=True, check=False)
 

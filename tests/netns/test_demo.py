@@ -15,7 +15,7 @@ import pytest
 
 from controller.demo import sandbox
 
-ANYVIP = [sys.executable, "-P", "-c", "import sys; from controller.cli import main; sys.exit(main())"]
+ANYVIP = [sys.executable, "-P", "-c", "import sys; from controller.cli.main import main; sys.exit(main())"]
 MARK = "ANYVIP_TEST_MARK"
 LIMIT_SECONDS = 60.0  # what it promises
 TRIES = 3

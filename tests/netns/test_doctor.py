@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from providers import kernel
 from providers.base import Level
-from tests.lab.namespaces import Namespace, eventually, namespaces, source_root
+from providers.linux import kernel
+from tests.lab.host.namespaces import Namespace, eventually, namespaces, source_root
 
 pytestmark = pytest.mark.netns
 
@@ -48,7 +48,7 @@ class Patient:
             "groups": {"web": self.group},
         }
         self.file.write_text(json.dumps(content))
-        anyvip = [sys.executable, "-m", "controller.cli", *arguments, "--config", str(self.file)]
+        anyvip = [sys.executable, "-m", "controller.cli.main", *arguments, "--config", str(self.file)]
         return ["ip", "netns", "exec", self.namespace.name, *prefix, *anyvip]
 
     def says(self, *prefix: str) -> tuple[int, dict[str, tuple[str, str]]]:

@@ -17,7 +17,7 @@ import pytest
 
 from bench.faults import FAULTS, Fault
 from controller.demo import sandbox
-from tests.lab.etcd import missing
+from tests.lab.stores.etcd import missing
 
 ROOT = Path(__file__).parents[2]
 LIMIT_SECONDS = 400.0

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.balancer import refused_by_the_standby
-from tests.lab.cloud_lab import LIVENESS
-from tests.lab.compute_cloud import Route
-from tests.lab.etcd import missing
-from tests.lab.gcp_lab import MOVED, NODES, GcpLab, gcp_lab
-from tests.lab.namespaces import eventually
+from tests.lab.cloud.balancer import refused_by_the_standby
+from tests.lab.cloud.lab import LIVENESS
+from tests.lab.gcp.cloud import Route
+from tests.lab.gcp.lab import MOVED, NODES, GcpLab, gcp_lab
+from tests.lab.host.namespaces import eventually
+from tests.lab.stores.etcd import missing
 
 pytestmark = [pytest.mark.netns, pytest.mark.etcd, pytest.mark.timeout(600)]
 

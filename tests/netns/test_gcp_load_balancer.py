@@ -8,9 +8,9 @@ from ipaddress import ip_interface
 
 import pytest
 
-from controller.clock import boottime
+from controller.daemon.clock import boottime
 from providers.base import Grant, Place
-from providers.gcp_load_balancer import LoadBalancer, LoadBalancerOptions
+from providers.gcp.load_balancer import LoadBalancer, LoadBalancerOptions
 from tests.netns.conftest import Lan
 
 pytestmark = pytest.mark.netns

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from providers import arp, ndp
+from providers.baremetal import arp, ndp
 from providers.base import Guarded, GuardState, ProviderError
-from providers.guard import GuardMissing, KernelGuard
-from providers.wire import Wire
+from providers.linux.guard import GuardMissing, KernelGuard
+from providers.linux.wire import Wire
 
 if TYPE_CHECKING:
     from tests.netns.conftest import Echo, Lan

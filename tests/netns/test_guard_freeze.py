@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from providers.base import GuardState
-from providers.guard import KernelGuard
-from tests.lab.namespaces import eventually
+from providers.linux.guard import KernelGuard
+from tests.lab.host.namespaces import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ PRELUDE = f"""
 import time
 from ipaddress import ip_interface
 from providers.base import Guarded
-from providers.guard import KernelGuard
+from providers.linux.guard import KernelGuard
 guard = KernelGuard("test")
 guard.install({{"web": Guarded((ip_interface("10.77.0.100/24"), ip_interface("fd77::100/64")), ("eth0",))}})
 def start(slot, seconds={TIMER}): return guard.start(slot, seconds)

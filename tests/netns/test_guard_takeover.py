@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from providers import netlink
-from providers import nftables as nft
-from providers.attributes import text
 from providers.base import GuardState, ProviderError
-from providers.guard import GuardMissing, KernelGuard
-from providers.netlink import NETFILTER, Socket
+from providers.linux import netlink
+from providers.linux import nftables as nft
+from providers.linux.attributes import text
+from providers.linux.guard import GuardMissing, KernelGuard
+from providers.linux.netlink import NETFILTER, Socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.netns
 PRELUDE = """
 from ipaddress import ip_interface
 from providers.base import Guarded
-from providers.guard import KernelGuard
+from providers.linux.guard import KernelGuard
 guard = KernelGuard("test")
 guard.install({"web": Guarded((ip_interface("10.77.0.100/24"), ip_interface("fd77::100/64")), ("eth0",))})
 async def opened(seconds): await guard.start(1, seconds); await guard.arm(1, {"web"})

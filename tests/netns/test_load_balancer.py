@@ -20,11 +20,11 @@ from typing import Any
 
 import pytest
 
-from controller.client import Client, NotThere
-from controller.clock import boottime
+from controller.api.client import Client, NotThere
+from controller.daemon.clock import boottime
 from providers.base import Grant, Guarded, Level, Place, StaleGrant
-from providers.load_balancer import LoadBalancer, LoadBalancerOptions
-from tests.lab.namespaces import Namespace, eventually, namespaces, source_root
+from providers.cloud.load_balancer import LoadBalancer, LoadBalancerOptions
+from tests.lab.host.namespaces import Namespace, eventually, namespaces, source_root
 from tests.netns.conftest import Lan
 
 pytestmark = pytest.mark.netns
@@ -92,7 +92,7 @@ class Lab:
         }
         file = self.directory / f"{node}.yml"
         file.write_text(json.dumps(content))
-        command = [sys.executable, "-m", "controller.cli", "run", "--config", str(file)]
+        command = [sys.executable, "-m", "controller.cli.main", "run", "--config", str(file)]
         self.daemons[node] = self.start(node, *command, log=f"{node}.log")
 
     def role(self, node: str) -> str:

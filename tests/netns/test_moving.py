@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from providers.baremetal import BareMetal, BareMetalOptions
+from providers.baremetal.provider import BareMetal, BareMetalOptions
 from providers.base import Grant, ProviderError
-from providers.moving import Moving
-from tests.lab.small_cloud import Cloud, moving
+from providers.cloud.moving import Moving
+from tests.lab.cloud.small_cloud import Cloud, moving
 from tests.netns.conftest import Lan
 
 pytestmark = pytest.mark.netns

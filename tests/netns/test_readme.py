@@ -14,8 +14,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.lab.etcd import missing
-from tests.lab.namespaces import Namespace, namespaces
+from tests.lab.host.namespaces import Namespace, namespaces
+from tests.lab.stores.etcd import missing
 
 ROOT = Path(__file__).parents[2]
 LIMIT_SECONDS = 60.0

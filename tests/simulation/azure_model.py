@@ -143,7 +143,7 @@ class Tables(Arm):
 
 
 class _Writer(Mover):
-    """Writes a resource and waits until that holds (`providers.azure_network.AzureNetwork`)."""
+    """Writes a resource and waits until that holds (`providers.azure.network.AzureNetwork`)."""
 
     def move(self) -> Steps[None]:
         while True:

@@ -144,7 +144,7 @@ class Cloud(ABC):
 
 
 class Mover(ABC):
-    """What a daemon asks the cloud for, for one group: `providers.moving.Mover`, call by call."""
+    """What a daemon asks the cloud for, for one group: `providers.cloud.moving.Mover`, call by call."""
 
     def __init__(self, host: str, group: str, hosts: Sequence[str], clock: Callable[[], float]) -> None:
         self.host, self.group, self.hosts, self.clock = host, group, tuple(hosts), clock

@@ -1,4 +1,4 @@
-"""A daemon whose groups a cloud's network leads to, or to another: `providers.moving` and `controller.reconcile`.
+"""A daemon whose groups a cloud's network leads to, or to another: `providers.cloud.moving` and `controller.daemon.reconcile`.
 
 The grant is looked at before each call leaves, a move is seen before it counts, and while a group is active its network
 is looked at again, soon and then each period. A daemon may freeze or die before each step; what it has sent lives on.
@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from controller.events import Drifted, Ran, Run, Step
-from controller.machine import Role
+from controller.core.events import Drifted, Ran, Run, Step
+from controller.core.machine import Role
 from tests.simulation.cloud import BUSY, PAUSE_SECONDS, USUAL_SECONDS, Cloud, Mover, Refused, Request, Steps
 from tests.simulation.cluster import Cluster
 from tests.simulation.process import Process

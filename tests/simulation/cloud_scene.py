@@ -6,8 +6,8 @@ from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from controller.lease import Timing
-from controller.machine import GroupPolicy
+from controller.core.machine import GroupPolicy
+from controller.core.timing import Timing
 from tests.simulation.cloud import OPERATION_SECONDS
 from tests.simulation.cloud_process import PERIOD_SECONDS
 from tests.simulation.cloud_seeds import MECHANISMS, REPAIR_SECONDS, build

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from controller.events import Hint
-from controller.lease import GROUPS, SESSIONS
+from controller.core.events import Hint
+from controller.core.records import GROUPS, SESSIONS
 from tests.simulation.host import Host
 from tests.simulation.invariants import Invariants
 from tests.simulation.mutants import Mutant
@@ -18,8 +18,8 @@ from tests.simulation.world import Clock, Weather, World
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from controller.lease import Timing
-    from controller.machine import GroupPolicy
+    from controller.core.machine import GroupPolicy
+    from controller.core.timing import Timing
     from tests.simulation.store import Snapshot
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from controller.events import Asked, Drifted, PauseAsked, Stop
-from controller.lease import CLUSTER, GROUPS, SESSIONS
+from controller.core.events import Asked, Drifted, PauseAsked, Stop
+from controller.core.records import CLUSTER, GROUPS, SESSIONS
 from tests.simulation.invariants import ownership_in
 from tests.simulation.network import Hold
 from tests.simulation.process import Trap
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-    from controller.events import Event
+    from controller.core.events import Event
     from tests.simulation.cluster import Cluster
     from tests.simulation.host import Host
     from tests.simulation.profiles import Setting

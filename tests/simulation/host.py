@@ -6,15 +6,15 @@ from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from controller.events import GuardLost, Judged, Tick
-from controller.lease import SessionId
-from controller.machine import GroupPolicy, Policy
+from controller.core.events import GuardLost, Judged, Tick
+from controller.core.machine import GroupPolicy, Policy
+from controller.core.records import SessionId
 from tests.simulation.world import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from controller.events import Event, Saved
+    from controller.core.events import Event, Saved
     from tests.simulation.cluster import Cluster, HostPlan
     from tests.simulation.process import Process, Trap
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from controller.lease import CLUSTER, GROUPS, SESSIONS, BadRecord, Entry, Ownership, Session, SessionId, decode
+from controller.core.records import CLUSTER, GROUPS, SESSIONS, BadRecord, Ownership, Session, SessionId, decode
+from controller.stores.base import Entry
 from tests.simulation.world import Violation
 
 if TYPE_CHECKING:

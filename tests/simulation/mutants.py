@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from controller.lease import Timing, longest_renew_deadline
-from controller.rules import Rules
+from controller.core.rules import Rules
+from controller.core.timing import Timing, longest_renew_deadline
 from tests.simulation import weakened
 from tests.simulation.kernel import Kernel
 from tests.simulation.process import Process

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from controller.events import Hint, Read, Write
+from controller.core.events import Hint, Read, Write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from controller.lease import Entry, Version
+    from controller.stores.base import Entry, Version
     from tests.simulation.host import Host
     from tests.simulation.process import Process
     from tests.simulation.store import Register

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from controller import machine
-from controller.events import (
+from controller.core import machine
+from controller.core.events import (
     Action,
     Arm,
     Armed,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from controller.lease import Timing, longest_renew_deadline
-from controller.machine import GroupPolicy
+from controller.core.machine import GroupPolicy
+from controller.core.timing import Timing, longest_renew_deadline
 from tests.simulation.cluster import HostPlan
 from tests.simulation.world import Clock
 

@@ -24,9 +24,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from controller.events import Asked, PauseAsked, Stop
-from controller.lease import Timing, longest_renew_deadline
-from controller.machine import GroupPolicy
+from controller.core.events import Asked, PauseAsked, Stop
+from controller.core.machine import GroupPolicy
+from controller.core.timing import Timing, longest_renew_deadline
 from tests.simulation.cluster import Cluster, HostPlan
 from tests.simulation.mutants import MUTANTS, NONE, Mutant
 from tests.simulation.network import Hold

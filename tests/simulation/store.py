@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from controller.lease import Entry, Version
+from controller.stores.base import Entry, Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

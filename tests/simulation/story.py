@@ -6,16 +6,16 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
-from controller.events import Arm, Listed, Run, StartTimer, Tick, Write
-from controller.lease import GROUPS, SESSIONS, BadRecord, Cluster, Ownership, Session, decode
+from controller.core.events import Arm, Listed, Run, StartTimer, Tick, Write
+from controller.core.records import GROUPS, SESSIONS, BadRecord, Cluster, Ownership, Session, decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from controller.events import Action, Event
-    from controller.lease import Entry, Version
-    from controller.machine import Decision
-    from controller.state import Transition
+    from controller.core.events import Action, Event
+    from controller.core.machine import Decision
+    from controller.core.state import Transition
+    from controller.stores.base import Entry, Version
     from tests.simulation.network import Message
     from tests.simulation.process import Process
     from tests.simulation.world import World

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from controller.events import Asked
+from controller.core.events import Asked
 from tests.simulation import azure_model
 from tests.simulation import cloud_mutants as mutants
 from tests.simulation.cloud import OPERATION_SECONDS, PAUSE_SECONDS

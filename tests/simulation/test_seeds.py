@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from controller.rules import Rules
+from controller.core.rules import Rules
 from tests.simulation import weakened
 from tests.simulation.mutants import MUTANTS, NONE, Mutant
 from tests.simulation.profiles import PROFILES, draw_setting

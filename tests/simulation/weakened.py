@@ -6,9 +6,10 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from controller.events import Arm, Armed, StartTimer, TimerStarted
-from controller.lease import Ownership, Record, Session, SessionId, Version
-from controller.rules import Rules
+from controller.core.events import Arm, Armed, StartTimer, TimerStarted
+from controller.core.records import Ownership, Record, Session, SessionId
+from controller.core.rules import Rules
+from controller.stores.base import Version
 from tests.simulation.kernel import Kernel
 from tests.simulation.process import Process
 

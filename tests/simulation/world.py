@@ -8,7 +8,7 @@ from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from controller.events import Step
+from controller.core.events import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,9 +19,9 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.lab.moto import CREDENTIALS, REGION
-from tests.lab.servers import Server
-from tests.lab.terraform import ROOT, Ran, Tree, roots
+from tests.lab.host.servers import Server
+from tests.lab.stores.moto import CREDENTIALS, REGION
+from tests.lab.terraform.roots import ROOT, Ran, Tree, roots
 
 EXAMPLES = [root for root in roots() if root.startswith("examples/")]
 
@@ -73,7 +73,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
 @pytest.fixture(scope="session")
 def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """AWS with the network that an account is born with."""
-    command = [sys.executable, "-m", "tests.lab.moto_at_once", "127.0.0.1", "0"]
+    command = [sys.executable, "-m", "tests.lab.stores.moto_at_once", "127.0.0.1", "0"]
     with Server.start(command, tmp_path_factory.mktemp("moto") / "log", ROOT) as server:
         yield server
 

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from tests.lab.terraform import ROOT
+from tests.lab.terraform.roots import ROOT
 
 CHECKOV = ROOT / ".venv-checkov" / "bin" / "checkov"
 

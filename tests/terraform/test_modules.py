@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.lab.terraform import ROOT, Tree, roots
+from tests.lab.terraform.roots import ROOT, Tree, roots
 from tests.terraform.conftest import Examined
 
 pytestmark = pytest.mark.timeout(600)

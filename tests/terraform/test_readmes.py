@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from tests.lab.terraform import ROOT, roots
-from tests.lab.terraform_tables import readmes, with_tables
+from tests.lab.terraform.roots import ROOT, roots
+from tests.lab.terraform.tables import readmes, with_tables
 
 MODULES = [root for root in roots() if not root.startswith("examples/")]
 
@@ -16,7 +16,7 @@ MODULES = [root for root in roots() if not root.startswith("examples/")]
 def test_the_tables_are_those_of_the_module(root: str) -> None:
     readme = ROOT / "terraform" / root / "README.md"
     assert readme in readmes()
-    assert readme.read_text() == with_tables(readme), "python -m tests.lab.terraform_tables"
+    assert readme.read_text() == with_tables(readme), "python -m tests.lab.terraform.tables"
 
 
 @pytest.mark.parametrize("root", MODULES)

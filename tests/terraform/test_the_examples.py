@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from controller import cli
-from tests.lab.terraform import ROOT
+from controller.cli import main as cli
+from tests.lab.terraform.roots import ROOT
 from tests.terraform.conftest import EXAMPLES, Applied, Examined
 
 pytestmark = pytest.mark.timeout(600)

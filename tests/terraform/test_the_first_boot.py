@@ -21,9 +21,9 @@ from urllib.request import urlopen
 import pytest
 import yaml
 
-from tests.lab.moto import CREDENTIALS, make_table, start_moto
-from tests.lab.namespaces import Namespace, eventually, namespaces
-from tests.lab.terraform import ROOT
+from tests.lab.host.namespaces import Namespace, eventually, namespaces
+from tests.lab.stores.moto import CREDENTIALS, make_table, start_moto
+from tests.lab.terraform.roots import ROOT
 from tests.terraform.conftest import Applied, Wheel
 
 LIVENESS = 240.0  # seconds; generous: a virtual environment and an installation are in it
@@ -75,7 +75,7 @@ def booting(name: str, namespace: Namespace, user_data: str, url: str, directory
     (directory / "name").write_text(name)
     (directory / "user-data").write_text(user_data)
     alone = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    script = Path(__file__).parents[1] / "lab" / "first_boot.py"
+    script = Path(__file__).parents[1] / "lab" / "terraform" / "first_boot.py"
     # What pip finds here it need not fetch; anyvip itself comes from the wheel all the same.
     environment = {
         **os.environ,

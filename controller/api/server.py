@@ -1,0 +1,232 @@
+"""The local API: HTTP with JSON over a unix socket. Whoever may write to the socket may move VIPs.
+
+- ``GET /v1/status``: `controller.api.status.Status`
+- ``GET /v1/history[?group=NAME]``: a list of `controller.telemetry.history.Entry`
+- ``POST /v1/switchover {"group", "to", "timeout_seconds"}``: answers when the new node serves
+- ``POST /v1/pause``, ``POST /v1/resume``: answer when it holds for the cluster
+
+An error is ``{"error": {"code", "message"}}`` with a status of 4xx or 5xx.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from aiohttp import web
+
+from controller.api.socket import Access, claim
+from controller.api.status import Status
+from controller.telemetry.history import Entry
+from controller.telemetry.logs import emit
+
+T = TypeVar("T")
+Answer = Callable[[web.Request], Awaitable[web.Response]]
+
+SWITCHOVER_SECONDS = 30.0
+LONGEST_SWITCHOVER_SECONDS = 600.0
+PAUSE_SECONDS = 10.0
+
+_SHUTDOWN_SECONDS = 1.0
+_LONGEST_BODY = 64 * 1024
+_log = logging.getLogger("anyvip.admin")
+
+
+class Code(StrEnum):
+    """Why a request was not carried out."""
+
+    BAD_REQUEST = "bad-request"
+    UNKNOWN_PATH = "unknown-path"
+    UNKNOWN_GROUP = "unknown-group"
+    UNKNOWN_NODE = "unknown-node"
+    NOT_LIVE = "not-live"
+    NOT_HEALTHY = "not-healthy"
+    ALREADY_ACTIVE = "already-active"
+    NOBODY_ACTIVE = "nobody-active"
+    PAUSED = "paused"
+    STORE = "store-unreachable"
+    TIMEOUT = "timeout"
+    STOPPING = "stopping"
+    INTERNAL = "internal"
+
+
+_STATUS = {
+    Code.BAD_REQUEST: 400,
+    Code.UNKNOWN_PATH: 404,
+    Code.UNKNOWN_GROUP: 404,
+    Code.UNKNOWN_NODE: 404,
+    Code.STORE: 503,
+    Code.STOPPING: 503,
+    Code.TIMEOUT: 504,
+    Code.INTERNAL: 500,
+}
+
+
+class Refusal(Exception):  # noqa: N818  (an answer)
+    """What was asked is not done; the message is one line for the operator."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A switchover that is done: `to` serves the group. `seconds`: from the request until then."""
+
+    group: str
+    before: str | None
+    to: str
+    epoch: int
+    seconds: float
+
+
+class Control(Protocol):
+    """What the daemon lets the local API do. `switchover` and `pause` raise Refusal."""
+
+    def status(self) -> Status:
+        """This node now. Never waits."""
+
+    def history(self) -> list[Entry]:
+        """The transitions that are remembered, the oldest first. Never waits."""
+
+    async def switchover(self, group: str, to: str | None) -> Moved:
+        """Hand the group to this node (None: to whoever is next), and return when it serves."""
+
+    async def pause(self, paused: bool) -> None:
+        """Pause or resume the cluster, and return when it holds."""
+
+
+class AdminApi:
+    """Serves one `Control` on one socket."""
+
+    def __init__(self, control: Control, path: Path, access: Access) -> None:
+        self._control = control
+        self._path = path
+        self._access = access
+        self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+        self._socket: socket.socket | None = None
+
+    async def start(self) -> None:
+        """Listen. Raises AdminError if somebody else does, or if the socket cannot be made as configured."""
+        self._socket = claim(self._path, self._access)
+        await self._runner.setup()
+        await web.SockSite(self._runner, self._socket).start()
+
+    async def close(self) -> None:
+        """Stop listening; requests under way have a second to end."""
+        if self._socket is not None:
+            self._path.unlink(missing_ok=True)
+        await self._runner.cleanup()
+
+    def _app(self) -> web.Application:
+        app = web.Application(client_max_size=_LONGEST_BODY)
+        app.router.add_get("/v1/status", _answered(self._status))
+        app.router.add_get("/v1/history", _answered(self._history))
+        app.router.add_post("/v1/switchover", _answered(self._switchover))
+        app.router.add_post("/v1/pause", _answered(self._pause))
+        app.router.add_post("/v1/resume", _answered(self._resume))
+        app.router.add_route("*", "/{path:.*}", _answered(_unknown))
+        return app
+
+    async def _status(self, _: web.Request) -> web.Response:
+        return web.json_response(self._control.status())
+
+    async def _history(self, request: web.Request) -> web.Response:
+        group = request.query.get("group")
+        entries = self._control.history()
+        return web.json_response([entry for entry in entries if group in (None, entry["group"])])
+
+    async def _switchover(self, request: web.Request) -> web.Response:
+        group, to, limit = _switchover_of(await _body(request))
+        emit(_log, logging.INFO, "switchover asked", group=group, to=to, uid=_uid(request))
+        who = to or "another node"
+        late = f"{who} does not serve {group} within {limit:g} s; the request stands: see anyvip status"
+        moved = await _within(limit, self._control.switchover(group, to), late)
+        return web.json_response(asdict(moved))
+
+    async def _pause(self, request: web.Request) -> web.Response:
+        return await self._paused(request, paused=True)
+
+    async def _resume(self, request: web.Request) -> web.Response:
+        return await self._paused(request, paused=False)
+
+    async def _paused(self, request: web.Request, *, paused: bool) -> web.Response:
+        emit(_log, logging.INFO, "pause asked" if paused else "resume asked", uid=_uid(request))
+        late = f"the store has not confirmed it within {PAUSE_SECONDS:g} s: see anyvip status"
+        await _within(PAUSE_SECONDS, self._control.pause(paused), late)
+        return web.json_response({"paused": paused})
+
+
+async def _within(seconds: float, work: Awaitable[T], late: str) -> T:
+    try:
+        async with asyncio.timeout(seconds):
+            return await work
+    except TimeoutError as error:
+        raise Refusal(Code.TIMEOUT, late) from error
+
+
+def _answered(answer: Answer) -> Answer:
+    """Turns every error into JSON with a code; what nobody expected is logged with its traceback."""
+
+    async def answered(request: web.Request) -> web.Response:
+        try:
+            return await answer(request)
+        except Refusal as refusal:
+            return _error(_STATUS.get(refusal.code, HTTPStatus.CONFLICT), refusal.code, str(refusal))
+        except web.HTTPException as error:  # aiohttp's own, such as a body that is too large
+            return _error(error.status, Code.BAD_REQUEST, error.reason)
+        except Exception:  # noqa: BLE001  (a bug in one answer must not end the connection without one)
+            _log.exception("%s %s failed", request.method, request.path)
+            return _error(500, Code.INTERNAL, "the daemon failed to answer; its log says why")
+
+    return answered
+
+
+async def _unknown(request: web.Request) -> web.Response:
+    raise Refusal(Code.UNKNOWN_PATH, f"{request.method} {request.path} is nothing that this daemon answers")
+
+
+def _error(status: int, code: Code, message: str) -> web.Response:
+    return web.json_response({"error": {"code": code.value, "message": message}}, status=status)
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    try:
+        body = await request.json()
+    except ValueError as error:
+        raise Refusal(Code.BAD_REQUEST, "the body is not JSON") from error
+    if not isinstance(body, dict):
+        raise Refusal(Code.BAD_REQUEST, "the body is not a JSON object")
+    return body
+
+
+def _switchover_of(body: dict[str, Any]) -> tuple[str, str | None, float]:
+    """Group, node and time limit of a request. Raises Refusal."""
+    group, to, limit = body.pop("group", None), body.pop("to", None), body.pop("timeout_seconds", SWITCHOVER_SECONDS)
+    if body:
+        raise Refusal(Code.BAD_REQUEST, f"unknown key {min(body)!r}; allowed: group, to, timeout_seconds")
+    if not isinstance(group, str):
+        raise Refusal(Code.BAD_REQUEST, "group must be the name of a group")
+    if not isinstance(to, str | None):
+        raise Refusal(Code.BAD_REQUEST, "to must be the name of a node, or null")
+    if not isinstance(limit, int | float) or not 0 < limit <= LONGEST_SWITCHOVER_SECONDS:
+        raise Refusal(Code.BAD_REQUEST, f"timeout_seconds must be above 0 and at most {LONGEST_SWITCHOVER_SECONDS:g}")
+    return group, to, float(limit)
+
+
+def _uid(request: web.Request) -> int | None:
+    """Who asks, for the log (SO_PEERCRED, unix(7))."""
+    peer = request.get_extra_info("socket")
+    if peer is None:
+        return None
+    _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return int(uid)

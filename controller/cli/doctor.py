@@ -1,0 +1,140 @@
+"""What would break a failover to this node, found before there is one. Needs no daemon, and changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from controller.cli.store_latency import latency_problems, store_latency
+from controller.config.host_checks import host_problems
+from controller.config.plugins import AUTO
+from controller.config.problem import dotted
+from controller.config.relations import timing_problems
+from controller.daemon.clock import boottime
+from controller.daemon.host import LIFETIME_OVERSHOOT
+from controller.daemon.opening import chosen, opened
+from controller.stores.base import StoreError
+from providers.base import Finding, Level
+from providers.linux import kernel
+
+if TYPE_CHECKING:
+    from controller.config.model import Config, Group
+    from controller.config.plugins import Plugin
+
+_PREFLIGHT_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """A finding, and about what: the kernel, the store, a group's provider."""
+
+    about: str
+    finding: Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that was looked at."""
+
+    node: str
+    cluster: str
+    remarks: tuple[Remark, ...]
+
+    def count(self, level: Level) -> int:
+        """How many findings are this bad."""
+        return sum(remark.finding.level is level for remark in self.remarks)
+
+    @property
+    def text(self) -> str:
+        """One line each, what to do below it, and the sum of it."""
+        lines = [line for remark in self.remarks for line in _lines(remark)]
+        errors, warnings = self.count(Level.ERROR), self.count(Level.WARNING)
+        verdict = "a failover to this node would break" if errors else "nothing would break a failover to this node"
+        return "\n".join(
+            [*lines, "", f"{self.node} of {self.cluster}: errors {errors}, warnings {warnings}: {verdict}"]
+        )
+
+    @property
+    def json(self) -> str:
+        """The same for programs, on one line."""
+        findings = [{"about": remark.about, **asdict(remark.finding)} for remark in self.remarks]
+        sums = {"errors": self.count(Level.ERROR), "warnings": self.count(Level.WARNING)}
+        return json.dumps({"node": self.node, "cluster": self.cluster, **sums, "findings": findings})
+
+
+async def examine(config: Config) -> Report:
+    """Look at everything. Raises nothing that a look may fail with: that is a finding, too."""
+    wanted = [(name, group, plugin) for name, group in config.groups.items() for plugin in group.providers]
+    parts = [_kernel(config), _named(config), await _store(config)]  # alone: SDKs that are imported would delay it
+    parts += await asyncio.gather(*(_provider(name, group, plugin) for name, group, plugin in wanted))
+    return Report(config.node, config.cluster, tuple(_once(remark for part in parts for remark in part)))
+
+
+def _kernel(config: Config) -> list[Remark]:
+    needed = any(timing_problems(config, LIFETIME_OVERSHOOT))
+    return [Remark("kernel", finding) for finding in kernel.findings(guard_needed=needed)]
+
+
+def _named(config: Config) -> list[Remark]:
+    """Interfaces, users and programs that the configuration names."""
+    problems = host_problems(config)
+    return [Remark("configuration", Finding(Level.ERROR, dotted(p.path), p.text)) for p in problems]
+
+
+async def _store(config: Config) -> list[Remark]:
+    about = f"store {config.store.type}"
+    try:
+        latency = await store_latency(config)
+    except (StoreError, TimeoutError) as error:
+        remedy = "without it nobody takes over, and who is active stops serving when its lease ends"
+        return [Remark(about, Finding(Level.ERROR, "reachable", f"{error or 'no answer in time'}", remedy))]
+    problems = [Finding(Level.ERROR, dotted(p.path), p.text) for p in latency_problems(config, latency)]
+    answers = (
+        f"answers in {latency.typical * 1000:.1f} ms, nine times of ten within {latency.slow * 1000:.1f} ms; "
+        f"a call of this lease may take {config.timing().call_timeout * 1000:.0f} ms"
+    )
+    return [Remark(about, finding) for finding in problems or [Finding(Level.OK, "reachable", answers)]]
+
+
+async def _provider(name: str, group: Group, plugin: Plugin) -> list[Remark]:
+    about = f"group {name}, {plugin.type}"
+    try:
+        async with asyncio.timeout(_PREFLIGHT_SECONDS):
+            return [Remark(about, finding) for finding in await _preflight(name, group, plugin)]
+    except TimeoutError:
+        return [Remark(about, Finding(Level.ERROR, "preflight", f"did not end within {_PREFLIGHT_SECONDS:g} s"))]
+    except Exception as error:  # noqa: BLE001  (a plugin's own kind of error, too, is what somebody asked to know)
+        return [Remark(about, Finding(Level.ERROR, "preflight", f"{error}" or type(error).__name__))]
+
+
+async def _preflight(name: str, group: Group, plugin: Plugin) -> Sequence[Finding]:
+    found = [_chosen(name, group)] if plugin.type == AUTO else []
+    provider: Any = opened(plugin, group=name, vips=group.vips, clock=boottime)
+    try:
+        return [*found, *await provider.preflight()]
+    finally:
+        if hasattr(provider, "close"):
+            await provider.close()
+
+
+def _chosen(name: str, group: Group) -> Finding:
+    choice = chosen(name, group.vips)
+    return Finding(Level.OK, AUTO, f"is {choice.type}: {choice.why}")
+
+
+def _once(remarks: Iterable[Remark]) -> Iterable[Remark]:
+    """What several providers say of the host in the same words is said once, where it is said first."""
+    first: dict[Finding, Remark] = {}
+    for remark in remarks:
+        first.setdefault(remark.finding, remark)
+    return first.values()
+
+
+def _lines(remark: Remark) -> Iterable[str]:
+    finding = remark.finding
+    yield f"{finding.level:<8} {remark.about}: {finding.subject}: {finding.message}"
+    if finding.remedy:
+        yield f"{'':<8}   -> {finding.remedy}"

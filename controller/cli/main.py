@@ -1,0 +1,213 @@
+"""The command `anyvip`. Exit codes: 0 done, 1 failed, 2 usage or configuration.
+
+Imports little, so that a command that only asks the daemon answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from controller.api.client import Declined, NotThere
+from controller.cli import commands
+from controller.cli.output import complain, say
+from controller.config import paths
+from controller.config.problem import ConfigError, StartError
+
+_DESCRIPTION = "One virtual IP, exactly one owner, on any metal and any cloud."
+_EPILOG = """\
+exit codes: 0 done, 1 failed, 2 usage or configuration.
+The configuration file is --config, else ANYVIP_CONFIG, else /etc/anyvip/anyvip.yml. Commands that ask the running
+daemon read state_dir in it (default /run/anyvip) and use the socket anyvip.sock there.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _main(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has gone; the interpreter would complain about it once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return commands.FAILED
+    return code
+
+
+def _main(arguments: list[str]) -> int:
+    if arguments[:1] == ["demo"]:
+        from controller import demo  # noqa: PLC0415  (it has a parser of its own)
+
+        return demo.run(arguments[1:])
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.command(options)
+    except ConfigError as error:
+        complain(error)
+        return commands.USAGE
+    except (NotThere, Declined, StartError) as error:
+        complain(f"anyvip: {error}")
+        return commands.FAILED
+    except KeyboardInterrupt:
+        return commands.DONE if getattr(options, "watch", False) else commands.FAILED
+    return code
+
+
+class _Version(argparse.Action):
+    """Prints the version; looks it up only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib import metadata  # noqa: PLC0415  (slow)
+
+        say(f"anyvip {metadata.version('anyvip')}")
+        parser.exit()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="anyvip",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_run(verbs)
+    _add_check_config(verbs)
+    _add_doctor(verbs)
+    _add_status(verbs)
+    _add_switchover(verbs)
+    _add_pause(verbs)
+    _add_history(verbs)
+    verbs.add_parser("demo", help="show a failover, a freeze and a switchover in network namespaces", add_help=False)
+    return parser
+
+
+def _add(verbs: Any, name: str, command: Any, text: str, more: str = "") -> argparse.ArgumentParser:
+    """A subcommand: `text` in the list of commands, `more` in its own help as well."""
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name, help=text, description=f"{text[0].upper()}{text[1:]}. {more}".strip(), allow_abbrev=False
+    )
+    parser.set_defaults(command=command)
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        default=os.environ.get("ANYVIP_CONFIG") or paths.CONFIG_FILE,
+        help=f"configuration file (default: $ANYVIP_CONFIG, else {paths.CONFIG_FILE})",
+    )
+    return parser
+
+
+def _add_run(verbs: Any) -> None:
+    parser = _add(
+        verbs,
+        "run",
+        commands.run,
+        "run the daemon in the foreground",
+        "SIGTERM hands every group over and leaves; SIGHUP reads the configuration again and applies the difference.",
+    )
+    parser.add_argument(
+        "--log-format", choices=("text", "json"), default="text", help="lines of key=value, or of JSON (default: text)"
+    )
+    parser.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default="info",
+        help="the least important lines that are written to stderr (default: info)",
+    )
+
+
+def _add_check_config(verbs: Any) -> None:
+    parser = _add(
+        verbs,
+        "check-config",
+        commands.check_config,
+        "check the configuration file",
+        "One line on stderr for each thing that is wrong: file, line, key, what was found, what is allowed.",
+    )
+    parser.add_argument("--schema", action="store_true", help="print the JSON Schema of the file for editors, and exit")
+    parser.add_argument(
+        "--no-host-checks",
+        action="store_true",
+        help="do not check that its interfaces, users and programs exist: this is not the node it is for",
+    )
+    parser.add_argument(
+        "--ask-store",
+        action="store_true",
+        help="read from the store a few times (15 s at most; writes nothing), and refuse a lease too short for it",
+    )
+
+
+def _add_doctor(verbs: Any) -> None:
+    parser = _add(
+        verbs,
+        "doctor",
+        commands.doctor,
+        "look for what would break a failover to this node",
+        "Asks the kernel, the store and every configured provider. Needs no running daemon, and changes nothing. "
+        "Exit code 1: a failover would break.",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, one object on a line")
+
+
+def _add_status(verbs: Any) -> None:
+    parser = _add(verbs, "status", commands.status, "show this node, its groups and the members of the cluster")
+    parser.add_argument("--json", action="store_true", help="print JSON, one object on a line")
+    parser.add_argument("--watch", action="store_true", help="print it again every second, until interrupted")
+
+
+def _add_switchover(verbs: Any) -> None:
+    parser = _add(
+        verbs,
+        "switchover",
+        commands.switchover,
+        "hand a group over to another node",
+        "Works on any node of the cluster, and returns when the new node serves.",
+    )
+    parser.add_argument("group", metavar="GROUP", help="the group to hand over")
+    parser.add_argument("--to", metavar="NODE", help="the node to hand it to (default: whoever is next by priority)")
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=_seconds,
+        default=30.0,
+        help="how long to wait until the new node serves, in seconds, at most 600 (default: 30)",
+    )
+
+
+def _add_pause(verbs: Any) -> None:
+    _add(
+        verbs,
+        "pause",
+        commands.pause,
+        "keep every group of the cluster where it is",
+        "The active nodes go on serving and renewing. A node that fails is not replaced until the pause ends.",
+    )
+    _add(verbs, "resume", commands.resume, "end the pause")
+
+
+def _add_history(verbs: Any) -> None:
+    parser = _add(
+        verbs, "history", commands.history, "show this node's last 1,000 transitions, with the duration of each stage"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, one object on a line for each transition")
+    parser.add_argument("--group", metavar="GROUP", help="only this group's")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 600:
+        raise argparse.ArgumentTypeError(f"found {text!r}; allowed: seconds above 0, at most 600")
+    return seconds
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The configuration file: what is allowed in it, and what is wrong with one."""

@@ -1,0 +1,70 @@
+"""What the configuration needs of the node it is for: interfaces, users, programs."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from controller.config.problem import Path, Problem, found
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from controller.config.model import Config
+
+
+def host_problems(config: Config) -> list[Problem]:
+    """Everything that the configuration names and this node does not have."""
+    return [*_interfaces(config), *_people(config), *_programs(config)]
+
+
+def _interfaces(config: Config) -> Iterator[Problem]:
+    here = sorted(name for _, name in socket.if_nameindex())
+    for path, name in _named(config):
+        if name not in here:
+            yield config.problem(path, found(name, f"an interface of this node: {', '.join(here)}"))
+
+
+def _named(config: Config) -> Iterator[tuple[Path, str]]:
+    """Every interface that is named: by convention in the keys `interface`, `guard_interfaces` and `ingress`."""
+    for path, options in _options(config):
+        one = getattr(options, "interface", None)
+        if isinstance(one, str):
+            yield (*path, "interface"), one
+        for key in ("guard_interfaces", "ingress"):
+            for index, name in enumerate(getattr(options, key, None) or ()):
+                yield (*path, key, index), name
+
+
+def _options(config: Config) -> Iterator[tuple[Path, BaseModel]]:
+    for group, content in config.groups.items():
+        for index, provider in enumerate(content.providers):
+            yield ("groups", group, "providers", index), provider.options
+        for name, check in content.checks.items():
+            yield ("groups", group, "checks", name), check
+
+
+def _people(config: Config) -> Iterator[Problem]:
+    lookups: tuple[tuple[str, str | None, Callable[[str], object], str], ...] = (
+        ("owner", config.admin.owner, pwd.getpwnam, "a user"),
+        ("group", config.admin.group, grp.getgrnam, "a group"),
+    )
+    for key, name, look_up, what in lookups:
+        try:
+            if name is not None:
+                look_up(name)
+        except KeyError:
+            yield config.problem(("admin", key), found(name, f"{what} of this node"))
+
+
+def _programs(config: Config) -> Iterator[Problem]:
+    for group, content in config.groups.items():
+        for hook in ("promote", "demote"):
+            argv = getattr(content.hooks, hook)
+            if argv and shutil.which(argv[0], os.X_OK) is None:
+                yield config.problem(("groups", group, "hooks", hook, 0), found(argv[0], "a program of this node"))

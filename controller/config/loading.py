@@ -1,0 +1,36 @@
+"""From the file to a `Config`, or to everything that is wrong in it."""
+
+from __future__ import annotations
+
+import json
+
+from pydantic import ValidationError
+
+from controller.config.model import Config
+from controller.config.problem import ConfigError
+from controller.config.relations import relations
+from controller.config.yaml_lines import Document, parse, read
+
+
+def load(file: str) -> Config:
+    """Read the file. Raises ConfigError with everything that is wrong in it."""
+    return _configured(read(file))
+
+
+def from_bytes(content: bytes, file: str) -> Config:
+    """The configuration in these bytes; `file` names them in messages. Raises ConfigError."""
+    return _configured(parse(content, file))
+
+
+def _configured(document: Document) -> Config:
+    try:
+        config = Config.model_validate_json(json.dumps(document.data), strict=True)
+    except ValidationError as error:
+        from controller.config.errors import translated  # noqa: PLC0415  (builds the schema: only when it is needed)
+
+        raise ConfigError([*document.problems, *translated(error, document, Config)]) from error
+    config._document = document  # noqa: SLF001
+    problems = [*document.problems, *relations(config)]
+    if problems:
+        raise ConfigError(problems)
+    return config

@@ -1,0 +1,1 @@
+"""Who is active. Pure: no I/O, no clock, no randomness. Begin with `controller.core.machine`."""

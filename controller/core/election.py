@@ -1,0 +1,213 @@
+"""Who may take a group, and when: the rules of the two-record protocol, as pure functions.
+
+A standby judges a session by how long *it* has watched version and bytes stay the same. What is over must first be
+fenced by compare-and-swap; only then may the group be swapped. What is not guaranteed: that a group has an owner.
+
+What exclusion rests on is in `controller.core.rules`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from math import inf
+
+from controller.core.records import (
+    GROUPS,
+    SESSIONS,
+    BadRecord,
+    Cluster,
+    Membership,
+    Ownership,
+    Record,
+    Session,
+    SessionId,
+    decode,
+)
+from controller.core.rules import Rules
+from controller.core.timing import Timing
+from controller.stores.base import Entry, Version
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A record, and since when this node has seen this version of it. `version` None: the key is not there.
+
+    `there_at`: when a request was sent whose answer showed this version, or the one that a handover replaced.
+    `handed`: this life saw a group's record name another session, or none, before it came to name the one it names.
+    """
+
+    since: float
+    seen_at: float
+    version: Version | None = None
+    value: bytes = b""
+    record: Record | None = None
+    problem: str = ""  # why it cannot be read
+    there_at: float = -inf
+    handed: bool = False
+
+
+def sight(  # noqa: PLR0913  (what was known, what was answered, and when, each given by name)
+    old: Sighting | None, key: str, entry: Entry | None, *, sent_at: float, now: float, forget_after: float
+) -> Sighting:
+    """What is known of a key after an answer that arrived now. Not refreshed for `forget_after`: it begins anew."""
+    version, value = (entry.version, entry.value) if entry else (None, b"")
+    if old is not None and (old.version, old.value) == (version, value):
+        since = old.since if now - old.seen_at <= forget_after else now
+        return Sighting(since, now, version, value, old.record, old.problem, sent_at, old.handed)
+    if entry is None:
+        return Sighting(now, now)
+    try:
+        record = _decode(key, value)
+    except BadRecord as problem:
+        return Sighting(now, now, version, value, None, str(problem))
+    return Sighting(now, now, version, value, record, there_at=sent_at, handed=_handed(old, record))
+
+
+def _handed(old: Sighting | None, record: Record) -> bool:
+    if old is None or not isinstance(old.record, Ownership) or not isinstance(record, Ownership):
+        return False
+    return old.handed or record.session != old.record.session
+
+
+def _decode(key: str, value: bytes) -> Record:
+    if key.startswith(SESSIONS):
+        return decode(value, Session)
+    return decode(value, Ownership) if key.startswith(GROUPS) else decode(value, Cluster)
+
+
+class Verdict(StrEnum):
+    """What a standby should do about a group."""
+
+    WAIT = "wait"
+    FENCE = "fence"
+    TAKE = "take"
+    BEGIN = "begin"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The verdict; for FENCE the session's key; `at`: when time alone could change it."""
+
+    verdict: Verdict
+    why: str
+    key: str = ""
+    at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a judgement rests on."""
+
+    me: SessionId
+    writer: str
+    past: frozenset[SessionId]
+    sightings: Mapping[str, Sighting]
+    now: float
+    timing: Timing
+    rules: Rules
+    priority: int
+    node: str
+
+
+def judge(group: str, view: View) -> Judgement:
+    """Whether this node may take the group now, must fence first, or has to wait, and for how long."""
+    seen = view.sightings.get(GROUPS + group)
+    if seen is None:
+        return Judgement(Verdict.WAIT, "not-seen")
+    if seen.problem:
+        return Judgement(Verdict.WAIT, "bad-record")
+    turn = view.timing.retry_period * rank(group, seen, view)
+    if not isinstance(seen.record, Ownership):
+        return _begin(seen, turn, view)
+    owner = seen.record
+    for holder in (owner.session, owner.from_session):
+        if holder is not None and holder != view.me:
+            blocked = _holder(holder, turn, view)
+            if blocked is not None:
+                return blocked
+    if owner.session == view.me:
+        return Judgement(Verdict.TAKE, "regained")
+    if owner.session is not None:
+        return Judgement(Verdict.TAKE, "owner-fenced")
+    return _free(owner, seen.since, turn, view)
+
+
+def _free(owner: Ownership, since: float, turn: float, view: View) -> Judgement:
+    lease = view.timing.lease_duration
+    if owner.new:
+        ripe = view.rules.new_group_watched(since, view.now - turn, lease)
+        return _when(ripe, Verdict.TAKE, "group-was-free", since + lease + turn)
+    if owner.offered_to == view.me:
+        return Judgement(Verdict.TAKE, "offered")
+    return _when(view.now >= since + turn, Verdict.TAKE, "group-was-free", since + turn)
+
+
+def _begin(seen: Sighting, turn: float, view: View) -> Judgement:
+    lease = 0.0 if view.rules.begins_unowned() else view.timing.lease_duration
+    return _when(view.now >= seen.since + lease + turn, Verdict.BEGIN, "group-was-free", seen.since + lease + turn)
+
+
+def _holder(holder: SessionId, turn: float, view: View) -> Judgement | None:
+    """None when this session is known to be fenced; else what to do about it first."""
+    key = SESSIONS + holder
+    seen = view.sightings.get(key)
+    if seen is None:
+        return Judgement(Verdict.WAIT, "owner-not-seen")
+    lease = view.timing.lease_duration
+    if isinstance(seen.record, Session):  # a node configured otherwise serves for as long as *its* lease allows
+        lease = max(lease, seen.record.lease_duration)
+    ripe_at = seen.since + lease + turn
+    if isinstance(seen.record, Session) and seen.record.fenced:
+        own_fence = seen.record.writer == view.writer
+        mine_now = own_fence or view.now >= seen.since + turn
+        return None if mine_now else Judgement(Verdict.WAIT, "owner-fenced", at=seen.since + turn)
+    if holder in view.past:
+        return Judgement(Verdict.FENCE, "own-earlier-session", key)
+    if seen.version is None:
+        ripe = view.rules.missing_watched(seen.since, view.now - turn, lease)
+        if ripe and not view.rules.needs_tombstone():
+            return None
+        return _when(ripe, Verdict.FENCE, "owner-missing", ripe_at, key)
+    ripe = view.rules.watched(seen.since, view.now - turn, lease)
+    if ripe and not view.rules.needs_fence():
+        return None
+    return _when(ripe, Verdict.FENCE, "owner-silent", ripe_at, key)
+
+
+def _when(ripe: bool, verdict: Verdict, why: str, at: float, key: str = "") -> Judgement:
+    return Judgement(verdict, why, key) if ripe else Judgement(Verdict.WAIT, why, key, at)
+
+
+def rank(group: str, seen: Sighting, view: View) -> int:
+    """How many candidates go first: the one it is offered to, then by priority, then by name.
+
+    The owner is none of them: it looks alive until the very moment at which it may be succeeded.
+    """
+    owner = seen.record if isinstance(seen.record, Ownership) else Ownership()
+    out = (view.me, owner.session, owner.from_session)
+    offered = owner.offered_to
+    me = (view.me != offered, -view.priority, view.node, view.me)
+    others = fit_sessions(group, view.sightings, view.now, view.timing.lease_duration)
+    return sum((sid != offered, -m.priority, record.node, sid) < me for sid, record, m in others if sid not in out)
+
+
+def fit_sessions(
+    group: str, sightings: Mapping[str, Sighting], now: float, lease_duration: float
+) -> Iterable[tuple[SessionId, Session, Membership]]:
+    """The live sessions that say they could serve the group."""
+    for sid, record in live_sessions(sightings, now, lease_duration):
+        member = record.groups.get(group)
+        if record.campaigning and member is not None and member.healthy and member.priority > 0:
+            yield sid, record, member
+
+
+def live_sessions(
+    sightings: Mapping[str, Sighting], now: float, lease_duration: float
+) -> Iterable[tuple[SessionId, Session]]:
+    """Sessions not fenced whose record changed within the lease."""
+    for key, seen in sightings.items():
+        record = seen.record
+        if isinstance(record, Session) and not record.fenced and now - seen.since < lease_duration:
+            yield SessionId(key.removeprefix(SESSIONS)), record

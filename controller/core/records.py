@@ -1,0 +1,177 @@
+"""What the store holds, and what a node makes of it. Pure.
+
+Two kinds of record, so that the cost of living grows with nodes and not with VIPs:
+
+- ``sessions/<id>``: one per running daemon, rewritten with ``beat + 1`` every ``retry_period``. It proves that a
+  node lives, and carries each group's health and priority, so it is the membership list, too.
+- ``groups/<name>``: names the session that owns the group. Written only when ownership changes.
+
+``cluster`` holds what an operator decided for all: `Cluster.paused`.
+
+All time is the local CLOCK_BOOTTIME in float seconds. No timestamp ever crosses from one node to another.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from math import isfinite
+from typing import Any, NewType, TypeVar
+
+from controller.core.values import replace
+
+SESSIONS = "sessions/"
+GROUPS = "groups/"
+CLUSTER = "cluster"
+FORMAT = 1
+
+SessionId = NewType("SessionId", str)
+
+
+class BadRecord(ValueError):  # noqa: N818  (a fact about the store's content)
+    """A value that this version of anyvip cannot read; the message says what was found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """What one session says of itself in one group."""
+
+    priority: int = 100
+    healthy: bool = False
+    serving: int = 0  # the epoch it serves, 0 when it does not
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """``sessions/<id>``: a node's proof of life. Once `fenced`, for ever fenced."""
+
+    node: str
+    beat: int = 0
+    fenced: bool = False
+    campaigning: bool = True  # False: another live session has this node name
+    lease_duration: float = 0.0  # what this node is configured with, in seconds: who watches it waits as long
+    groups: Mapping[str, Membership] = field(default_factory=dict)
+    seq: int = 0
+    writer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A planned switchover somebody asked for. Means nothing once the group's epoch is another."""
+
+    to: str | None  # a node's name; None: whoever is next
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """``groups/<name>``: who owns the group. `epoch` is the fencing token.
+
+    `after` is the version on which the handover to this owner was written. A record begins as `new`, naming nobody: the
+    owner by a record that was there before, and was deleted, may serve for a while yet.
+    `from_session` and `go` are reserved for handing over ahead of time; today they are carried along and a
+    `from_session` that is set is respected (nobody takes a group from under a session that may still serve).
+    """
+
+    session: SessionId | None = None
+    node: str | None = None
+    epoch: int = 0
+    offered_to: SessionId | None = None
+    wanted: Wanted | None = None
+    after: str | None = None
+    new: bool = False
+    from_session: SessionId | None = None
+    go: str | None = None
+    seq: int = 0
+    writer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """``cluster``: what holds for all nodes."""
+
+    paused: bool = False
+    seq: int = 0
+    writer: str = ""
+
+
+Record = Session | Ownership | Cluster
+R = TypeVar("R", Session, Ownership, Cluster)
+
+
+def next_record(record: R, writer: str, **changes: Any) -> R:
+    """The record that follows this one: no two writes ever carry the same bytes (`seq` and `writer`)."""
+    return replace(record, seq=record.seq + 1, writer=writer, **changes)
+
+
+def encode(record: Record) -> bytes:
+    """The record as canonical JSON."""
+    body = {"format": FORMAT, "kind": _KIND[type(record)], **_plain(record)}
+    return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+
+
+def decode(value: bytes, kind: type[R]) -> R:
+    """The record of this kind that the bytes hold. Raises BadRecord, which says what they hold instead."""
+    try:
+        body = json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise BadRecord(f"not JSON: {value[:60]!r}") from error
+    if not isinstance(body, dict):
+        raise BadRecord(f"not a JSON object: {value[:60]!r}")
+    if body.get("format") != FORMAT:
+        raise BadRecord(f"format {body.get('format')!r}, this version reads format {FORMAT}")
+    if body.get("kind") != _KIND[kind]:
+        raise BadRecord(f"a {body.get('kind')!r} record where a {_KIND[kind]!r} record belongs")
+    record: R = _typed(body, kind, "")
+    return record
+
+
+_KIND: Mapping[type, str] = {Session: "session", Ownership: "group", Cluster: "cluster"}
+_CHECKS: Mapping[str, tuple[type, bool]] = {  # annotation -> (type, may be null)
+    "float": (float, False),
+    "int": (int, False),
+    "bool": (bool, False),
+    "str": (str, False),
+    "str | None": (str, True),
+    "SessionId | None": (str, True),
+}
+
+
+def _plain(record: object) -> Any:
+    if isinstance(record, Mapping):
+        return {name: _plain(value) for name, value in record.items()}
+    if is_dataclass(record) and not isinstance(record, type):
+        return {f.name: _plain(getattr(record, f.name)) for f in fields(record)}
+    return record
+
+
+def _typed(body: Any, kind: type[Any], path: str) -> Any:
+    """`body` as a `kind`, every field checked; unknown fields are ignored, missing ones take their default."""
+    if not isinstance(body, dict):
+        raise BadRecord(f"{path}: {body!r} is not an object")
+    given: dict[str, Any] = {}
+    for f in fields(kind):
+        if f.name in body:
+            given[f.name] = _field(body[f.name], str(f.type), f"{path}.{f.name}".lstrip("."))
+    try:
+        return kind(**given)
+    except TypeError as error:
+        raise BadRecord(f"{path or 'record'}: {error}") from error
+
+
+def _field(value: Any, annotation: str, path: str) -> Any:
+    if annotation == "Mapping[str, Membership]":
+        if not isinstance(value, dict):
+            raise BadRecord(f"{path}: {value!r} is not an object")
+        return {name: _typed(inner, Membership, f"{path}.{name}") for name, inner in value.items()}
+    if annotation == "Wanted | None":
+        return None if value is None else _typed(value, Wanted, path)
+    expected, nullable = _CHECKS[annotation]
+    if value is None and nullable:
+        return None
+    if type(value) is not expected:  # bool is an int to isinstance
+        raise BadRecord(f"{path}: {value!r} is not of type {annotation}")
+    if isinstance(value, float) and not isfinite(value):
+        raise BadRecord(f"{path}: {value!r} is not a number")
+    return value

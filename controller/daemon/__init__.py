@@ -1,0 +1,1 @@
+"""One daemon: the loop around the core, and its effects."""

@@ -1,0 +1,294 @@
+"""Puts one daemon together, feeds its loop, and takes it apart in order."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import secrets
+import signal
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, ExitStack
+from importlib import metadata
+from typing import TYPE_CHECKING, cast
+
+from controller.api.socket import Access, AdminError
+from controller.config.host_checks import host_problems
+from controller.config.loading import load
+from controller.config.model import Config
+from controller.config.paths import HISTORY
+from controller.config.problem import ConfigError, StartError
+from controller.core import events as ev
+from controller.core.machine import Phase, Role, State, serving_until
+from controller.core.records import GROUPS
+from controller.daemon.clock import boot_id, boottime
+from controller.daemon.executor import Executor, Surroundings, new_session_id
+from controller.daemon.fitness import Fitness
+from controller.daemon.host import Local, LocalError
+from controller.daemon.life import Life, LifeError
+from controller.daemon.node import Node
+from controller.daemon.notify import notify, ping_watchdog
+from controller.daemon.reconcile import Budget, Reconciler
+from controller.stores.base import Store, StoreError, Watcher
+from controller.stores.registry import store_type
+from controller.telemetry.history import History
+from controller.telemetry.logs import emit
+from controller.telemetry.telemetry import Telemetry
+from health.answers import GroupStatus, Status
+from health.checks import Checker, CheckOptions
+from health.endpoint import Endpoint, EndpointError
+
+if TYPE_CHECKING:
+    from controller.api.server import AdminApi
+
+_log = logging.getLogger("anyvip")
+
+_HINTS_AGAIN_SECONDS = 5.0
+
+
+def run(config: Config) -> int:
+    """Run until SIGTERM or SIGINT. Returns the exit code; raises ConfigError, StartError."""
+    try:
+        return asyncio.run(Daemon(config).run())
+    except EndpointError as error:
+        text = str(error).removeprefix("health.listen ")  # which the path says already
+        raise ConfigError([config.problem(("health", "listen"), text)]) from error
+    except LifeError as error:
+        raise ConfigError([config.problem(("state_dir",), str(error))]) from error
+    except (LocalError, AdminError) as error:
+        raise StartError(str(error)) from error
+
+
+class Daemon:
+    """One node's daemon."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._life = Life(config.state_dir)
+        self._local = Local(config, boottime)
+        self._policy = self._local.policy(config, boot_id())
+        history = History(config.state_dir / HISTORY)
+        history.load()
+        self._telemetry = Telemetry(config.node, history, now=boottime)
+        self._node = Node(self._policy, boottime, self._telemetry, self._decided)
+        self._status = Status(groups={}, ready=False, live=True, detail="starting")
+        self._paused: bool | None = None
+        self._fitness = Fitness(self._node.post)
+        self._local.look_at_links(self._fitness, config.groups)
+        self._checker = Checker(self._checks(config), self._fitness.checked)
+        self._endpoint = Endpoint(
+            listen=config.health.addresses(),
+            paths=_paths(config),
+            status=self._health,
+            clock=boottime,
+            metrics=self._metrics,
+        )
+        self._reconciler = Reconciler(
+            groups=self._local.groups,
+            active=self._active,
+            budget=_budget(config),
+            clock=boottime,
+            telemetry=self._telemetry,
+            post=self._node.post,
+        )
+        self._reloading = asyncio.Event()
+
+    async def run(self) -> int:
+        """Start, serve, hand over, leave."""
+        async with AsyncExitStack() as stack:
+            stack.callback(self._life.close)
+            self._handle_signals()
+            starting = stack.enter_context(ExitStack())
+            starting.callback(self._local.undo)
+            await self._endpoint.start()
+            stack.push_async_callback(self._endpoint.close)
+            admin = self._admin()
+            await admin.start()
+            stack.push_async_callback(admin.close)
+            store = self._store()
+            stack.push_async_callback(store.close)
+            self._telemetry.watch(self.config.groups)
+            self._introduce()
+            self._decided(self._node.state)
+            starting.pop_all()
+            left = await self._serve(store)
+            if not left.keep:  # while the lock is held: the next life's are not ours to take away
+                self._life.forget()
+                self._local.remove()
+        _log.info("left")
+        return 0
+
+    async def _serve(self, store: Store) -> ev.Exit:
+        async with asyncio.TaskGroup() as tasks:
+            background = [
+                tasks.create_task(self._checker.run(), name="checks"),
+                tasks.create_task(self._telemetry.history.write(), name="history"),
+                tasks.create_task(self._local.watch(self._node.post, self._fitness), name="kernel"),
+                tasks.create_task(self._reconciler.run(), name="reconcile"),
+                tasks.create_task(self._reload_when_asked(), name="reload"),
+                tasks.create_task(ping_watchdog(self._alive), name="watchdog"),
+            ]
+            if hasattr(store, "changes"):
+                watcher = cast("Watcher", store)
+                background.append(tasks.create_task(_hints(watcher, self._node), name="watch"))
+            executor = Executor(self._surroundings(store), self._telemetry, tasks, self._node.post)
+            gc.freeze()  # what is there now stays: collections look at the rest only, and last microseconds
+            self._node.post(await self._started())
+            notify("READY=1")
+            left = await self._node.run(executor)
+            notify("STOPPING=1")
+            for task in background:
+                task.cancel()
+            return left
+
+    async def _started(self) -> ev.Started:
+        found = await self._local.inspect()
+        return ev.Started(
+            session=new_session_id(self.config.node),
+            writer=secrets.token_hex(8),
+            saved=self._life.load(self._policy.boot_id),
+            open_groups=found.open_groups,
+            open_slot=found.slot,
+            wall_offset=time.time() - boottime(),
+        )
+
+    # --- parts ---
+
+    def _introduce(self) -> None:
+        config, timing = self.config, self._policy.timing
+        emit(
+            _log, logging.INFO, "started", version=metadata.version("anyvip"), cluster=config.cluster, node=config.node,
+            store=config.store.type, lease=timing.lease_duration, health=" ".join(config.health.listen),
+            groups=len(config.groups),
+        )  # fmt: skip
+
+    def _store(self) -> Store:
+        plugin = self.config.store
+        timeout = self._policy.timing.call_timeout
+        try:
+            return store_type(plugin.type).open(plugin.options, cluster=self.config.cluster, call_timeout=timeout)
+        except StoreError as error:  # certificates that cannot be read, and the like: no network was asked yet
+            raise ConfigError([self.config.problem(("store",), str(error))]) from error
+
+    def _surroundings(self, store: Store) -> Surroundings:
+        local = self._local
+        timeout = self._policy.timing.call_timeout
+        return Surroundings(self.config.node, store, local.guard, local.groups, self._life, boottime, timeout)
+
+    def _admin(self) -> AdminApi:
+        from controller.api.server import AdminApi  # noqa: PLC0415  (aiohttp.web is slow to import; probes come first)
+        from controller.daemon.control import Control  # noqa: PLC0415  (likewise)
+
+        control = Control(self._node, lambda: self.config, boottime, self._telemetry)
+        access = Access(self.config.admin.permissions, self.config.admin.owner, self.config.admin.group)
+        return AdminApi(control, self.config.socket_path, access)
+
+    @staticmethod
+    def _checks(config: Config) -> Mapping[str, Mapping[str, CheckOptions]]:
+        return {name: group.checks for name, group in config.groups.items()}
+
+    # --- what the loop leads to ---
+
+    def _decided(self, state: State) -> None:
+        groups = {name: GroupStatus(serving_until(state, name)) for name in self.config.groups}
+        ready = state.phase is Phase.MEMBER and not state.out_of_contact
+        detail = "the store does not answer" if state.phase is Phase.MEMBER else f"session: {state.phase.value}"
+        self._status = Status(groups, ready, live=True, detail="" if ready else detail)
+        paused = state.paused
+        if paused is not self._paused and (paused or self._paused is not None):
+            self._telemetry.paused(paused)
+        self._paused = paused
+        self._local.settle(state)
+
+    def _health(self) -> Status:
+        return self._status
+
+    def _active(self) -> Mapping[str, int]:
+        """The groups that this node serves, with their epochs."""
+        return {name: group.epoch for name, group in self._node.state.groups.items() if group.role is Role.ACTIVE}
+
+    def _alive(self) -> bool:
+        """The loop makes progress: it decides at least once each retry_period."""
+        return boottime() - self._node.turned_at < self._policy.timing.lease_duration
+
+    def _metrics(self) -> bytes:
+        state = self._node.state
+        return self._telemetry.render({name: serving_until(state, name) for name in self.config.groups})
+
+    # --- signals ---
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self._reloading.set)
+
+    def _stop(self, number: int) -> None:
+        _log.info("stopping on %s: handing over", signal.Signals(number).name)
+        self._node.post(ev.Stop())
+
+    async def _reload_when_asked(self) -> None:
+        while True:
+            await self._reloading.wait()
+            self._reloading.clear()
+            await self._reload()
+
+    async def _reload(self) -> None:
+        """Apply the difference; a file that is wrong changes nothing."""
+        try:
+            fresh = await asyncio.to_thread(load, self.config.file)  # 200 groups take a quarter of a second
+            problems = host_problems(fresh)
+        except ConfigError as error:
+            problems = list(error.problems)
+        for problem in problems:
+            _log.error("not reloaded: %s", problem)
+        if problems:
+            return
+        for key in ("cluster", "node", "state_dir", "store", "lease", "admin"):
+            if getattr(fresh, key) != getattr(self.config, key):
+                _log.error("not reloaded: %s changed, which needs a restart", key)
+                return
+        try:
+            changed = await self._applied(fresh)
+        except (EndpointError, LocalError) as error:
+            _log.error("not reloaded: %s", error)
+            return
+        self.config = fresh
+        self._node.policy = self._policy = self._local.policy(fresh, self._policy.boot_id)
+        self._node.post(ev.Tick())  # first, so that the core knows new groups when they are judged
+        self._telemetry.watch(fresh.groups)
+        self._fitness.keep(fresh.groups)
+        self._local.look_at_links(self._fitness, changed)
+        self._checker.reconfigure(self._checks(fresh))
+        self._reconciler.budget = _budget(fresh)
+        await self._local.let_go()
+        self._local.drifted(changed, "configuration changed", self._node.post)
+        _log.info("reloaded %s", fresh.file)
+
+    async def _applied(self, fresh: Config) -> list[str]:
+        """Listen and bind as configured now; the groups that are bound otherwise. Raises, and nothing has changed."""
+        await self._endpoint.reconfigure(listen=fresh.health.addresses(), paths=_paths(fresh))
+        try:
+            return self._local.reconfigure(fresh)
+        except LocalError:
+            await self._endpoint.reconfigure(listen=self.config.health.addresses(), paths=_paths(self.config))
+            raise
+
+
+def _paths(config: Config) -> dict[str, str]:
+    return {group.health_path: name for name, group in config.groups.items() if group.health_path is not None}
+
+
+def _budget(config: Config) -> Budget:
+    return Budget(config.reconcile.looks_per_minute, config.reconcile.burst, boottime())
+
+
+async def _hints(store: Watcher, node: Node) -> None:
+    while True:
+        try:
+            async for entries in store.changes(GROUPS):
+                node.post(ev.Hint(entries))
+        except Exception as error:  # noqa: BLE001  (hints are an extra: a plugin that fails at them costs speed only)
+            _log.warning("the store tells no changes: %s: %s", type(error).__name__, error)
+        await asyncio.sleep(_HINTS_AGAIN_SECONDS)

@@ -1,0 +1,186 @@
+"""Carries out one action under its deadline, and answers with exactly one event."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from controller.core import events as ev
+from controller.core.records import SessionId
+from controller.daemon.clock import Clock
+from controller.daemon.hooks import HookError
+from controller.daemon.life import Life
+from controller.daemon.steps import GroupSteps
+from controller.stores.base import Conflict, Store, StoreError
+from controller.telemetry.telemetry import Op, Outcome, Telemetry
+from providers.base import Guard, ProviderError
+
+_log = logging.getLogger("anyvip")
+
+_EXPECTED = (StoreError, ProviderError, HookError, TimeoutError)
+# Of plugins one never knows, and the core waits for its one answer: a cancellation that leaks out is an error, too.
+_ANYTHING = (Exception, asyncio.CancelledError)
+
+
+def new_session_id(node: str) -> SessionId:
+    """A session id never used before. It begins with the node's name, for people."""
+    return SessionId(f"{node}-{secrets.token_hex(6)}")
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """What the actions act upon. `groups` follows the configuration."""
+
+    node: str
+    store: Store
+    guard: Guard
+    groups: Mapping[str, GroupSteps]
+    life: Life
+    clock: Clock
+    call_timeout: float  # seconds
+
+
+class Executor:
+    """Begins actions in order; each ends by itself in one event, given to `post`."""
+
+    def __init__(
+        self, around: Surroundings, telemetry: Telemetry, tasks: asyncio.TaskGroup, post: Callable[[ev.Event], None]
+    ) -> None:
+        self._around = around
+        self._telemetry = telemetry
+        self._tasks = tasks
+        self._post = post
+        self._running: dict[str, list[asyncio.Task[None]]] = {}
+        self._effects: Mapping[type, Callable[[ev.Action], Awaitable[ev.Event]]] = {
+            ev.Clear: self._clear,
+            ev.Mint: self._mint,
+            ev.StartTimer: self._start_timer,
+            ev.Arm: self._arm,
+            ev.Read: self._read,
+            ev.Write: self._write,
+        }
+
+    def begin(self, action: ev.Action) -> None:
+        """Begin an action other than `Exit`."""
+        if isinstance(action, ev.Save):
+            self._around.life.save(action.saved)
+        elif isinstance(action, ev.Run):
+            before = [task for task in self._running.get(action.group, ()) if not task.done()]
+            self._running[action.group] = [*before, self._tasks.create_task(self._run(action, before))]
+        else:
+            self._tasks.create_task(self._answer(action))
+
+    async def _answer(self, action: ev.Action) -> None:
+        self._post(await self._effects[type(action)](action))
+
+    # --- the guard ---
+
+    async def _clear(self, _: ev.Action) -> ev.Event:
+        around = self._around
+        failed = ""
+        for undo in (self._shut_all, *(steps.unbind for steps in around.groups.values())):
+            try:
+                await undo()
+            except _ANYTHING as error:
+                failed = failed or _line(error)
+        if failed:
+            _log.warning("what an earlier life left behind cannot be unbound yet: %s", failed)
+        return ev.Cleared(failed or None)
+
+    async def _shut_all(self) -> None:
+        await self._around.guard.shut(list(self._around.groups))
+
+    async def _mint(self, _: ev.Action) -> ev.Event:
+        return ev.Minted(new_session_id(self._around.node))
+
+    async def _start_timer(self, action: ev.Action) -> ev.Event:
+        assert isinstance(action, ev.StartTimer)
+        at = self._around.clock()
+        try:
+            await self._around.guard.start(action.slot, action.seconds)
+        except _ANYTHING as error:
+            _log.warning("the guard's timer cannot be started: %s", line := _line(error))
+            return ev.TimerStarted(action.slot, at, line)
+        return ev.TimerStarted(action.slot, at)
+
+    async def _arm(self, action: ev.Action) -> ev.Event:
+        assert isinstance(action, ev.Arm)
+        try:
+            await self._around.guard.arm(action.slot, action.groups)
+        except _ANYTHING as error:
+            return ev.Armed(action.slot, action.groups, _line(error))
+        return ev.Armed(action.slot, action.groups)
+
+    # --- the store ---
+
+    async def _read(self, action: ev.Action) -> ev.Event:
+        assert isinstance(action, ev.Read)
+        sent_at = self._around.clock()
+        try:
+            async with asyncio.timeout(self._around.call_timeout):
+                entries = await self._around.store.read("")
+        except _ANYTHING as error:
+            line = _line(error)
+            self._requested(Op.READ, Outcome.FAILED, sent_at, line)
+            return ev.Failed(action.request, line)
+        self._requested(Op.READ, Outcome.OK, sent_at)
+        return ev.Listed(action.request, sent_at, entries)
+
+    async def _write(self, action: ev.Action) -> ev.Event:
+        assert isinstance(action, ev.Write)
+        sent_at = self._around.clock()
+        try:
+            async with asyncio.timeout(self._around.call_timeout):
+                version = await self._around.store.swap(action.key, action.value, action.expected)
+        except Conflict:
+            self._requested(Op.WRITE, Outcome.REFUSED, sent_at)
+            return ev.Refused(action.request)
+        except _ANYTHING as error:
+            line = _line(error)
+            self._requested(Op.WRITE, Outcome.UNSURE, sent_at, line)
+            return ev.Unsure(action.request, line)
+        self._requested(Op.WRITE, Outcome.OK, sent_at)
+        return ev.Wrote(action.request, sent_at, version)
+
+    def _requested(self, op: Op, outcome: Outcome, sent_at: float, error: str = "") -> None:
+        self._telemetry.requested(op, outcome, self._around.clock() - sent_at, error)
+
+    # --- a group's steps ---
+
+    async def _run(self, order: ev.Run, before: Sequence[asyncio.Task[None]]) -> None:
+        """One step at a time: whatever was begun before is cancelled and has ended when this one begins."""
+        for task in before:
+            if not task.cancelling():  # twice would cut short what it does to end well
+                task.cancel()
+        if before:
+            await asyncio.wait(before)
+        began_at = self._around.clock()
+        error = await self._error_of(order)
+        seconds = self._around.clock() - began_at
+        self._post(ev.Ran(order.group, order.epoch, order.step, error, seconds))
+
+    async def _error_of(self, order: ev.Run) -> str | None:
+        try:
+            await self._around.groups[order.group].run(order)
+        except TimeoutError:
+            return f"{order.step} did not end in time"
+        except _ANYTHING as error:
+            return _line(error)
+        return None
+
+
+def _line(error: BaseException) -> str:
+    """What went wrong, on one line. Raises the error again if it is that this very task was cancelled."""
+    task = asyncio.current_task()
+    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+        raise error
+    text = " ".join(str(error).split())
+    if isinstance(error, _EXPECTED) and text:
+        return text
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    _log.debug("a plugin failed in a way of its own", exc_info=error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

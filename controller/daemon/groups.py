@@ -1,0 +1,193 @@
+"""The steps of every group, through reloads: what is made anew, what stays, and what must still be let go of."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from controller.config.model import Config, Group
+from controller.config.plugins import Plugin
+from controller.config.problem import ConfigError, StartError
+from controller.daemon.clock import Clock
+from controller.daemon.opening import opened
+from controller.daemon.steps import GroupSteps, HookCommands
+from providers.base import Guard, Guarded, Plan, Provider, ProviderError, Unanswered
+from providers.linux.unguarded import Unguarded
+
+_log = logging.getLogger("anyvip")
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A group's steps, and what in the configuration they were made of."""
+
+    name: str
+    group: Group
+    steps: GroupSteps
+
+    def binds_like(self, group: Group) -> bool:
+        """Whether these steps do for the group as it is configured now."""
+        return (self.group.vips, self.group.providers) == (group.vips, group.providers)
+
+
+class Groups:
+    """What makes the VIPs of each group lead here, as configured."""
+
+    def __init__(self, guard: Guard, clock: Clock, granted: Callable[[str], float | None]) -> None:
+        """`granted`: until when a group's grant lasts now."""
+        self.steps: dict[str, GroupSteps] = {}  # the executor holds this very mapping: it is changed in place
+        self._guard = guard
+        self._clock = clock
+        self._granted = granted
+        self._bound: dict[str, Bound] = {}
+        self._replaced: list[Bound] = []  # what groups had before a reload: still bound, so still guarded
+        self._unused: asyncio.Queue[GroupSteps] = asyncio.Queue()
+        self._by_address: Mapping[str, list[str]] = {}
+
+    # --- configuration ---
+
+    def begin(self, config: Config) -> None:
+        """Make all groups. Raises ConfigError where one cannot be, StartError where it may be in a moment."""
+        made = []
+        for name, group in config.groups.items():
+            try:
+                made.append(self._make(name, group, config.node))
+            except Unanswered as error:
+                raise StartError(f"group {name}: {error}") from error
+            except ProviderError as error:
+                raise ConfigError([config.problem(("groups", name, "providers"), str(error))]) from error
+        self.take(config, made)
+
+    def anew(self, fresh: Config) -> list[Bound]:
+        """The groups that this configuration binds otherwise than before, made. Raises what their providers raise."""
+        made: list[Bound] = []
+        try:
+            for name, group in fresh.groups.items():
+                if name not in self._bound or not self._bound[name].binds_like(group):
+                    made.append(self._make(name, group, fresh.node))
+        except BaseException:
+            self.discard(made)
+            raise
+        return made
+
+    def take(self, fresh: Config, made: Iterable[Bound]) -> None:
+        """From now on the groups are as this configuration says."""
+        for bound in made:
+            if bound.name in self._bound:
+                self._replaced.append(self._bound[bound.name])
+            self._bound[bound.name] = bound
+            self.steps[bound.name] = bound.steps
+        by_address = defaultdict(list)
+        for name, group in fresh.groups.items():
+            self.steps[name].hooks = _hooks(group)
+            for vip in group.vips:
+                by_address[str(vip.ip)].append(name)
+        self._by_address = by_address
+
+    def discard(self, made: Iterable[Bound]) -> None:
+        """These are not taken."""
+        for bound in made:
+            self._unused.put_nowait(bound.steps)
+
+    def drop(self, names: Iterable[str]) -> None:
+        """These groups are configured no longer, and given up."""
+        for name in names:
+            del self.steps[name]
+            self._unused.put_nowait(self._bound.pop(name).steps)
+
+    async def let_go(self) -> None:
+        """Unbind what groups had before and have no longer; addresses that stay are not touched."""
+        replaced, self._replaced = self._replaced, []
+        for old in replaced:
+            try:
+                await self._unbind(old, self._bound.get(old.name))
+            except Exception as error:  # noqa: BLE001  (a plugin's own kind of error, too, must not end the daemon)
+                _log.warning("group %s: what was configured before cannot be unbound: %s", old.name, error)
+
+    async def _unbind(self, old: Bound, now: Bound | None) -> None:
+        if now is None or old.group.providers != now.group.providers:
+            await old.steps.unbind()
+            await old.steps.close()
+            return
+        await old.steps.close()  # first: what it has under way may bind once more
+        gone = tuple(vip for vip in old.group.vips if vip not in now.group.vips)
+        if gone:
+            last = self._make(old.name, old.group.model_copy(update={"vips": gone}), "")
+            try:
+                await last.steps.unbind()
+            finally:
+                await last.steps.close()
+
+    async def close_unused(self) -> None:
+        """Give back what discarded and dropped groups hold, until cancelled."""
+        while True:
+            steps = await self._unused.get()
+            try:
+                await steps.close()
+            except Exception as error:  # noqa: BLE001  (likewise)
+                _log.warning("group %s: not closed: %s", steps.group, error)
+
+    # --- what there is ---
+
+    def plan(self, made: Iterable[Bound] = ()) -> Plan:
+        """What the guard must keep shut, once `made` is taken: what groups had before, too. Raises ProviderError."""
+        fresh = {bound.name: bound for bound in made}
+        coming = {**self._bound, **fresh}
+        owners = {vip.ip: name for source in (self._bound, fresh) for name, b in source.items() for vip in b.group.vips}
+        before = [*self._replaced, *(bound for name, bound in self._bound.items() if name in fresh)]
+        providers = {name: list(bound.steps.providers) for name, bound in coming.items()}
+        for old in before:
+            providers.get(old.name, []).extend(old.steps.providers)
+        plan = {}
+        for name, some in providers.items():
+            guarded = _guarded(some)
+            vips = tuple(vip for vip in guarded.vips if owners.get(vip.ip, name) == name)
+            plan[name] = Guarded(vips, guarded.interfaces)
+        return plan
+
+    def with_address(self, address: str) -> list[str]:
+        """The groups that have this address: asked for each of a thousand that go at once."""
+        return self._by_address.get(address, [])
+
+    def on(self, interface: str) -> list[str]:
+        """The groups that are bound to this interface."""
+        return [name for name in self.steps if interface in self.interfaces(name)]
+
+    def interfaces(self, name: str) -> frozenset[str]:
+        """Where the group is bound."""
+        return frozenset(i for provider in self.steps[name].providers for i in getattr(provider, "interfaces", ()))
+
+    def _make(self, name: str, group: Group, node: str) -> Bound:
+        providers = [self._provider(plugin, name, group) for plugin in group.providers]
+        steps = GroupSteps(
+            group=name,
+            node=node,
+            providers=providers,
+            hooks=_hooks(group),
+            guard=self._guard,
+            clock=self._clock,
+            granted=self._granted,
+        )
+        return Bound(name, group, steps)
+
+    def _provider(self, plugin: Plugin, name: str, group: Group) -> Provider:
+        provider = opened(plugin, group=name, vips=group.vips, clock=self._clock)
+        if hasattr(provider, "unguarded"):
+            provider.unguarded = isinstance(self._guard, Unguarded)
+        return provider
+
+
+def _hooks(group: Group) -> HookCommands:
+    return HookCommands(group.hooks.promote, group.hooks.demote, group.hooks.timeout_seconds)
+
+
+def _guarded(providers: Iterable[Provider]) -> Guarded:
+    """What the providers bind in this kernel, all together; a group that binds nothing here is armed all the same."""
+    parts: list[Any] = [provider.guarded() for provider in providers if hasattr(provider, "guarded")]
+    vips = dict.fromkeys(vip for part in parts for vip in part.vips)
+    interfaces = dict.fromkeys(interface for part in parts for interface in part.interfaces)
+    return Guarded(tuple(vips), tuple(interfaces))

@@ -1,0 +1,86 @@
+"""The one loop: an event in, `observe` and `decide`, the actions out. Everything else here only feeds it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from controller.core import events as ev
+from controller.core.machine import Decision, Policy, State, decide, initial, observe
+from controller.daemon.clock import Clock
+from controller.daemon.executor import Executor
+from controller.telemetry.telemetry import Telemetry
+
+
+class Node:
+    """One daemon's core, alive. `on_decision` is called after each decision with the state it led to."""
+
+    def __init__(
+        self, policy: Policy, clock: Clock, telemetry: Telemetry, on_decision: Callable[[State], None]
+    ) -> None:
+        self.policy = policy
+        self.state = initial(policy)
+        self.turned_at = clock()
+        self._clock = clock
+        self._telemetry = telemetry
+        self._on_decision = on_decision
+        self._events: asyncio.Queue[ev.Event] = asyncio.Queue()
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiting: list[tuple[Callable[[State], bool], asyncio.Future[None]]] = []
+
+    def post(self, event: ev.Event) -> None:
+        """Something happened. Returns at once."""
+        self._events.put_nowait(event)
+
+    async def until(self, holds: Callable[[State], bool]) -> None:
+        """Wait until a decision leads to a state of which this holds."""
+        reached = asyncio.get_running_loop().create_future()
+        self._waiting.append((holds, reached))
+        await reached
+
+    async def run(self, executor: Executor) -> ev.Exit:
+        """Turn events into actions until one of them is `Exit`."""
+        while True:
+            left = self._turn(await self._events.get(), executor)
+            if left is not None:
+                return left
+
+    def _turn(self, event: ev.Event, executor: Executor) -> ev.Exit | None:
+        now = self.turned_at = self._clock()
+        decision = decide(observe(self.state, event, now, self.policy), now, self.policy)
+        self.state = decision.state
+        self._on_decision(decision.state)
+        self._wake_waiting()
+        self._sleep_until(decision.wake_at, now)
+        left = None
+        for action in decision.actions:
+            if isinstance(action, ev.Exit):
+                left = action
+            else:
+                executor.begin(action)
+        # Told once what was begun is on its way: in a switchover the group has no owner meanwhile.
+        asyncio.get_running_loop().call_soon(self._tell, event, decision)
+        return left
+
+    def _tell(self, event: ev.Event, decision: Decision) -> None:
+        if isinstance(event, ev.Ran):
+            self._telemetry.ran(event)
+        self._telemetry.transitioned(decision.transitions)
+        if isinstance(event, ev.Judged):
+            self._telemetry.judged(event)
+        elif isinstance(event, ev.Drifted):
+            self._telemetry.drifted(event)
+
+    def _wake_waiting(self) -> None:
+        for holds, reached in tuple(self._waiting):
+            if not reached.done() and holds(self.state):
+                reached.set_result(None)
+        self._waiting = [(holds, reached) for holds, reached in self._waiting if not reached.done()]
+
+    def _sleep_until(self, wake_at: float | None, now: float) -> None:
+        """A tick at the latest each retry_period: timers stand still while the machine is suspended, leases do not."""
+        longest = self.policy.timing.retry_period
+        seconds = longest if wake_at is None else min(max(wake_at - now, 0.0), longest)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self.post, ev.Tick())

@@ -1,0 +1,156 @@
+"""Does the network still lead to whoever is active? Asked now and then, within a budget, of providers that it concerns.
+
+A provider of a cloud names a period, `reconcile_seconds`. While its group is active here it is looked at soon after
+taking over, since a former owner's late call comes early, and then once per period. On a standby it is looked at
+rarely, which keeps its clients, credentials and connections warm. What is seen elsewhere makes the core bind it again;
+a look that fails changes nothing: no answer is not evidence of anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain, repeat
+from random import Random
+from typing import Final
+
+from controller.core import events as ev
+from controller.daemon.clock import Clock
+from controller.daemon.steps import GroupSteps
+from controller.telemetry.telemetry import Telemetry
+from providers.base import Place, Provider
+
+SOON_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)  # the pauses after taking over, and after a repair
+STANDBY_SECONDS: Final = 300.0  # credentials live an hour, idle connections some minutes
+_LOOK_SECONDS: Final = 15.0
+_TICK_SECONDS: Final = 0.5
+_NOTHING_SECONDS: Final = 5.0  # while there is nothing to look at; a reload may bring something
+_JITTER: Final = 0.1  # of a period: so that the nodes of an account do not ask in step
+
+
+class Budget:
+    """How many looks this node may take: a bucket of `burst`, filled again at `per_minute`. Times in seconds."""
+
+    def __init__(self, per_minute: float, burst: int, now: float) -> None:
+        self._per_second = per_minute / 60
+        self._burst = float(burst)
+        self._left, self._at = self._burst, now
+
+    def take(self, now: float) -> bool:
+        """Whether one more may be taken now; it is, then."""
+        self._left = min(self._burst, self._left + (now - self._at) * self._per_second)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+@dataclass(slots=True, eq=False)
+class _Watch:
+    """One provider of one group, while the group is active with one epoch, or on the standby (None)."""
+
+    group: str
+    provider: Provider
+    period: float
+    epoch: int | None
+    pauses: Iterator[float] = field(repr=False)
+    next_at: float
+    looking: bool = False
+    astray: bool = False
+
+
+class Reconciler:
+    """Looks at every provider that has `reconcile_seconds`. `groups` and `active` (epochs by name) follow the core."""
+
+    def __init__(  # noqa: PLR0913  (what it reads and whom it tells, each given by name)
+        self,
+        *,
+        groups: Mapping[str, GroupSteps],
+        active: Callable[[], Mapping[str, int]],
+        budget: Budget,
+        clock: Clock,
+        telemetry: Telemetry,
+        post: Callable[[ev.Event], None],
+        random: Random | None = None,
+    ) -> None:
+        self.budget = budget
+        self._groups = groups
+        self._active = active
+        self._clock = clock
+        self._telemetry = telemetry
+        self._post = post
+        self._random = random or Random()
+        self._watches: dict[int, _Watch] = {}  # by the provider's identity: a reload makes others
+
+    async def run(self) -> None:
+        """Look when it is time to, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                for watch in self._due():
+                    watch.looking = True
+                    tasks.create_task(self._look(watch), name=f"look at {watch.group}")
+                await asyncio.sleep(_TICK_SECONDS if self._watches else _NOTHING_SECONDS)
+
+    def _due(self) -> Iterator[_Watch]:
+        """Whom to look at now, as far as the budget goes: what is active first, then who has waited longest."""
+        now = self._clock()
+        self._watches = {id(watch.provider): watch for watch in self._wanted(now)}
+        due = [watch for watch in self._watches.values() if now >= watch.next_at and not watch.looking]
+        for watch in sorted(due, key=lambda watch: (watch.epoch is None, watch.next_at)):
+            if not self.budget.take(now):
+                return
+            yield watch
+
+    def _wanted(self, now: float) -> Iterator[_Watch]:
+        active = self._active()
+        for name, steps in self._groups.items():
+            for provider in steps.providers:
+                period = getattr(provider, "reconcile_seconds", None)
+                if period is None:
+                    continue
+                before = self._watches.get(id(provider))
+                if before is not None and before.epoch == active.get(name):
+                    yield before
+                else:
+                    pauses = self._pauses(period, active.get(name))
+                    yield _Watch(name, provider, period, active.get(name), pauses, now + next(pauses))
+
+    def _pauses(self, period: float, epoch: int | None) -> Iterator[float]:
+        if epoch is None:
+            return chain((0.0,), self._about(STANDBY_SECONDS))
+        return chain((pause for pause in SOON_SECONDS if pause < period), self._about(period))
+
+    def _about(self, period: float) -> Iterator[float]:
+        return (each * (1 - self._random.uniform(0, _JITTER)) for each in repeat(period))
+
+    async def _look(self, watch: _Watch) -> None:
+        try:
+            await self._looked(watch)
+        finally:
+            watch.looking = False
+            watch.next_at = self._clock() + next(watch.pauses)
+
+    async def _looked(self, watch: _Watch) -> None:
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                found = await watch.provider.inspect()
+        except Exception as error:  # noqa: BLE001  (a plugin's own kind of error, too, must not end the daemon)
+            self._telemetry.looked(watch.group, f"{error}" or type(error).__name__)
+        else:
+            self._telemetry.looked(watch.group)
+            if watch.epoch is not None and watch.epoch == self._active().get(watch.group):
+                self._compare(watch, found.place is Place.HERE, f"{found.place} {found.where}".strip())
+
+    def _compare(self, watch: _Watch, here: bool, shown: str) -> None:
+        """What an active group's provider was seen to be; ours was the grant before and after the look."""
+        if here:
+            if watch.astray:
+                self._telemetry.repaired(watch.group)
+            watch.astray = False
+            return
+        if not watch.astray:  # what cannot be repaired is tried less and less often
+            watch.pauses = self._pauses(watch.period, watch.epoch)
+        watch.astray = True
+        self._post(ev.Drifted(watch.group, f"the network shows: {shown}"))

@@ -1,0 +1,132 @@
+"""One group's effects: its providers, its hooks and its part of the guard. One method per `Step`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from controller.core.events import Run, Step
+from controller.daemon.clock import Clock
+from controller.daemon.hooks import HookContext, run_hook
+from providers.base import Grant, Guard, Provider
+from providers.cloud.calls import together
+
+_SHUT_SECONDS = 5.0  # the kernel answers in microseconds; a cloud may not, and the guard is shut by then
+_TELL_SECONDS = 2.0
+_LEAST_PAUSE_SECONDS = 0.05  # between looks whether the grant has been renewed
+
+
+@dataclass(frozen=True, slots=True)
+class HookCommands:
+    """What to run on promotion and demotion (argv; empty: nothing), and for how many seconds at most."""
+
+    promote: Sequence[str] = ()
+    demote: Sequence[str] = ()
+    timeout: float = 10.0
+
+
+class GroupSteps:
+    """Carries out the steps of one group. Each raises ProviderError, HookError or TimeoutError."""
+
+    def __init__(  # noqa: PLR0913  (what a group consists of, each given by name)
+        self,
+        *,
+        group: str,
+        node: str,
+        providers: Sequence[Provider],
+        hooks: HookCommands,
+        guard: Guard,
+        clock: Clock,
+        granted: Callable[[str], float | None] = lambda _: None,
+    ) -> None:
+        """`granted`: until when the group's grant lasts as it is now, since it is renewed while a bind takes long."""
+        self.group = group
+        self.providers = tuple(providers)
+        self.hooks = hooks
+        self._node = node
+        self._guard = guard
+        self._clock = clock
+        self._granted = granted
+        self._steps: Mapping[Step, Callable[[Run], Awaitable[None]]] = {
+            Step.BIND: self._bind_for_long,
+            Step.REFRESH: self._bind,
+            Step.ANNOUNCE: self._announce,
+            Step.PROMOTE: self._promote,
+            Step.DEMOTE: self._demote,
+            Step.RESET: self._reset,
+            Step.SHUT: self._shut,
+        }
+
+    async def run(self, order: Run) -> None:
+        """Carry out one step, to its end or its deadline."""
+        await self._steps[order.step](order)
+
+    def prepare(self) -> None:
+        """The group is being taken: look up now what binding it will need."""
+        for provider in self.providers:
+            if hasattr(provider, "prepare"):
+                provider.prepare()
+
+    async def unbind(self) -> None:
+        """Unbind whatever is bound. Raises ProviderError."""
+        async with asyncio.timeout(_SHUT_SECONDS):
+            await together(provider.unbind() for provider in self.providers)
+
+    async def close(self) -> None:
+        """Give back what the providers hold. What is bound stays so, until its lifetime ends."""
+        await together(provider.close() for provider in self.providers if hasattr(provider, "close"))
+
+    async def _bind(self, order: Run) -> None:
+        grant = Grant(order.group, order.epoch, order.expires_at)
+        async with asyncio.timeout(max(order.expires_at - self._clock(), 0.0)):
+            await together(provider.bind(grant) for provider in self.providers)
+
+    async def _bind_for_long(self, order: Run) -> None:
+        """A cloud may take longer than a grant lasts: go on while it is renewed."""
+        if not any(hasattr(provider, "reconcile_seconds") for provider in self.providers):
+            await self._bind(order)
+            return
+        grant = Grant(order.group, order.epoch, order.expires_at)
+        async with asyncio.timeout(max(order.expires_at - self._clock(), 0.0)) as limit:
+            extending = asyncio.create_task(self._extend(grant, limit), name=f"grant of {self.group}")
+            try:
+                await together(provider.bind(grant) for provider in self.providers)
+            finally:
+                extending.cancel()
+                await asyncio.wait([extending])
+
+    async def _extend(self, grant: Grant, limit: asyncio.Timeout) -> None:
+        while True:
+            left = grant.expires_at - self._clock()
+            await asyncio.sleep(max(left / 2, _LEAST_PAUSE_SECONDS))
+            ends = self._granted(self.group)
+            if ends is None or ends <= grant.expires_at:
+                continue
+            grant = replace(grant, expires_at=ends)
+            limit.reschedule(asyncio.get_running_loop().time() + ends - self._clock())
+            lasting = [provider.extend(grant) for provider in self.providers if hasattr(provider, "extend")]
+            await asyncio.gather(*lasting, return_exceptions=True)  # the first refresh says what is missing
+
+    async def _announce(self, _: Run) -> None:
+        async with asyncio.timeout(_TELL_SECONDS):
+            await together(p.announce() for p in self.providers if hasattr(p, "announce"))
+
+    async def _reset(self, _: Run) -> None:
+        async with asyncio.timeout(_TELL_SECONDS):
+            await together(p.reset() for p in self.providers if hasattr(p, "reset"))
+
+    async def _shut(self, order: Run) -> None:
+        await self._guard.shut([order.group])
+        await self.unbind()
+
+    async def _promote(self, order: Run) -> None:
+        await self._hook(self.hooks.promote, order)
+
+    async def _demote(self, order: Run) -> None:
+        await self._hook(self.hooks.demote, order)
+
+    async def _hook(self, argv: Sequence[str], order: Run) -> None:
+        if argv:
+            context = HookContext(order.group, self._node, order.epoch, order.role, order.reason)
+            await run_hook(argv, context=context, timeout=self.hooks.timeout)

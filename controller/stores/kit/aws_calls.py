@@ -1,0 +1,81 @@
+"""What a failed request to DynamoDB or S3 says of its effect. The stores on AWS share it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    HTTPClientError,
+    IncompleteReadError,
+    MetadataRetrievalError,
+    NoCredentialsError,
+    ProxyConnectionError,
+    SSLError,
+)
+from botocore.parsers import ResponseParserError
+
+from controller.stores.base import StoreError
+from controller.stores.kit.blocking import THREADS
+from controller.stores.kit.outcome import NotDone, Unsure
+from providers.aws.client import Aws, AwsOptions
+from providers.aws.errors import EXPIRED, FAILING, THROTTLED, code_of, translate
+from providers.base import ProviderError
+
+# Said before anything is carried out; DynamoDB's "Error handling", S3's "Error responses".
+_CROSSED = {"OperationAborted", "ReplicatedWriteConflictException", "TransactionConflictException"}
+_NOT_DONE = THROTTLED | EXPIRED | _CROSSED
+_NOT_SENT = (
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    ProxyConnectionError,
+    CredentialRetrievalError,
+    MetadataRetrievalError,
+    NoCredentialsError,
+)
+# What botocore's parsers make of an answer that is none.
+_NONSENSE = (ResponseParserError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+_BROKEN = (HTTPClientError, IncompleteReadError, SSLError)
+
+
+def connection(options: AwsOptions, call_timeout: float, settings: Mapping[str, Any] | None = None) -> Aws:
+    """Clients whose requests end soon after `call_timeout` seconds, for the threads' sake. `settings`: see `Aws`."""
+    connect_seconds = min(options.connect_timeout_seconds, call_timeout / 3)
+    quick = options.model_copy(update={"connect_timeout_seconds": connect_seconds})
+    return Aws(quick, read_timeout=call_timeout, connections=THREADS, settings=settings)
+
+
+@contextmanager
+def said_of(what: str, aws: Aws, service: str) -> Iterator[Any]:
+    """The service's client. Its errors become StoreErrors: `what`, why, and what became of the request."""
+    client = None
+    try:
+        client = aws.client(service)
+        yield client
+    except (BotoCoreError, ClientError) as error:
+        if code_of(error) in EXPIRED:
+            aws.forget(client)
+        raise _failure(what, error) from error
+    except _NONSENSE as error:
+        raise Unsure(f"{what}: what answers is not AWS: {type(error).__name__}: {str(error)[:200]}") from error
+    except ProviderError as error:  # no region
+        raise StoreError(f"{what}: {error}") from error
+
+
+def _failure(what: str, error: BotoCoreError | ClientError) -> StoreError:
+    refusal = translate(error)
+    text = f"{what}: {refusal.message}"
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if code_of(error) in _NOT_DONE:
+            return NotDone(text, refusal.after)
+        return Unsure(text) if status >= 500 or code_of(error) in FAILING else StoreError(text)
+    if isinstance(error, _NOT_SENT):
+        return NotDone(text)
+    return Unsure(text) if isinstance(error, _BROKEN) else StoreError(text)

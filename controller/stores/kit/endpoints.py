@@ -1,0 +1,252 @@
+"""HTTP to whichever of several equal servers answers: kept-alive connections, one deadline for each request.
+
+What happens to a request decides what may be done about it:
+
+- It had no effect for certain (`NotDone`): no connection, or the server says so. Another endpoint is asked at once, and
+  all of them again until the deadline; the same one, if it asks us to wait.
+- Its effect is not known (`Unsure`): the connection broke under it, or the server says so. Only a request that may be
+  repeated is; for others it is a StoreError.
+- Nothing came in time: StoreError, and the next request begins with the next endpoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import aiohttp
+from yarl import URL
+
+from controller.stores.base import StoreError
+from controller.stores.kit.outcome import NotDone, Unsure
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+
+T = TypeVar("T")
+_FIRST_PAUSE_SECONDS = 0.01  # after all endpoints were asked in vain; doubled each time
+_LONGEST_PAUSE_SECONDS = 0.2
+_FIRST_WATCH_PAUSE_SECONDS = 0.05  # before a watch is opened again; doubled each time it does not last
+_LONGEST_WATCH_PAUSE_SECONDS = 2.0
+_IDLE_CONNECTION_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """Where they are: ``http[s]://host:port`` each, and what is sent with every request. `tls` None: the system's."""
+
+    endpoints: Sequence[str]
+    tls: ssl.SSLContext | None = None
+    server_name: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Endpoints:
+    """Requests to one of the servers. Every one ends within `call_timeout` seconds."""
+
+    def __init__(self, servers: Servers, call_timeout: float) -> None:
+        self._servers = servers
+        self._call_timeout = call_timeout
+        self._endpoints = [endpoint.rstrip("/") for endpoint in servers.endpoints]
+        self._url = lru_cache(256)(self._parsed)
+        self._at = 0
+        self._http: aiohttp.ClientSession | None = None
+        self._streams: set[aiohttp.ClientResponse] = set()
+        self._waits: set[asyncio.Future[Any]] = set()
+        self.closed = False
+
+    async def ask(self, attempt: Callable[[], Awaitable[T]], *, repeatable: bool) -> T:
+        """What the attempt returns, made as often as it may be. `repeatable`: asking twice does no harm.
+
+        The attempt sends one request with `send`. Raises what it raises, and StoreError.
+        """
+        at, failed = self._at, None
+        try:
+            async with asyncio.timeout(self._call_timeout):
+                pause = _FIRST_PAUSE_SECONDS
+                while True:
+                    after: float | None = None
+                    for _ in self._endpoints:
+                        at = self._at
+                        try:
+                            return await attempt()
+                        except (NotDone, Unsure) as error:
+                            failed, after = error, getattr(error, "after", None)
+                            if after is not None:  # it is there, and asks us to wait
+                                break
+                            self._leave(at)
+                            if isinstance(error, Unsure) and not repeatable:
+                                raise
+                    await asyncio.sleep(max(pause, after or 0.0))
+                    pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        except TimeoutError as error:
+            self._leave(at)
+            raise StoreError(str(failed) if failed else self._late(at)) from error
+
+    async def send(
+        self, method: str, path: str, data: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> aiohttp.ClientResponse:
+        """The begin of the answer of the server we are at. `path` with its query, encoded. Raises NotDone, Unsure."""
+        at = self._at
+        try:
+            return await self._session().request(
+                method,
+                self._url(at, path),
+                data=data,
+                headers=headers,
+                allow_redirects=False,
+                server_hostname=self._servers.server_name,
+            )
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise NotDone(f"{self._endpoints[at]}: {reason(error)}") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unsure(f"{self._endpoints[at]}: {reason(error)}") from error
+
+    @asynccontextmanager
+    async def stream(
+        self, opened: Callable[[], Awaitable[aiohttp.ClientResponse]]
+    ) -> AsyncIterator[aiohttp.StreamReader]:
+        """An answer without end, closed when its server is left. Raises StoreError, also while it is read."""
+        at = self._at
+        try:
+            async with asyncio.timeout(self._call_timeout):
+                response = await opened()
+        except (NotDone, Unsure, TimeoutError) as error:
+            self._leave(at)
+            raise StoreError(str(error) or self._late(at)) from error
+        self._streams.add(response)
+        try:
+            yield response.content
+        except (aiohttp.ClientError, OSError) as error:
+            raise StoreError(f"{self._endpoints[at]}: {reason(error)}") from error
+        finally:
+            self._streams.discard(response)
+            response.close()
+
+    async def wait(self, attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
+        """What one attempt returns that may take so long; it ends when its server is left. Raises StoreError."""
+        at, task = self._at, asyncio.ensure_future(attempt())
+        self._waits.add(task)
+        try:
+            await asyncio.wait({task}, timeout=seconds)
+            if task.cancelled() or not task.done():
+                self._leave(at)
+                raise StoreError(f"{self._endpoints[at]}: left, or no answer within {seconds:g} s")
+            return task.result()
+        except (NotDone, Unsure):
+            self._leave(at)
+            raise
+        finally:
+            self._waits.discard(task)
+            task.cancel()
+
+    async def reopening(self) -> AsyncIterator[None]:
+        """Yield whenever a watch is to be opened (again), until closed; pauses longer each time one does not last."""
+        pause = _FIRST_WATCH_PAUSE_SECONDS
+        while not self.closed:
+            opened_at = time.monotonic()
+            yield
+            lasted = time.monotonic() - opened_at > _LONGEST_WATCH_PAUSE_SECONDS
+            pause = _FIRST_WATCH_PAUSE_SECONDS if lasted else min(2 * pause, _LONGEST_WATCH_PAUSE_SECONDS)
+            await asyncio.sleep(0 if self.closed else pause)
+
+    async def close(self) -> None:
+        """Give the connections back; streams end."""
+        self.closed = True
+        self._close_streams()
+        if self._http is not None:
+            await self._http.close()
+
+    def _session(self) -> aiohttp.ClientSession:
+        if self.closed:
+            raise StoreError("this store is closed")
+        if self._http is None:
+            connector = aiohttp.TCPConnector(
+                ssl=self._servers.tls or True,
+                keepalive_timeout=_IDLE_CONNECTION_SECONDS,
+            )
+            connect_seconds = self._call_timeout / (len(self._endpoints) + 1)  # so that one that is dark costs a share
+            self._http = aiohttp.ClientSession(
+                connector=connector,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds),
+                headers=self._servers.headers,
+                skip_auto_headers=("User-Agent", "Accept-Encoding"),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                middlewares=(_once,),
+                auto_decompress=False,
+            )
+        return self._http
+
+    def _parsed(self, at: int, path: str) -> URL:
+        return URL(self._endpoints[at] + path, encoded=True)
+
+    def _late(self, at: int) -> str:
+        return f"{self._endpoints[at]}: no answer within {self._call_timeout:g} s"
+
+    def _leave(self, at: int) -> None:
+        """Ask another endpoint than this one from now on."""
+        if self._at == at:
+            self._at = (at + 1) % len(self._endpoints)
+            self._close_streams()
+
+    def _close_streams(self) -> None:
+        for response in self._streams:
+            response.close()
+        for task in self._waits:
+            task.cancel()
+
+
+class _Broken(aiohttp.ClientConnectionError):
+    """The connection broke under a request."""
+
+
+async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Let no request be sent twice: aiohttp repeats PUT, DELETE and GET where a connection that was kept open breaks.
+
+    They are idempotent (RFC 9110, 9.2.2) but for their conditions: the second would say that another one was first.
+    """
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise  # nothing was sent
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _Broken(reason(error)) from error
+
+
+async def body_of(response: aiohttp.ClientResponse) -> bytes:
+    """All of the answer. Raises Unsure when it does not come whole."""
+    try:
+        async with response:
+            return await response.read()
+    except (aiohttp.ClientError, OSError) as error:
+        raise Unsure(f"{origin(response)}: {reason(error)}") from error
+
+
+async def lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """The lines of a stream, whatever their length, without their ends."""
+    rest = b""
+    while data := await stream.readany():
+        *whole, rest = (rest + data).split(b"\n")
+        for line in whole:
+            yield line
+
+
+def origin(response: aiohttp.ClientResponse) -> str:
+    """The endpoint that answered, for messages."""
+    return str(response.url.origin())
+
+
+def reason(error: Exception) -> str:
+    """Why a request failed, in the words of the system or of TLS."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return str(error.certificate_error)
+    if isinstance(error, aiohttp.ClientSSLError):
+        return str(error.os_error)
+    number = error.errno if isinstance(error, OSError) else None
+    return os.strerror(number).lower() if number and number > 0 else str(error) or type(error).__name__

@@ -1,0 +1,101 @@
+"""A store made of objects that can be written on a condition: one object per key, in a bucket, container or the like.
+
+A read lists the names with their versions and fetches the objects that are not known in that version yet: one request
+when nothing has changed, whatever the number of groups, and one more for each other node that has renewed. An object
+that is fetched may be newer than its listing; it then has its own version. So each key is as of a moment after the
+call, which is all that the election uses: it acts on one key's version at a time.
+
+The fetches are made side by side. Of n nodes, a write and a read at once have at most n + 1 requests under way, if no
+more than `THREADS`, and keep as many connections: the write, and after the listing a fetch of each session, of our own
+only where the listing shows the write before its answer is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from controller.stores.base import Entry, Version
+from controller.stores.kit.blocking import Blocking
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from controller.stores.kit.keys import Keys
+
+
+class Bucket(Protocol):
+    """The objects. Calls block, come from several threads and send each request once.
+
+    They raise Conflict, NotDone, Unsure and StoreError.
+    """
+
+    def listing(self, prefix: str) -> Mapping[str, Version]:
+        """The version of every object whose name begins so. No bucket is an error, not an empty one."""
+
+    def get(self, name: str) -> Entry | None:
+        """The object as it is now; None: there is none."""
+
+    def put(self, name: str, value: bytes, expected: Version | None) -> Version:
+        """Write it if it is still at that version (None: if there is none). No version ever comes back."""
+
+    def delete(self, name: str, expected: Version) -> None:
+        """Delete it if it is still at that version."""
+
+    def close(self) -> None:
+        """Close the connections. Raises nothing."""
+
+
+class ObjectStore:
+    """One cluster's objects."""
+
+    def __init__(self, bucket: Bucket, keys: Keys, calls: Blocking) -> None:
+        self._bucket = bucket
+        self._keys = keys
+        self._calls = calls
+        self._known: dict[str, tuple[Entry, ...]] = {}  # by name: the newest we know of, and the one before
+
+    async def read(self, prefix: str) -> Mapping[str, Entry]:
+        """Every key that begins with prefix. Raises StoreError."""
+        by = self._calls.deadline()
+        listing = partial(self._bucket.listing, self._keys.name(prefix))
+        listed = await self._calls.run(listing, by, repeatable=True)
+        if not prefix:
+            self._known = {name: entries for name, entries in self._known.items() if name in listed}
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                asked = {name: tasks.create_task(self._entry(name, version, by)) for name, version in listed.items()}
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from failed
+        found = {self._keys.key(name): task.result() for name, task in asked.items()}
+        return {key: entry for key, entry in found.items() if entry is not None}
+
+    async def swap(self, key: str, value: bytes | None, expected: Version | None) -> Version:
+        """Replace, create or delete as `controller.stores.base.Store` says. Raises Conflict, StoreError."""
+        by, name = self._calls.deadline(), self._keys.name(key)
+        if value is None:
+            assert expected is not None, "what is deleted has a version"
+            await self._calls.run(partial(self._bucket.delete, name, expected), by, repeatable=False)
+            return Version(f"{expected} deleted")
+        version = await self._calls.run(partial(self._bucket.put, name, value, expected), by, repeatable=False)
+        self._remember(name, Entry(value, version))
+        return version
+
+    async def close(self) -> None:
+        """Close the connections. Raises nothing."""
+        self._calls.close()
+        self._bucket.close()
+
+    async def _entry(self, name: str, version: Version, by: float) -> Entry | None:
+        """The object in that version if it is known, else as it is now."""
+        for known in self._known.get(name, ()):
+            if known.version == version:
+                return known
+        entry = await self._calls.run(partial(self._bucket.get, name), by, repeatable=True)
+        if entry is not None:
+            self._remember(name, entry)
+        return entry
+
+    def _remember(self, name: str, entry: Entry) -> None:
+        self._known[name] = (entry, *self._known.get(name, ()))[:2]

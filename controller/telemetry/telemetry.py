@@ -1,0 +1,163 @@
+"""What the daemon decides and does, as log lines, metrics and history. Whoever calls this waits for nothing."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from enum import StrEnum
+
+from controller.core.events import Drifted, Judged, Ran, Step
+from controller.core.state import Role, Transition
+from controller.telemetry.history import Entry, History
+from controller.telemetry.logs import emit, utc
+from controller.telemetry.metrics import Metrics
+
+_log = logging.getLogger("anyvip")
+
+_BAD = frozenset({Role.FAULT})
+
+
+class Op(StrEnum):
+    """A request to the store."""
+
+    READ = "read"
+    WRITE = "write"
+
+
+class Outcome(StrEnum):
+    """What came of it; UNSURE is a write without an answer."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    FAILED = "failed"
+    UNSURE = "unsure"
+
+
+class Telemetry:
+    """One daemon's. `now` reads CLOCK_BOOTTIME, `wall` Unix time; both in seconds."""
+
+    def __init__(
+        self,
+        node: str,
+        history: History,
+        *,
+        now: Callable[[], float],
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._node = node
+        self._now = now
+        self._wall = wall
+        self._since: dict[str, float] = {}  # when each group's role began
+        self._stages: dict[str, dict[str, float]] = {}  # the steps of that role, in seconds
+        self.reachable: bool | None = None  # the store; None: never asked
+        self.contact_at: float | None = None  # when it answered last
+        self.store_error = ""
+        self.history = history
+        self.metrics = Metrics()
+
+    def watch(self, groups: Collection[str]) -> None:
+        """These groups are configured; the series of others end."""
+        self.metrics.watch(groups)
+        for group in self._since.keys() - set(groups):
+            del self._since[group]
+            self._stages.pop(group, None)
+
+    def transitioned(self, transitions: Iterable[Transition]) -> None:
+        """One log line, one count and one entry in the history for each."""
+        for transition in transitions:
+            self._transitioned(transition)
+
+    def _transitioned(self, transition: Transition) -> None:
+        group, began = transition.group, self._since.get(transition.group)
+        entry = Entry(
+            time=utc(self._wall() - (self._now() - transition.at)),
+            node=self._node,
+            group=group,
+            before=transition.before.value,
+            after=transition.after.value,
+            reason=transition.reason.value,
+            detail=transition.detail,
+            epoch=transition.epoch,
+            seconds=None if began is None else round(transition.at - began, 6),
+            stages=self._stages.pop(group, {}),
+        )
+        self._since[group] = transition.at
+        self.history.record(entry)
+        self.metrics.changed(group, entry["after"], entry["reason"], transition.epoch)
+        emit(
+            _log,
+            logging.WARNING if transition.after in _BAD else logging.INFO,
+            "transition",
+            **{"group": group, "from": entry["before"], "to": entry["after"], "reason": entry["reason"]},
+            epoch=transition.epoch or None,
+            detail=transition.detail,
+            after_seconds=entry["seconds"],
+            **{f"{name}_seconds": seconds for name, seconds in entry["stages"].items()},
+        )
+
+    def ran(self, event: Ran) -> None:
+        """A step ended. Refreshing is routine: it is counted, and logged only when it fails."""
+        self.metrics.ran(event.group, event.step.value, event.seconds, failed=event.error is not None)
+        if event.step is not Step.REFRESH:
+            stages = self._stages.setdefault(event.group, {})
+            stages[event.step.value] = round(stages.get(event.step.value, 0.0) + event.seconds, 6)
+        if event.error is not None:
+            self._step(logging.WARNING, "step failed", event)
+        elif event.step is not Step.REFRESH:
+            self._step(logging.DEBUG, "step done", event)
+
+    def _step(self, level: int, msg: str, event: Ran) -> None:
+        fields = {"group": event.group, "step": event.step.value, "epoch": event.epoch, "error": event.error}
+        emit(_log, level, msg, **fields, seconds=round(event.seconds, 6))
+
+    def judged(self, event: Judged) -> None:
+        """This node is fit to serve the group, or no longer."""
+        self.metrics.healthy.labels(event.group).set(event.healthy)
+        msg = "healthy" if event.healthy else "unhealthy"
+        emit(_log, logging.INFO if event.healthy else logging.WARNING, msg, group=event.group, why=event.why)
+
+    def drifted(self, event: Drifted) -> None:
+        """Somebody or something took an address away, and it is being put right."""
+        self.metrics.drift.labels(event.group).inc()
+        emit(_log, logging.WARNING, "drift", group=event.group, what=event.what)
+
+    def looked(self, group: str, error: str = "") -> None:
+        """A cloud was asked where a group's VIPs are; `error`: it did not say, which changes nothing."""
+        self.metrics.looked(group, failed=bool(error))
+        if error:
+            emit(_log, logging.WARNING, "look failed", group=group, error=error)
+
+    def repaired(self, group: str) -> None:
+        """The cloud leads here again."""
+        self.metrics.repairs.labels(group).inc()
+        emit(_log, logging.INFO, "drift repaired", group=group)
+
+    def requested(self, op: Op, outcome: Outcome, seconds: float, error: str = "") -> None:
+        """A request to the store ended. Logged when the store stops answering and when it answers again."""
+        self.metrics.requests.labels(op.value, outcome.value).inc()
+        self.metrics.request_seconds.labels(op.value).observe(seconds)
+        if op is Op.WRITE:
+            self.metrics.writes.inc()
+        reachable = outcome in (Outcome.OK, Outcome.REFUSED)
+        self.store_error = "" if reachable else error
+        if reachable:
+            self.contact_at = self._now()
+        if reachable is self.reachable:
+            return
+        if not reachable:
+            emit(_log, logging.WARNING, "store does not answer", op=op.value, error=error)
+        elif self.reachable is False:
+            emit(_log, logging.INFO, "store answers again", op=op.value)
+        self.reachable = reachable
+        self.metrics.reachable.set(reachable)
+
+    def paused(self, paused: bool) -> None:
+        """The cluster is paused, or no longer."""
+        self.metrics.paused.set(paused)
+        emit(_log, logging.INFO, "paused" if paused else "resumed")
+
+    def render(self, expires_at: Mapping[str, float | None]) -> bytes:
+        """The metrics, as Prometheus reads them. `expires_at`: of each group's grant, None where there is none."""
+        now = self._now()
+        return self.metrics.render({group: at - now for group, at in expires_at.items() if at is not None})

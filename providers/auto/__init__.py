@@ -1,0 +1,1 @@
+"""Where this node runs, and the provider that is right there."""

@@ -1,0 +1,163 @@
+"""VIPs that are Elastic IPs: public addresses, led to a private one of ours (docs/aws.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address
+from typing import Any, Final
+
+from pydantic import Field
+
+from providers.aws import preflight
+from providers.aws.ec2 import Ec2, Ec2Options, calls, code
+from providers.aws.preflight import Looking, may
+from providers.base import Finding, Level, Place, Placement, ProviderError, Vip
+from providers.cloud.calls import CallRefused, together
+from providers.cloud.moving import Moving
+
+_POLICY: Final = "elastic_ip"
+_NO_ASSOCIATION: Final = "eipassoc-00000000000000000"
+_GONE: Final = "InvalidAssociationID.NotFound"
+
+
+class ElasticIpOptions(Ec2Options):
+    """The configuration keys of `type: aws.elastic_ip`. The group's VIPs are the Elastic IPs, as 198.51.100.7/32."""
+
+    private_addresses: tuple[IPv4Address, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Our private addresses that the Elastic IPs lead to, one for each VIP in the same order. "
+        "Default, for one VIP: the network interface's primary address.",
+    )
+
+
+class ElasticIp:
+    """Associates one group's Elastic IPs with our network interface (`providers.cloud.moving.Mover`)."""
+
+    Options = ElasticIpOptions
+
+    def __init__(self, ec2: Ec2, vips: tuple[Vip, ...], options: ElasticIpOptions) -> None:
+        """Raises ProviderError for VIPs that cannot be Elastic IPs."""
+        if any(vip.version != 4 for vip in vips):
+            raise ProviderError("Elastic IPs are IPv4 addresses: move IPv6 ones with aws.secondary_ip or aws.route")
+        given = options.private_addresses
+        if len(vips) != (1 if given is None else len(given)):
+            raise ProviderError(f"private_addresses: one for each of the {len(vips)} VIPs")
+        self._ec2 = ec2
+        self._options = options
+        self._public = [str(vip.ip) for vip in vips]
+        self._allocations: Mapping[str, str] = {}  # by public address
+        self._seen: dict[str, str] = {}  # associations of ours, by public address
+
+    @classmethod
+    def open(
+        cls, options: ElasticIpOptions, *, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]
+    ) -> Moving:
+        """How the registry makes a provider of it. Raises ProviderError."""
+        asking = calls(group, clock)
+        mover = cls(Ec2(options, asking, interface=options.interface, clock=clock), vips, options)
+        return Moving(mover, asking, group=group, clock=clock, options=options)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._ec2.close()
+
+    async def warm(self, until: float) -> None:
+        """Know our network interface; what `look` asks finds the allocations and opens a connection."""
+        await self._ec2.warm(until)
+
+    async def move(self, until: float) -> None:
+        """Associate every Elastic IP with its private address here, all at once."""
+        if not self._allocations:
+            await self._described(until)
+        targets = await self._targets(until)
+        await together(self._associate(public, until, target) for public, target in targets.items())
+
+    async def leave(self, until: float) -> None:
+        """End the associations that we have seen as ours; one that is another's by now has another name."""
+        seen, self._seen = self._seen, {}
+        await together(self._disassociate(association, until) for association in seen.values())
+
+    async def look(self, until: float) -> Placement:
+        """Ask for all of them in one call."""
+        targets = await self._targets(until)
+        astray = []
+        for address in await self._described(until):
+            at = {name: address.get(name) for name in ("NetworkInterfaceId", "PrivateIpAddress")}
+            if at == targets[address["PublicIp"]]:
+                self._seen[address["PublicIp"]] = address["AssociationId"]
+            else:
+                self._seen.pop(address["PublicIp"], None)
+                astray.append((address["PublicIp"], " ".join(str(part) for part in at.values() if part)))
+        if not astray:
+            return Placement(Place.HERE)
+        place = Place.ELSEWHERE if any(where for _, where in astray) else Place.NOWHERE
+        return Placement(place, ", ".join(f"{public} on {where or 'nothing'}" for public, where in astray))
+
+    async def preflight(self) -> list[Finding]:
+        """What would keep the Elastic IPs from being moved."""
+        looks = {"Elastic IPs": self._there, "private addresses": self._private, "permissions": self._allowed}
+        return await preflight.looked(self._ec2, self._options, looks)
+
+    # --- associations
+
+    async def _targets(self, until: float) -> dict[str, dict[str, str]]:
+        """Where each Elastic IP belongs, as EC2 names it."""
+        nic = await self._ec2.nic(until)
+        private = [str(each) for each in self._options.private_addresses or (nic.address,)]
+        where = [{"NetworkInterfaceId": nic.id, "PrivateIpAddress": address} for address in private]
+        return dict(zip(self._public, where, strict=True))
+
+    async def _described(self, until: float) -> list[Any]:
+        """Every Elastic IP of ours. Raises ProviderError that names those that the account does not have."""
+        if self._allocations:
+            which: dict[str, Any] = {"AllocationIds": sorted(self._allocations.values())}
+        else:
+            which = {"Filters": [{"Name": "public-ip", "Values": self._public}]}
+        found: list[Any] = list((await self._ec2.ask("describe_addresses", until, **which))["Addresses"])
+        missing = set(self._public) - {address["PublicIp"] for address in found}
+        if missing:
+            raise ProviderError(f"this account has no Elastic IP {', '.join(sorted(missing))} in this region")
+        self._allocations = {address["PublicIp"]: address["AllocationId"] for address in found}
+        return found
+
+    async def _associate(self, public: str, until: float, target: Mapping[str, str]) -> None:
+        given: dict[str, Any] = {"AllocationId": self._allocations[public], **target, "AllowReassociation": True}
+        answer = await self._ec2.ask("associate_address", until, **given)
+        self._seen[public] = answer["AssociationId"]
+
+    async def _disassociate(self, association: str, until: float) -> None:
+        try:
+            await self._ec2.ask("disassociate_address", until, AssociationId=association)
+        except CallRefused as refused:
+            if code(refused) != _GONE:
+                raise
+
+    # --- preflight
+
+    async def _there(self, looking: Looking) -> list[Finding]:
+        found = await self._described(looking.until)
+        return [Finding(Level.OK, f"VIP {each['PublicIp']}", f"is {each['AllocationId']}") for each in found]
+
+    async def _private(self, looking: Looking) -> list[Finding]:
+        has = {each["PrivateIpAddress"] for each in looking.eni["PrivateIpAddresses"]}
+        findings = []
+        for public, target in (await self._targets(looking.until)).items():
+            address = target["PrivateIpAddress"]
+            subject = f"private address {address}"
+            if address in has:
+                findings.append(Finding(Level.OK, subject, f"is on {looking.nic.id}, for {public}"))
+            else:
+                message = f"is not on {looking.nic.id}, which has {', '.join(sorted(has))}"
+                findings.append(Finding(Level.ERROR, subject, message, "assign it, or correct `private_addresses`"))
+        return findings
+
+    async def _allowed(self, looking: Looking) -> list[Finding]:
+        targets = await self._targets(looking.until)
+        asked = []
+        for address in await self._described(looking.until):
+            target = {"AllocationId": address["AllocationId"], **targets[address["PublicIp"]]}
+            asked.append(may(looking, "AssociateAddress", _POLICY, **target, DryRun=True))
+            association = address.get("AssociationId", _NO_ASSOCIATION)
+            asked.append(may(looking, "DisassociateAddress", _POLICY, AssociationId=association, DryRun=True))
+        return await together(asked)

@@ -1,0 +1,172 @@
+"""What in EC2 would keep a failover from working, found before there is one. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING, Any, Final
+
+from providers.aws.ec2 import Ec2, Ec2Options, code
+from providers.aws.identity import Nic
+from providers.base import Finding, Level, ProviderError
+from providers.cloud.calls import CallRefused, together
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+_SECONDS: Final = 30.0
+_DENIED: Final = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"})
+_RESERVED: Final = 4  # first addresses of a subnet; its last one, too ("Subnet CIDR blocks")
+
+Described = Callable[[float], Awaitable[Sequence[Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """What all looks need: whom to ask, until when, what is configured, and what EC2 says of our interface."""
+
+    ec2: Ec2
+    until: float
+    options: Ec2Options
+    nic: Nic
+    eni: Mapping[str, Any]
+
+
+Look = Callable[[Looking], "Coroutine[Any, Any, list[Finding]]"]
+
+
+async def looked(ec2: Ec2, options: Ec2Options, looks: Mapping[str, Look]) -> list[Finding]:
+    """The findings of all looks, by what each is about; one that fails is a finding of its own."""
+    until = ec2.within(_SECONDS)
+    try:
+        nic = await ec2.nic(until)
+    except ProviderError as error:
+        remedy = "let this instance ask its metadata service (IMDSv2), or set `interface`"
+        return [Finding(Level.ERROR, "identity", str(error), remedy)]
+    found = [Finding(Level.OK, "identity", f"{nic.id} in {nic.subnet}, {nic.vpc}")]
+    try:
+        eni = await ec2.interface(nic.id, until, own=True)
+    except ProviderError as error:
+        return [*found, _failed("network interface", error)]
+    looking = Looking(ec2, until, options, nic, eni)
+    every = {**looks, "security groups": _probes_let_in}
+    for some in await together(_careful(subject, look, looking) for subject, look in every.items()):
+        found += some
+    return found
+
+
+async def may(looking: Looking, action: str, policy: str, **params: Any) -> Finding:
+    """Whether an action is allowed, by asking for it in a way that changes nothing.
+
+    A dry run where there is one: any answer but that we may not means that we may ("Actions", DryRun).
+    """
+    subject = f"permission ec2:{action}"
+    try:
+        await looking.ec2.ask(_in_python(action), looking.until, **params)
+    except CallRefused as refused:
+        if code(refused) in _DENIED:
+            return _not_allowed(subject, policy, params)
+        if refused.refusal.retry:
+            return Finding(Level.WARNING, subject, f"not known: {refused}", "run this again")
+    except ProviderError as error:
+        return Finding(Level.WARNING, subject, f"not known: {error}", "run this again")
+    return Finding(Level.OK, subject, "allowed")
+
+
+def _not_allowed(subject: str, policy: str, params: Mapping[str, Any]) -> Finding:
+    on = params.get("RouteTableId") or params.get("AllocationId") or params.get("NetworkInterfaceId") or "*"
+    remedy = f"allow it to the instance's role (or to `role_arn`): terraform/aws/policies/{policy}.json"
+    return Finding(Level.ERROR, subject, f"missing, on {on}", remedy)
+
+
+def source_checked(looking: Looking) -> Finding:
+    """Whether EC2 would drop what is not addressed to the interface's own addresses."""
+    eni = looking.nic.id
+    if not looking.eni["SourceDestCheck"]:
+        return Finding(Level.OK, "source/destination check", f"off on {eni}")
+    return Finding(
+        Level.ERROR,
+        "source/destination check",
+        f"on for {eni}: EC2 drops packets for VIPs that are routed here",
+        f"aws ec2 modify-network-interface-attribute --network-interface-id {eni} --no-source-dest-check",
+    )
+
+
+def inside_subnet(nic: Nic, vip: str) -> Finding:
+    """Whether a VIP can be assigned in our subnet."""
+    subject = f"VIP {vip}"
+    networks = [network for network in nic.networks if ip_address(vip) in network]
+    if not networks:
+        blocks = ", ".join(str(network) for network in nic.networks)
+        message = f"is outside {nic.subnet} ({blocks}): it cannot be assigned to {nic.id}"
+        return Finding(
+            Level.ERROR, subject, message, "take an address of the subnet, or a VIP outside the VPC and aws.route"
+        )
+    number = int(ip_address(vip)) - int(networks[0].network_address)
+    if number < _RESERVED or (":" not in vip and number == networks[0].num_addresses - 1):
+        return Finding(Level.ERROR, subject, "is one of the addresses that AWS keeps for itself", "take another one")
+    return Finding(Level.OK, subject, f"is in {nic.subnet}")
+
+
+def outside_vpc(nic: Nic, destination: str) -> Finding:
+    """Whether a route can lead to a VIP."""
+    inside = [n for n in nic.vpc_networks if n.overlaps(ip_network(destination))]
+    if inside:
+        message = f"is inside {nic.vpc} ({inside[0]}): routes cannot lead there"
+        return Finding(Level.ERROR, f"VIP {destination}", message, "take one outside the VPC, or aws.secondary_ip")
+    return Finding(Level.OK, f"VIP {destination}", f"is outside {nic.vpc}")
+
+
+async def _careful(subject: str, look: Look, looking: Looking) -> list[Finding]:
+    try:
+        return await look(looking)
+    except ProviderError as error:
+        return [_failed(subject, error)]
+
+
+def _failed(subject: str, error: ProviderError) -> Finding:
+    denied = isinstance(error, CallRefused) and code(error) in _DENIED
+    remedy = "allow it to the instance's role (or to `role_arn`): terraform/aws/policies" if denied else ""
+    return Finding(Level.ERROR, subject, str(error), remedy)
+
+
+async def _probes_let_in(looking: Looking) -> list[Finding]:
+    port = looking.options.probe_port
+    if port is None:
+        return []
+    groups = [group["GroupId"] for group in looking.eni["Groups"]]
+    found = await looking.ec2.list(
+        "describe_security_groups", "SecurityGroups", looking.until, own=True, GroupIds=groups
+    )
+    subject = f"probes of port {port}"
+    sources = [
+        source for group in found for rule in group["IpPermissions"] if _admits(rule, port) for source in _sources(rule)
+    ]
+    if sources:
+        return [Finding(Level.OK, subject, f"let in from {', '.join(sources)}")]
+    message = f"no security group of {looking.nic.id} ({', '.join(groups)}) lets anybody in"
+    remedy = (
+        "allow it from the load balancer's security group or subnets; a network load balancer may probe from its nodes"
+    )
+    return [Finding(Level.ERROR, subject, message, remedy)]
+
+
+def _admits(rule: Mapping[str, Any], port: int) -> bool:
+    if rule["IpProtocol"] == "-1":
+        return True
+    return bool(rule["IpProtocol"] == "tcp" and rule["FromPort"] <= port <= rule["ToPort"])
+
+
+def _sources(rule: Mapping[str, Any]) -> Iterable[str]:
+    names = {
+        "IpRanges": "CidrIp",
+        "Ipv6Ranges": "CidrIpv6",
+        "PrefixListIds": "PrefixListId",
+        "UserIdGroupPairs": "GroupId",
+    }
+    return [str(each[name]) for kind, name in names.items() for each in rule.get(kind, [])]
+
+
+def _in_python(action: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in action).lstrip("_")

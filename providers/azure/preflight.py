@@ -1,0 +1,57 @@
+"""What in Azure would keep VIPs from being moved here, found before a failover needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from providers.azure import probes
+from providers.azure.identity import Machine
+from providers.azure.network import AzureNetwork
+from providers.azure.nic import SETTLED, Json, state
+from providers.azure.own_nic import OwnNic
+from providers.base import Finding, Level, ProviderError
+
+LOOK_SECONDS: Final = 20.0  # for one mover's preflight; nobody waits for a grant here
+_ENVIRONMENTS: Final = {
+    "AzurePublicCloud": "public",
+    "AzureUSGovernmentCloud": "usgovernment",
+    "AzureChinaCloud": "china",
+}
+
+
+async def machine_and_nic(network: AzureNetwork, own: OwnNic, until: float) -> tuple[list[Finding], Json | None]:
+    """What every mover rests on: the metadata service, the cloud, our NIC. None for a NIC that cannot be read."""
+    try:
+        machine = await network.machine(until)
+    except ProviderError as error:
+        return [Finding(Level.ERROR, "metadata service", str(error), "let 169.254.169.254 through, port 80")], None
+    found = list(_machine(machine, network.options.cloud.value, own_endpoint=network.options.endpoint is not None))
+    try:
+        nic = await own.read(until)
+    except ProviderError as error:
+        remedy = "assign the identity and its role (docs/azure.md), or set `nic`"
+        return [*found, Finding(Level.ERROR, "network interface", str(error), remedy)], None
+    return [*found, _nic(nic), *await probes.findings(network, nic, own.health_port, until)], nic
+
+
+def _machine(machine: Machine, cloud: str, *, own_endpoint: bool) -> Iterator[Finding]:
+    here = _ENVIRONMENTS.get(machine.environment, machine.environment)
+    if here != cloud and not own_endpoint:
+        yield Finding(Level.ERROR, "cloud", f"this machine is in {here}, not in {cloud}", f"set cloud: {here}")
+    else:
+        yield Finding(Level.OK, "metadata service", f"this is {machine.name}, in {machine.resource_group}")
+    if machine.scale_set:
+        yield Finding(
+            Level.WARNING,
+            "scale set",
+            f"this machine belongs to {machine.scale_set}",
+            "use flexible orchestration: with uniform orchestration network interfaces cannot be written one by one",
+        )
+
+
+def _nic(nic: Json) -> Finding:
+    subject = f"network interface {nic['name']}"
+    if state(nic) != SETTLED:
+        return Finding(Level.WARNING, subject, f"is {state(nic)}", "wait, or repair it: az network nic update")
+    return Finding(Level.OK, subject, "can be read")

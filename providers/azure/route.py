@@ -1,0 +1,209 @@
+"""VIPs outside of every subnet, which one route in each route table leads to a machine (docs/azure.md).
+
+One write for each route, never for a table: what others change in it meanwhile is not touched. All tables at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from ipaddress import ip_address, ip_network
+from typing import Final
+
+from pydantic import Field
+from pydantic.networks import IPvAnyAddress
+
+from providers.azure import permissions, preflight
+from providers.azure.network import CHANGED_PAUSE_SECONDS, Changed, Named
+from providers.azure.nic import SETTLED, UNDER_WAY, Json, state
+from providers.azure.own_nic import Here, NicOptions, in_guest
+from providers.base import Finding, Level, Place, Placement, ProviderError, Vip
+from providers.cloud.calls import together
+from providers.cloud.moving import Moving
+
+TABLES: Final = "routeTables"
+_APPLIANCE: Final = "VirtualAppliance"
+_LEAST_THREADS: Final = 8
+_MOST_ROUTES: Final = 400  # of a table (Microsoft: "Azure subscription and service limits")
+
+
+class RouteOptions(NicOptions):
+    """The configuration keys of `type: azure.route`."""
+
+    route_tables: tuple[str, ...] = Field(
+        min_length=1, description="The route tables that lead to the VIPs, by name or id."
+    )
+    next_hop: tuple[IPvAnyAddress, ...] = Field(
+        default=(),
+        strict=False,
+        max_length=2,
+        description="This machine's address that the routes point to, one for each IP version. Default: the first ones "
+        "of its network interface.",
+    )
+
+
+class Route:
+    """Points the routes of one group's VIPs to this machine (`providers.cloud.moving.Mover`)."""
+
+    Options = RouteOptions
+
+    def __init__(self, options: RouteOptions, here: Here) -> None:
+        """Asks nobody yet."""
+        self._options = options
+        self._here = here
+        self._network = here.network
+        self._vips = here.vips
+
+    @classmethod
+    def open(cls, options: RouteOptions, *, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]) -> Moving:
+        """How the registry makes a provider of it. Raises ProviderError."""
+        local, link = in_guest(options, group=group, vips=vips, clock=clock)
+        threads = max(_LEAST_THREADS, len(options.route_tables))
+        here = Here.of(options, group=group, vips=vips, clock=clock, link=link, threads=threads)
+        return here.moving(cls(options, here), options, local)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._network.close()
+
+    async def warm(self, until: float) -> None:
+        """Know our addresses; what `look` asks opens the connections and fetches the token."""
+        await self._hops(until)
+
+    async def move(self, until: float) -> None:
+        """Point all routes here, all tables at once, each to its end. Raises the first ProviderError."""
+        hops = await self._hops(until)
+        await together(self._point(table, hops, until) for table in await self._tables(until))
+
+    async def leave(self, until: float) -> None:
+        """Nothing: the next owner points the routes to itself, and until then our guard refuses what comes."""
+
+    async def look(self, until: float) -> Placement:
+        """Ask for all tables."""
+        hops = await self._hops(until)
+        tables = await self._tables(until)
+        found = await together(self._network.route_table(table, until) for table in tables)
+        wrong = [said for table in found for vip in self._vips if (said := _wrong(table, vip, hops[vip.version]))]
+        if not wrong:
+            return Placement(Place.HERE)
+        astray = [said for place, said in wrong if place is Place.ELSEWHERE]
+        if astray:
+            return Placement(Place.ELSEWHERE, ", ".join(astray))
+        return Placement(Place.NOWHERE, ", ".join(said for _, said in wrong))
+
+    async def preflight(self) -> list[Finding]:
+        """What would keep the routes from leading here."""
+        until = self._here.clock() + preflight.LOOK_SECONDS
+        found, own = await preflight.machine_and_nic(self._network, self._here.own, until)
+        if own is None:
+            return found
+        found.append(_forwarding(own))
+        needs = [(own["id"], permissions.READ_NIC)]
+        for which in await self._tables(until):
+            needs += [(which.id, permissions.READ_TABLE), (which.id, permissions.WRITE_ROUTE)]
+            try:
+                table = await self._network.route_table(which, until)
+            except ProviderError as error:
+                remedy = "check `route_tables`, and the role's scope"
+                found.append(Finding(Level.ERROR, f"route table {which.name}", str(error), remedy))
+            else:
+                found.append(_table(table, self._vips))
+        return found + await permissions.findings(self._network, needs, until)
+
+    async def _tables(self, until: float) -> list[Named]:
+        machine = await self._network.machine(until)
+        return [Named.of(name, TABLES, machine) for name in self._options.route_tables]
+
+    async def _hops(self, until: float) -> Mapping[int, str]:
+        """By IP version, the address that routes point to. Raises ProviderError when we have none."""
+        versions = {vip.version for vip in self._vips}
+        hops: dict[int, str] = {hop.version: str(hop) for hop in self._options.next_hop}
+        if versions - hops.keys():
+            interface = await self._here.own.interface(until)
+            for version in versions - hops.keys():
+                address = interface.address_for(version)
+                if address is None:
+                    raise ProviderError(f"this machine has no IPv{version} address that routes could point to")
+                hops[version] = str(address)
+        return hops
+
+    async def _point(self, which: Named, hops: Mapping[int, str], until: float) -> None:
+        """The routes of one table, one after the other: Azure does one operation on a table at a time."""
+        table = await self._at_rest(which, until)
+        for vip in self._vips:
+            while _wrong(table, vip, hops[vip.version]):
+                fresh = _pointed(table, vip, hops[vip.version])
+                try:
+                    await self._network.write_route(which, fresh["name"], fresh, until)
+                    break
+                except Changed:
+                    await asyncio.sleep(CHANGED_PAUSE_SECONDS)
+                    table = await self._at_rest(which, until)
+
+    async def _at_rest(self, which: Named, until: float) -> Json:
+        """The table once none of our routes in it is being written."""
+
+        async def read() -> Json:
+            table = await self._network.route_table(which, until)
+            under_way = any(state(found) in UNDER_WAY for vip in self._vips if (found := _route_to(table, vip)))
+            return table if not under_way else {**table, "properties": {"provisioningState": "Updating"}}
+
+        return await self._network.settled(read)
+
+
+def _route_to(table: Json, vip: Vip) -> Json | None:
+    """The table's route to exactly this VIP; None where it has none."""
+    for route in table["properties"].get("routes") or []:
+        try:
+            network = ip_network(route["properties"]["addressPrefix"])
+        except ValueError:
+            continue  # a service tag
+        if network.num_addresses == 1 and network.network_address == vip.ip:
+            return dict(route)
+    return None
+
+
+def _wrong(table: Json, vip: Vip, hop: str) -> tuple[Place, str] | None:
+    """Where the table leads instead of here; None when it leads here."""
+    route = _route_to(table, vip)
+    if route is None:
+        return Place.NOWHERE, f"{table['name']} has no route to {vip.ip}"
+    leads_to = route["properties"].get("nextHopIpAddress") or route["properties"]["nextHopType"]
+    if leads_to != route["properties"]["nextHopType"] and ip_address(leads_to) == ip_address(hop):
+        settled = state(route) == SETTLED
+        return None if settled else (Place.NOWHERE, f"{table['name']}: the route to {vip.ip} is {state(route)}")
+    return Place.ELSEWHERE, f"{table['name']} leads to {leads_to}"
+
+
+def _pointed(table: Json, vip: Vip, hop: str) -> Json:
+    """The route as it should be, all else of it kept."""
+    route = deepcopy(_route_to(table, vip))
+    if route is None:
+        name = f"anyvip-{str(vip.ip).replace('.', '-').replace(':', '-')}"
+        route = {"name": name, "properties": {"addressPrefix": f"{vip.ip}/{vip.max_prefixlen}"}}
+    route["properties"] |= {"nextHopType": _APPLIANCE, "nextHopIpAddress": hop}
+    return route
+
+
+def _forwarding(nic: Json) -> Finding:
+    if nic["properties"].get("enableIPForwarding"):
+        return Finding(Level.OK, "IP forwarding", f"is enabled on {nic['name']}")
+    remedy = f"az network nic update --ids {nic['id']} --ip-forwarding true"
+    message = f"is not enabled on {nic['name']}: Azure drops what is sent to an address that is not the machine's own"
+    return Finding(Level.ERROR, "IP forwarding", message, remedy)
+
+
+def _table(table: Json, vips: tuple[Vip, ...]) -> Finding:
+    subject = f"route table {table['name']}"
+    if not table["properties"].get("subnets"):
+        remedy = "associate it with the clients' subnets"
+        return Finding(Level.WARNING, subject, "is associated with no subnet: nobody follows it", remedy)
+    missing = [str(vip.ip) for vip in vips if _route_to(table, vip) is None]
+    routes = table["properties"].get("routes") or []
+    if len(routes) + len(missing) > _MOST_ROUTES:
+        message = f"with the VIPs it would have more than {_MOST_ROUTES} routes"
+        return Finding(Level.ERROR, subject, message, "remove some, or ask for a higher limit")
+    if missing:
+        return Finding(Level.OK, subject, f"has no route to {', '.join(missing)} yet: the first promotion makes it")
+    return Finding(Level.OK, subject, "has the routes")

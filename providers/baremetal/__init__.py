@@ -1,0 +1,1 @@
+"""Addresses in this host's kernel, announced on its LAN."""

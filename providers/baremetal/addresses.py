@@ -1,0 +1,163 @@
+"""VIPs in this host's kernel, by calls that block: addresses, announcements, connections (`baremetal.provider`)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final
+
+from providers.baremetal import placing
+from providers.baremetal.announcing import announcements
+from providers.base import Place, Placement, ProviderError, Vip
+from providers.linux import rtnetlink, sockdiag
+from providers.linux.netlink import ROUTE, SOCK_DIAG, Socket
+from providers.linux.rtnetlink import Address, Lifetime, Link
+from providers.linux.wire import Wire
+
+_CHUNK: Final = 200  # addresses per call; the grant is looked at again before each
+_NAMED: Final = 3  # missing addresses that a message names one by one
+
+
+class LocalVips:
+    """The VIPs of one group and their interfaces. Not for several threads at once."""
+
+    def __init__(self, vips: tuple[Vip, ...], interface: str | None) -> None:
+        """Raises ProviderError when an interface is not given and cannot be found, or has a VIP as its own address."""
+        self.vips = vips
+        self._kernel = Socket(ROUTE)
+        try:
+            self.places: Mapping[str, tuple[Vip, ...]] = self._placed(interface)
+            self._refuse_own()
+        except ProviderError:
+            self._kernel.close()
+            raise
+        self._with_route: Mapping[Vip, bool] = {}
+        self._put: set[tuple[int, Vip]] = set()  # what may be there of ours, by link index
+        self._wires: dict[int, Wire] = {}  # by link index; kept, because closing one takes the kernel 10 ms
+
+    def close(self) -> None:
+        """Give the descriptors back. The addresses stay as they are."""
+        self._kernel.close()
+        for wire in self._wires.values():
+            wire.close()
+
+    def links(self) -> list[Link]:
+        """Every interface of this host. Raises ProviderError."""
+        return list(rtnetlink.links(self._kernel).values())
+
+    def addresses(self) -> list[Address]:
+        """Every address of this host. Raises ProviderError."""
+        return rtnetlink.addresses(self._kernel)
+
+    def audience(self) -> list[tuple[Link, list[Vip]]]:
+        """Each link whose neighbours must know VIPs by MAC, with those VIPs. Raises ProviderError."""
+        links = self.links()
+        needed = any(link.loopback for link in links if link.name in self.places)
+        return placing.announcing_links(self.places, links, self.addresses() if needed else [])
+
+    def decide_routes(self) -> None:
+        """Look which VIPs must bring the route to their network along. Raises ProviderError."""
+        self._with_route = placing.prefix_routes(self.vips, self.addresses())
+
+    def put(self, seconds: Callable[[], int]) -> None:
+        """Add the addresses, or give them a new lifetime: `seconds()`, asked before each call; it may raise."""
+        for interface, vips in self.places.items():
+            index = rtnetlink.index_of(self._kernel, interface)
+            for start in range(0, len(vips), _CHUNK):
+                valid = seconds()
+                messages = [
+                    rtnetlink.put_address(index, vip, _lifetime(vip, valid), prefix_route=self._with_route[vip])
+                    for vip in vips[start : start + _CHUNK]
+                ]
+                seconds()  # building them took time
+                self._put.update((index, vip) for vip in vips[start : start + _CHUNK])
+                self._kernel.apply(messages, f"bind VIPs on {interface}")
+
+    def take_back(self) -> bool:
+        """Remove what `put` added, without looking; whether that was anything. Raises ProviderError."""
+        put, self._put = self._put, set()
+        ours = (Address(index, vip.packed, vip.network.prefixlen, duplicate=False) for index, vip in put)
+        messages = [rtnetlink.delete_address(address) for address in ours]
+        self._kernel.apply(messages, "unbind VIPs", ignore=rtnetlink.NOT_THERE)
+        return bool(messages)
+
+    def take(self) -> list[str]:
+        """Remove the VIPs from their interfaces, with whatever prefix they are there. Raises ProviderError.
+
+        Returns those that somebody else had put there, as people write them.
+        """
+        names = {link.index: link.name for link in self.links()}
+        ours = {vip.packed for vip in self.vips}
+        found = [a for a in self.addresses() if a.packed in ours and names.get(a.index) in self.places]
+        messages = [rtnetlink.delete_address(address) for address in found]
+        self._kernel.apply(messages, "unbind VIPs", ignore=rtnetlink.NOT_THERE)
+        return [f"{address.interface} on {names[address.index]}" for address in found if address.permanent]
+
+    def look(self) -> Placement:
+        """Where the kernel has the VIPs. Raises ProviderError."""
+        names = {link.index: link.name for link in self.links()}
+        there: dict[bytes, set[str]] = defaultdict(set)
+        for address in self.addresses():
+            if not address.duplicate and address.index in names:
+                there[address.packed].add(names[address.index])
+        wanted = [(vip, interface) for interface, vips in self.places.items() for vip in vips]
+        missing = [(vip, interface) for vip, interface in wanted if interface not in there[vip.packed]]
+        if not missing:
+            return Placement(Place.HERE)
+        stray = [f"{vip.ip} on {', '.join(sorted(there[vip.packed]))}" for vip, _ in missing if there[vip.packed]]
+        if stray:
+            return Placement(Place.ELSEWHERE, f"this host has {_some(stray)}")
+        return Placement(Place.NOWHERE, f"missing: {_some([f'{vip.ip} on {name}' for vip, name in missing])}")
+
+    def tell(self) -> None:
+        """Announce every VIP once. Raises ProviderError when a frame does not leave."""
+        for link, vips in self.audience():
+            if link.index not in self._wires:
+                self._wires[link.index] = Wire(link.name)
+            self._wires[link.index].send(announcements((vip.ip for vip in vips), link.mac or b""))
+
+    def reset(self) -> int:
+        """Reset the TCP connections to the VIPs; how many there were. Raises ProviderError."""
+        with Socket(SOCK_DIAG) as kernel:
+            return sockdiag.reset(kernel, [vip.ip for vip in self.vips])
+
+    def _refuse_own(self) -> None:
+        own = placing.own_address(self.places, self.links(), self.addresses())
+        if own is not None:
+            raise ProviderError(
+                f"{own} is this host's own address, which would go with the VIP: choose a VIP that is nobody's own; "
+                f"if another program left it there: ip address del {own.replace(' on ', ' dev ')}"
+            )
+
+    def _placed(self, interface: str | None) -> Mapping[str, tuple[Vip, ...]]:
+        if interface is not None:
+            return {interface: self.vips}
+        links, addresses = self.links(), self.addresses()
+        routes = {version: rtnetlink.default_interface(self._kernel, version) for version in (4, 6)}
+        places: dict[str, list[Vip]] = defaultdict(list)
+        for vip in self.vips:
+            places[placing.interface_of(vip, links, addresses, routes)].append(vip)
+        return {name: tuple(vips) for name, vips in places.items()}
+
+
+def take_away(addresses: Collection[bytes]) -> None:
+    """Remove addresses that an earlier life may have left, wherever they are; what has no lifetime is not ours.
+
+    Raises ProviderError.
+    """
+    with Socket(ROUTE) as kernel:
+        found = [a for a in rtnetlink.addresses(kernel) if a.packed in addresses and not a.permanent]
+        kernel.apply([rtnetlink.delete_address(a) for a in found], "unbind", ignore=rtnetlink.NOT_THERE)
+
+
+def _lifetime(vip: Vip, valid: int) -> Lifetime:
+    """As long as the grant. Never preferred where that counts: IPv6 would choose the VIP as source of what we send.
+
+    IPv4 ignores it, and takes an address of its own in the same network, which was there first.
+    """
+    return Lifetime(valid, preferred=valid if vip.version == 4 else 0)
+
+
+def _some(items: Sequence[str]) -> str:
+    more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
+    return ", ".join(items[:_NAMED]) + more

@@ -1,0 +1,142 @@
+"""What on this host would keep VIPs from working, found before a failover needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from providers.baremetal.addresses import LocalVips
+from providers.base import Finding, Level, Place, ProviderError, Vip
+from providers.linux import sockdiag
+from providers.linux.kernel import capabilities, highest, setting
+from providers.linux.netlink import SOCK_DIAG, Socket
+from providers.linux.rtnetlink import Link
+
+
+def findings(vips: LocalVips) -> list[Finding]:
+    """Everything that was looked at, one line each. Raises ProviderError when the kernel does not answer."""
+    links = {link.name: link for link in vips.links()}
+    found = [capabilities()]
+    for interface, some in vips.places.items():
+        found.append(_link(interface, links.get(interface)))
+        if interface in links:
+            found += _networks(vips, links[interface], some)
+            found += _paths(vips, links[interface], some)
+    found += _elsewhere(vips)
+    found += _settings(vips.vips)
+    found.append(_resets())
+    return found
+
+
+def _link(name: str, link: Link | None) -> Finding:
+    subject = f"interface {name}"
+    if link is None:
+        return Finding(Level.ERROR, subject, "does not exist", "create it, or set the provider's `interface`")
+    if not link.up:
+        return Finding(Level.ERROR, subject, "is down", f"ip link set {name} up")
+    if not link.carrier:
+        return Finding(Level.ERROR, subject, "has no carrier", "check the cable or the switch port")
+    if link.mac is None and not link.loopback:
+        return Finding(Level.WARNING, subject, "is not Ethernet: VIPs are bound there, but nobody is told")
+    return Finding(Level.OK, subject, "is up")
+
+
+def _networks(vips: LocalVips, link: Link, some: Sequence[Vip]) -> Iterator[Finding]:
+    ours = {vip.packed for vip in vips.vips}
+    own = [a.interface for a in vips.addresses() if a.index == link.index and a.packed not in ours]
+    alone = [vip for vip in some if not any(a.version == vip.version and vip.ip in a.network for a in own)]
+    hosts = [vip for vip in alone if vip.network.num_addresses == 1]
+    if hosts and not link.loopback:
+        yield Finding(
+            Level.WARNING,
+            f"VIP {hosts[0]}",
+            f"{link.name} has no address in a network with it: neighbours must be routed to it",
+            "give the VIP with the prefix length of its network",
+        )
+    shared = [vip for vip in some if vip.version == 4 and vip.network in {a.network for a in own}]
+    if (
+        shared
+        and not _on("ipv4/conf/all/promote_secondaries")
+        and not _on(f"ipv4/conf/{link.name}/promote_secondaries")
+    ):
+        yield Finding(
+            Level.WARNING,
+            "promote_secondaries",
+            f"if {shared[0].ip} ever comes to {link.name} before the host's own address, removing it removes both",
+            "sysctl net.ipv4.conf.all.promote_secondaries=1",
+        )
+
+
+def _paths(vips: LocalVips, link: Link, some: Sequence[Vip]) -> Iterator[Finding]:
+    """By which other ways packets come, or go, that the kernel would not take."""
+    if any(vip.version == 6 for vip in some) and _on(f"ipv6/conf/{link.name}/disable_ipv6", unknown=False):
+        name = f"net.ipv6.conf.{link.name}.disable_ipv6"
+        yield Finding(Level.ERROR, name, "is 1: no IPv6 VIP can be bound there", f"sysctl {name}=0")
+    if link.loopback or all(vip.version == 6 for vip in some):
+        return
+    others = _others_next_to(vips, link, some)
+    if others and highest("arp_ignore", others[0]) == 0:
+        yield Finding(
+            Level.WARNING,
+            f"interface {others[0]}",
+            f"is in the VIP's network, too, and answers ARP for what is on {link.name}, past the guard",
+            f"sysctl net.ipv4.conf.{others[0]}.arp_ignore=1, or name both in guard_interfaces",
+        )
+    if len(_networked(vips)) > 1 and highest("rp_filter", link.name) == 1:
+        yield Finding(
+            Level.WARNING,
+            f"net.ipv4.conf.{link.name}.rp_filter",
+            "is strict: packets to the VIP from clients that this host reaches by another interface are dropped",
+            f"sysctl net.ipv4.conf.{link.name}.rp_filter=2 (and net.ipv4.conf.all.rp_filter: the higher one counts)",
+        )
+
+
+def _networked(vips: LocalVips) -> set[int]:
+    """The links, by index, that have an IPv4 address of their own."""
+    ours = {vip.packed for vip in vips.vips}
+    loopback = {link.index for link in vips.links() if link.loopback}
+    return {a.index for a in vips.addresses() if a.interface.version == 4 and a.packed not in ours} - loopback
+
+
+def _others_next_to(vips: LocalVips, link: Link, some: Sequence[Vip]) -> list[str]:
+    """Other links that have an address in the network of a VIP."""
+    names = {each.index: each.name for each in vips.links()}
+    near = {a.index for a in vips.addresses() if any(vip.ip in a.interface.network for vip in some)}
+    return sorted(names[index] for index in near & _networked(vips) - {link.index} if index in names)
+
+
+def _elsewhere(vips: LocalVips) -> Iterator[Finding]:
+    placement = vips.look()
+    if placement.place is Place.ELSEWHERE:
+        yield Finding(Level.ERROR, "VIPs", placement.where, "remove them there: only the daemon may bind them")
+
+
+def _settings(vips: Sequence[Vip]) -> Iterator[Finding]:
+    for version in sorted({vip.version for vip in vips}):
+        key = f"ipv{version}/ip_nonlocal_bind"
+        name = f"net.{key.replace('/', '.')}"
+        if _on(key):
+            yield Finding(Level.OK, name, "services can bind to the VIP before it is here")
+        else:
+            yield Finding(
+                Level.WARNING,
+                name,
+                "is 0: a service that binds to the VIP itself cannot start on a standby",
+                f"sysctl {name}=1, or start the service in the promote hook",
+            )
+
+
+def _resets() -> Finding:
+    subject = "resetting connections"
+    try:
+        with Socket(SOCK_DIAG) as kernel:
+            if sockdiag.supported(kernel):
+                return Finding(Level.OK, subject, "the kernel can")
+    except ProviderError as error:
+        return Finding(Level.ERROR, subject, str(error))
+    return Finding(Level.WARNING, subject, f"{sockdiag.UNSUPPORTED}: clients of a former owner wait for a timeout")
+
+
+def _on(key: str, *, unknown: bool = True) -> bool:
+    """Whether a sysctl is on; `unknown` where there is no such protocol in this kernel."""
+    value = setting(key)
+    return unknown if value is None else value != 0

@@ -1,0 +1,290 @@
+"""VIPs on this host: addresses with a lifetime in its kernel, announced to the LAN (docs/bare-metal.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from math import ceil, inf
+from typing import Annotated, Any, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from providers.baremetal import placing, preflight
+from providers.baremetal.addresses import LocalVips
+from providers.baremetal.conflicts import Conflicts
+from providers.base import Finding, Grant, Guarded, Placement, ProviderError, StaleGrant, Vip
+from providers.linux import rtnetlink
+from providers.linux.netlink import ROUTE, Socket
+
+_log = logging.getLogger(__name__)
+
+InterfaceName = Annotated[str, Field(min_length=1, max_length=15, pattern=r"^[^/:\s]+$")]
+T = TypeVar("T")
+
+
+_FEW = 16  # VIPs: some hundred microseconds
+_PREPARED_SECONDS = 0.5  # so old may be what is known of this host's addresses
+_SETTLED_SECONDS = 0.05  # what is taken over comes first, who else has it is asked then
+
+
+class _AtOnce(Executor):
+    """Makes the call where it is asked for."""
+
+    def submit(self, call: Callable[..., T], /, *args: Any, **named: Any) -> Future[T]:
+        """The call's result, there already."""
+        done: Future[T] = Future()
+        try:
+            done.set_result(call(*args, **named))
+        except Exception as error:  # noqa: BLE001  (whoever asks for the result gets it)
+            done.set_exception(error)
+        return done
+
+
+class Announce(BaseModel):
+    """How often the LAN is told where a VIP is now. A frame that is lost costs those who missed it one interval."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    count: int = Field(default=5, ge=1, le=100, description="Announcements of each VIP, the first at once.")
+    interval_seconds: float = Field(
+        default=1.1,
+        ge=0.1,
+        le=60,
+        description="Pause between them. Above 1: Linux ignores some of them for a second after the last change.",
+    )
+
+
+class BareMetalOptions(BaseModel):
+    """The configuration keys of `type: baremetal`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    interface: InterfaceName | None = Field(
+        default=None,
+        description="Where the VIPs are bound. Default: the interface that has an address in the VIP's network, "
+        "else the one that the default route leaves by.",
+    )
+    guard_interfaces: tuple[InterfaceName, ...] | None = Field(
+        default=None,
+        description="Where packets of the VIPs may cross. Default: the interface; for lo all links but loopback.",
+    )
+    announce: Announce = Field(default_factory=Announce, description="Gratuitous ARP and unsolicited NA.")
+
+
+class BareMetal:
+    """The VIPs of one group on this host (`providers.base.Provider`, `Announcer`, `Resetter`).
+
+    Calls are made one after another, so a bind never overtakes an unbind. With many VIPs they take the kernel
+    milliseconds, and are made in a thread of their own while the event loop goes on; with few, that would take longer.
+    """
+
+    Options = BareMetalOptions
+
+    def __init__(
+        self,
+        options: BareMetalOptions,
+        group: str,
+        vips: tuple[Vip, ...],
+        clock: Callable[[], float],
+        *,
+        announced: bool = True,
+    ) -> None:
+        """`clock` reads CLOCK_BOOTTIME in seconds. Raises ProviderError when a VIP has no interface.
+
+        `announced`: see below.
+        """
+        self.announced = announced  # False: the network knows from elsewhere who has the VIPs; nobody is told or asked
+        self.unguarded = False  # True: there is no guard, so no address may outlast its grant by more than a second
+        self._options = options
+        self._group = group
+        self._clock = clock
+        self._local = LocalVips(vips, options.interface)
+        self._conflicts = Conflicts(group)
+        self._expires_at: float | None = None  # None: not bound
+        self._prepared_at = -inf
+        self._settled: asyncio.TimerHandle | None = None
+        self._repeating: asyncio.Task[None] | None = None
+        self._untold = False  # True: asked to announce, and it could not be done, or not as often as it should be
+        self._thread = _AtOnce() if len(vips) <= _FEW else ThreadPoolExecutor(1, f"baremetal-{group}")
+
+    @classmethod
+    def open(cls, options: BareMetalOptions, *, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]) -> Self:
+        """How the registry makes one. Raises ProviderError when a VIP has no interface."""
+        return cls(options, group, vips, clock)
+
+    async def close(self) -> None:
+        """Stop announcing and give everything back. The addresses stay, and end with their lifetime."""
+        self._expires_at = None
+        self._stop_announcing()
+        if self._settled is not None:
+            self._settled.cancel()
+        self._thread.submit(self._conflicts.stop)
+        await self._in_thread(self._local.close)
+        self._thread.shutdown(wait=False)
+
+    def guarded(self) -> Guarded:
+        """What the guard must keep shut, on the links that there are now. Raises ProviderError."""
+        if self._options.guard_interfaces is not None:
+            return Guarded(self._local.vips, self._options.guard_interfaces)
+        with Socket(ROUTE) as kernel:  # the other socket is the thread's
+            links = rtnetlink.links(kernel).values()
+        return Guarded(self._local.vips, placing.guarded_links(self._local.places, links))
+
+    @property
+    def interfaces(self) -> frozenset[str]:
+        """Where the VIPs are bound: what happens to these links concerns this group."""
+        return frozenset(self._local.places)
+
+    @property
+    def conflicts(self) -> tuple[Finding, ...]:
+        """Who else answered for a VIP when it last came here."""
+        return self._conflicts.found
+
+    def prepare(self) -> None:
+        """Look up what `bind` needs: the group may be ours in a moment. Changes nothing; what fails, `bind` tells."""
+        if self._expires_at is None:
+            self._thread.submit(self._look_up)
+
+    async def bind(self, grant: Grant) -> None:
+        """Put the addresses on their interfaces, to be removed by the kernel when the grant ends."""
+        self._seconds(grant)
+        coming = self._expires_at is None
+        if coming and self._settled is not None:
+            self._settled.cancel()  # it would take away what comes now, as the rest of what an unbind has left
+        await self._in_thread(lambda: self._put(grant, coming=coming))
+        self._expires_at = grant.expires_at
+        if coming and self.announced:
+            self._when_settled(self._ask_for_conflicts)
+        if self._untold:
+            await self._make_up()
+
+    async def extend(self, grant: Grant) -> None:
+        """Keep the addresses that are bound until this grant ends. Raises StaleGrant, ProviderError."""
+        if self._expires_at is not None:
+            await self.bind(grant)
+
+    async def unbind(self) -> None:
+        """Remove the VIPs from their interfaces, whatever their prefix and whoever left them there."""
+        self._expires_at = None
+        self._stop_announcing()
+        self._untold = False
+        if await self._in_thread(self._take_back) and not self.unguarded:
+            self._when_settled(self._take_rest)  # what others put there is no matter of milliseconds: the guard is shut
+        else:
+            await self._in_thread(self._take)
+
+    async def inspect(self) -> Placement:
+        """Ask the kernel for the addresses."""
+        return await self._in_thread(self._local.look)
+
+    async def preflight(self) -> list[Finding]:
+        """What would keep the VIPs from working here."""
+        return await self._in_thread(lambda: preflight.findings(self._local))
+
+    async def announce(self) -> None:
+        """Announce every VIP now, and again over the next seconds for as long as the grant lasts.
+
+        Raises StaleGrant when the VIPs are not bound, ProviderError when frames do not leave. While they are bound,
+        what failed is made up for with the next `bind`: neighbours would believe for half a minute in who was before.
+        """
+        if not self.announced:
+            return
+        self._stop_announcing()
+        self._untold = self._expires_at is not None
+        if not self._serving():
+            raise StaleGrant("nothing to announce: the VIPs are not bound, or the grant has ended")
+        await self._in_thread(self._local.tell)
+        self._untold = False
+        self._repeating = asyncio.create_task(self._tell_again(), name=f"announcements of {self._group}")
+
+    async def reset(self) -> None:
+        """Reset the TCP connections to the VIPs."""
+        count = await self._in_thread(self._local.reset)
+        _log.info("group %s: %d connections reset", self._group, count)
+
+    def _seconds(self, grant: Grant) -> int:
+        """The whole seconds that an address may live now; the kernel takes up to one more. Raises StaleGrant."""
+        left = grant.expires_at - self._clock()
+        if left <= 0 or (self.unguarded and left < 1):
+            raise StaleGrant(f"group {grant.group}: the grant has {left:.3f} s left, too little to bind")
+        # With a guard the lifetime is the second line: it must not end first, and a late end lets nothing pass.
+        return int(left) if self.unguarded else ceil(left)
+
+    def _serving(self) -> bool:
+        return self._expires_at is not None and self._clock() < self._expires_at
+
+    async def _tell_again(self) -> None:
+        for _ in range(self._options.announce.count - 1):
+            await asyncio.sleep(self._options.announce.interval_seconds)
+            if not self._serving():
+                self._untold = self._expires_at is not None
+                return
+            try:
+                await self._in_thread(self._local.tell)
+            except ProviderError as error:
+                _log.warning("group %s: announcement not sent: %s", self._group, error)
+
+    async def _make_up(self) -> None:
+        try:
+            await self.announce()
+        except ProviderError as error:  # the VIPs are bound; the next one tells
+            _log.warning("group %s: announcement not sent: %s", self._group, error)
+
+    def _stop_announcing(self) -> None:
+        if self._repeating is not None:
+            self._repeating.cancel()
+            self._repeating = None
+
+    def _when_settled(self, call: Callable[[], None]) -> None:
+        if self._settled is not None:
+            self._settled.cancel()
+        self._settled = asyncio.get_running_loop().call_later(_SETTLED_SECONDS, self._thread.submit, call)
+
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        try:
+            called = self._thread.submit(call)
+        except RuntimeError as error:  # a reload has replaced this provider, or no thread can be had
+            raise ProviderError(f"group {self._group}: {error}") from error
+        return called.result() if called.done() else await asyncio.wrap_future(called)
+
+    # --- in the thread ---
+
+    def _look_up(self) -> None:
+        self._local.decide_routes()
+        self._prepared_at = self._clock()
+
+    def _put(self, grant: Grant, *, coming: bool) -> None:
+        if coming and self._clock() - self._prepared_at > _PREPARED_SECONDS:
+            self._local.decide_routes()
+        self._local.put(lambda: self._seconds(grant))
+
+    def _take(self) -> None:
+        self._conflicts.stop()
+        self._remove()
+
+    def _take_back(self) -> bool:
+        self._conflicts.stop()
+        return self._local.take_back()
+
+    def _take_rest(self) -> None:
+        if self._expires_at is not None:
+            return  # here again meanwhile
+        try:
+            self._remove()
+        except ProviderError as error:
+            _log.warning("group %s: cannot look what is left of it: %s", self._group, error)
+
+    def _remove(self) -> None:
+        for strange in self._local.take():
+            _log.warning("group %s: removed %s, which somebody else had put there", self._group, strange)
+
+    def _ask_for_conflicts(self) -> None:
+        if self._expires_at is None:
+            return  # gone again meanwhile
+        try:
+            own = frozenset(link.mac for link in self._local.links() if link.mac is not None)
+            self._conflicts.ask(self._local.audience(), own)
+        except ProviderError as error:
+            _log.warning("group %s: cannot look for address conflicts: %s", self._group, error)

@@ -1,0 +1,1 @@
+"""What providers of clouds share, and the kit for writing one."""

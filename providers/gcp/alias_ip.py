@@ -1,0 +1,267 @@
+"""VIPs as alias IP ranges, moved from the network interface of one virtual machine to another's (docs/gcp.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from google.cloud.compute_v1 import AggregatedListInstancesRequest, AliasIpRange, Instance, NetworkInterface
+from pydantic import Field
+
+from providers.baremetal.provider import BareMetal, BareMetalOptions, InterfaceName
+from providers.base import Finding, Level, Place, Placement, ProviderError, Vip
+from providers.cloud.calls import CallRefused, Calls, together
+from providers.cloud.moving import Moving, MovingOptions
+from providers.gcp import preflight
+from providers.gcp.client import ComputeOptions
+from providers.gcp.compute import Compute, InstanceName, Leaving, OperationFailed, Terms, status, translate
+from providers.gcp.identity import Identity, wire
+
+_log = logging.getLogger(__name__)
+
+_IN_USE: Final = "IP_IN_USE_BY_ANOTHER_RESOURCE"
+_STALE: Final = 412
+_GONE: Final = 404
+_ATTEMPTS: Final = 3  # at a range that somebody else took meanwhile
+_PAUSE_SECONDS: Final = 0.3
+_PAGE: Final = 500  # the most instances that one answer lists
+
+_LIST: Final = "compute.instances.list"  # only where `instances` does not name them
+
+# terraform/gcp/policies/alias_ip.json
+PERMISSIONS: Final = (
+    "compute.instances.get",
+    _LIST,
+    "compute.instances.updateNetworkInterface",
+    "compute.subnetworks.get",
+    "compute.subnetworks.use",
+    "compute.zoneOperations.get",
+)
+
+Edit = Callable[[list[AliasIpRange]], list[AliasIpRange]]
+
+
+class AliasIpOptions(ComputeOptions, MovingOptions):
+    """The configuration keys of `type: gcp.alias_ip`."""
+
+    instances: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="The virtual machines that may have the VIPs: `name` in this zone, or `zone/name`. Default: all of "
+        "the project are looked through, which needs compute.instances.list and takes longer.",
+    )
+    range_name: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The subnet's secondary range that the VIPs are in. Default: its primary range.",
+    )
+    interface: InterfaceName | None = Field(
+        default=None, description="Where the VIPs are bound in the guest. Default: as for `type: baremetal`."
+    )
+
+
+class AliasIp:
+    """Moves the VIPs of one group between network interfaces (`providers.cloud.moving.Mover`).
+
+    A range must be free before it can be taken: one operation removes it where it is, a second one adds it here.
+    """
+
+    Options = AliasIpOptions
+
+    def __init__(
+        self, options: AliasIpOptions, *, group: str, vips: tuple[Vip, ...], calls: Calls, interface: str | None
+    ) -> None:
+        """`interface`: what the VIPs are bound to here, for finding out which one it is in Compute Engine."""
+        if any(vip.version != 4 for vip in vips):
+            raise ProviderError(f"group {group}: gcp.alias_ip moves IPv4 addresses only: move IPv6 ones with gcp.route")
+        self._options = options
+        self._wanted = {f"{vip.ip}/32" for vip in vips}
+        self._compute = Compute(options, calls)
+        self._identity = Identity(options, self._compute, interface)
+        self._leaving = Leaving(self._compute)
+
+    @classmethod
+    def open(cls, options: AliasIpOptions, *, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]) -> Moving:
+        """How the registry makes a provider of it. Raises ProviderError."""
+        local = BareMetal.open(BareMetalOptions(interface=options.interface), group=group, vips=vips, clock=clock)
+        calls = Calls(f"gcp-{group}", clock=clock, translate=translate)
+        mover = cls(options, group=group, vips=vips, calls=calls, interface=wire(local.interfaces))
+        return Moving(mover, calls, group=group, clock=clock, options=options, local=local)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._compute.close()
+
+    async def warm(self, until: float) -> None:
+        """Know who we are; what `look` asks opens the connections."""
+        await self._identity.name(until)
+
+    async def move(self, until: float) -> None:
+        """Remove the VIPs where they are, and add them here. Raises ProviderError that names who keeps one."""
+        us = await self._identity.name(until)
+        await self._leaving.over(until)
+        for attempt in range(_ATTEMPTS):
+            found = await self._machines(us, until)
+            await together(self._edit(name, nic, self._without, until) for name, nic in self._holding(found, us))
+            own = await self._identity.nic(found[us], until)
+            try:
+                await self._edit(us, own, self._with, until)
+            except OperationFailed as error:
+                if _IN_USE not in error.codes or attempt + 1 == _ATTEMPTS:
+                    raise ProviderError(f"{error}{self._advice(error)}") from error
+                _log.info("%s; looking again who has it", error)
+                await asyncio.sleep(_PAUSE_SECONDS)
+            else:
+                return
+
+    async def leave(self, until: float) -> None:
+        """Begin to remove the VIPs from this virtual machine, if they are still here.
+
+        The release does not wait for the end: whoever takes over finds it under way, and goes on from there.
+        """
+        us = await self._identity.name(until)
+        own = await self._identity.nic(await self._compute.instance(us, until), until)
+        await self._edit(us, own, self._without, until, waiting=False)
+
+    async def look(self, until: float) -> Placement:
+        """Ask for our interface; only where it has not all VIPs, for the others."""
+        us = await self._identity.name(until)
+        instance = await self._compute.instance(us, until)
+        own = await self._identity.nic(instance, until)
+        missing = self._wanted - {each.ip_cidr_range for each in own.alias_ip_ranges}
+        if not missing:
+            return Placement(Place.HERE)
+        elsewhere = self._holding(await self._machines(us, until, instance), us)
+        if elsewhere:
+            return Placement(Place.ELSEWHERE, ", ".join(sorted({str(name) for name, _ in elsewhere})))
+        return Placement(Place.NOWHERE, f"nobody has {', '.join(sorted(missing))}")
+
+    async def preflight(self) -> list[Finding]:
+        """What would keep the VIPs from being moved here."""
+        until = self._compute.calls.within(preflight.SECONDS)
+        try:
+            us = await self._identity.name(until)
+            found = await self._machines(us, until)
+            own = await self._identity.nic(found[us], until)
+        except ProviderError as error:
+            return preflight.identity_failed(error)
+        identity = Finding(Level.OK, "identity", f"{us} {own.name}, one of {len(found)} instances")
+        machines = [us, *(name for name in found if name != us)]
+        looks = {
+            "permissions": preflight.permissions(self._compute, machines, "alias_ip", self._needed(), until),
+            "subnet": self._subnet(own, until),
+        }
+        return [identity, *self._apart(found, us, own), *await preflight.looked(looks)]
+
+    def _needed(self) -> tuple[str, ...]:
+        return tuple(each for each in PERMISSIONS if each != _LIST or self._options.instances is None)
+
+    async def _subnet(self, own: NetworkInterface, until: float) -> list[Finding]:
+        subnet = await preflight.subnet_of(self._compute, own, until)
+        return preflight.within_range(subnet, self._options.range_name, sorted(self._wanted))
+
+    def _apart(
+        self, found: Mapping[InstanceName, Instance], us: InstanceName, own: NetworkInterface
+    ) -> Iterator[Finding]:
+        """Named instances that cannot have the VIPs, or that are not there."""
+        subnet = own.subnetwork
+        for text in self._options.instances or ():
+            name = InstanceName.parse(text, us)
+            if name not in found:
+                yield Finding(Level.WARNING, f"instance {name}", "there is none", "correct `instances`")
+            elif all(nic.subnetwork != subnet for nic in found[name].network_interfaces):
+                remedy = "give it an interface there: alias ranges belong to one subnet"
+                yield Finding(Level.ERROR, f"instance {name}", f"has no interface in {_last(subnet)}", remedy)
+
+    # --- the machines ---
+
+    async def _machines(
+        self, us: InstanceName, until: float, own: Instance | None = None
+    ) -> Mapping[InstanceName, Instance]:
+        """Ours, and all that may have the VIPs, all asked at once."""
+        if self._options.instances is None:
+            listed = await self._compute.ask("list instances", lambda terms: self._list(us, terms), until)
+            return listed if us in listed else {**listed, us: own or await self._compute.instance(us, until)}
+        names = {us, *(InstanceName.parse(each, us) for each in self._options.instances)}
+        asked = {name: self._found(name, until) for name in names if own is None or name != us}
+        answers = dict(zip(asked, await together(asked.values()), strict=True))
+        found = {name: instance for name, instance in answers.items() if instance is not None}
+        if own is not None:
+            found[us] = own
+        if us not in found:
+            raise ProviderError(f"there is no instance {us}")
+        return found
+
+    async def _found(self, name: InstanceName, until: float) -> Instance | None:
+        """The instance; None where there is none (any more)."""
+        try:
+            return await self._compute.instance(name, until)
+        except CallRefused as refused:
+            if status(refused) == _GONE:
+                return None
+            raise
+
+    def _list(self, us: InstanceName, terms: Terms) -> dict[InstanceName, Instance]:
+        request = AggregatedListInstancesRequest(project=us.project, max_results=_PAGE)
+        pages = self._compute.instances.aggregated_list(request, **terms)
+        return {
+            InstanceName.parse(instance.self_link, us): instance for _, scope in pages for instance in scope.instances
+        }
+
+    def _holding(
+        self, found: Mapping[InstanceName, Instance], us: InstanceName
+    ) -> list[tuple[InstanceName, NetworkInterface]]:
+        """The interfaces of other machines that have a VIP."""
+        return [
+            (name, nic)
+            for name, instance in found.items()
+            if name != us
+            for nic in instance.network_interfaces
+            if any(each.ip_cidr_range in self._wanted for each in nic.alias_ip_ranges)
+        ]
+
+    # --- their interfaces ---
+
+    async def _edit(
+        self, name: InstanceName, nic: NetworkInterface, edit: Edit, until: float, *, waiting: bool = True
+    ) -> None:
+        """Change an interface's ranges, read again for as long as somebody else changes it meanwhile."""
+        while True:
+            before = list(nic.alias_ip_ranges)
+            after = edit(before)
+            if after == before:
+                return
+            what = f"alias ranges of {name} {nic.name}: {', '.join(each.ip_cidr_range for each in after) or 'none'}"
+            change = self._compute.aliases(name, nic, after)
+            try:
+                if waiting:
+                    await self._compute.change(what, name.zone, change, until)
+                else:
+                    await self._leaving.begin(what, name.zone, change, until)
+            except CallRefused as refused:
+                if status(refused) != _STALE:
+                    raise
+            else:
+                return
+            instance = await self._compute.instance(name, until)
+            nic = next(each for each in instance.network_interfaces if each.name == nic.name)
+
+    def _without(self, ranges: list[AliasIpRange]) -> list[AliasIpRange]:
+        return [each for each in ranges if each.ip_cidr_range not in self._wanted]
+
+    def _with(self, ranges: list[AliasIpRange]) -> list[AliasIpRange]:
+        missing = self._wanted - {each.ip_cidr_range for each in ranges}
+        name = self._options.range_name
+        added = [AliasIpRange(ip_cidr_range=cidr, subnetwork_range_name=name) for cidr in sorted(missing)]
+        return [*ranges, *added]
+
+    def _advice(self, error: OperationFailed) -> str:
+        if _IN_USE not in error.codes or self._options.instances is None:
+            return ""
+        return "; none of `instances` has it: name the one that does"
+
+
+def _last(url: str) -> str:
+    return url.rpartition("/")[2]

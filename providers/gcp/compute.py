@@ -1,0 +1,210 @@
+"""Compute Engine by google-cloud-compute: one identity, no retries of the SDK's, operations waited for to their error.
+
+To import this costs seconds and over 100 MB (docs/gcp.md), so it is imported with the provider that names it, before
+the node campaigns, and never while it takes over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Self, TypeVar
+from uuid import uuid4
+
+import requests
+from google.api_core.client_options import ClientOptions
+from google.api_core.exceptions import GoogleAPICallError
+from google.cloud import compute_v1
+from google.cloud.compute_v1 import AliasIpRange, Instance, NetworkInterface, Operation
+
+from providers.base import ProviderError
+from providers.cloud.calls import CallRefused, Calls
+from providers.cloud.refusal import Refusal
+from providers.gcp import client
+from providers.gcp.client import ComputeOptions
+
+T = TypeVar("T")
+
+DONE: Final = Operation.Status.DONE
+Terms = dict[str, Any]  # keywords that every method of the SDK is called with
+Change = Callable[[str, Terms], Operation]  # begins an operation, with this request id
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceName:
+    """Which virtual machine."""
+
+    project: str
+    zone: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str, beside: InstanceName) -> Self:
+        """From `name`, `zone/name`, `project/zone/name` or any URL of an instance; what is missing is as `beside`."""
+        parts = [part for part in text.split("/") if part not in {"projects", "zones", "instances"}][-3:]
+        return cls(*(beside.project, beside.zone)[: 3 - len(parts)], *parts)
+
+    @property
+    def path(self) -> str:
+        """As the API refers to it."""
+        return f"projects/{self.project}/zones/{self.zone}/instances/{self.name}"
+
+    def __str__(self) -> str:
+        return f"{self.zone}/{self.name}"
+
+
+class OperationFailed(ProviderError):  # noqa: N818  (an answer that the caller acts on)
+    """An operation was begun, and ended with an error. `codes` are Compute Engine's words for it."""
+
+    def __init__(self, what: str, operation: Operation) -> None:
+        """`what` was asked."""
+        told = [f"{each.code}: {each.message}" for each in operation.error.errors]
+        super().__init__(f"{what}: {'; '.join(told) or operation.http_error_message}")
+        self.codes = frozenset(str(each.code) for each in operation.error.errors)
+
+
+class Compute:
+    """The API's methods that providers need. Blocking calls are made by `calls`."""
+
+    def __init__(self, options: ComputeOptions, calls: Calls) -> None:
+        """Connects when first asked. Raises ProviderError for credentials that cannot be read."""
+        try:
+            who = client.credentials(options)
+        except ValueError as error:
+            raise ProviderError(str(error)) from error
+        self.calls = calls
+        self.options = options
+        self.session = client.session(who)
+        common: dict[str, Any] = {
+            "credentials": who,
+            "client_options": ClientOptions(api_endpoint=options.endpoint),
+        }
+        self.instances = compute_v1.InstancesClient(**common)
+        self.routes = compute_v1.RoutesClient(**common)
+        self.addresses = compute_v1.AddressesClient(**common)
+        self.subnetworks = compute_v1.SubnetworksClient(**common)
+        self._zone_operations = compute_v1.ZoneOperationsClient(**common)
+        self._global_operations = compute_v1.GlobalOperationsClient(**common)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.session.close()
+        clients: tuple[Any, ...] = (  # the SDK is typed in part
+            self.instances,
+            self.routes,
+            self.addresses,
+            self.subnetworks,
+            self._zone_operations,
+            self._global_operations,
+        )
+        for each in clients:
+            each.transport.close()
+
+    async def ask(self, what: str, work: Callable[[Terms], T], until: float) -> T:
+        """What a method of the SDK answers; `work` is given the keywords that it must be called with."""
+        return await self.calls.run(what, lambda: work(self._terms(until)), until=until)
+
+    async def change(self, what: str, zone: str | None, work: Change, until: float) -> None:
+        """Begin an operation and see it end well. `zone`: None where it is global. Raises OperationFailed."""
+        await self.end(what, zone, await self.begin(what, work, until), until)
+
+    async def begin(self, what: str, work: Change, until: float) -> Operation:
+        """Begin an operation. Asked for again because no answer came, it is begun once."""
+        return await self.ask(what, partial(work, str(uuid4())), until)
+
+    async def end(self, what: str, zone: str | None, operation: Operation, until: float) -> None:
+        """Wait for an operation's end. Raises OperationFailed."""
+        while operation.status != DONE:
+            operation = await self.ask(f"{what}: wait", partial(self._wait, zone, operation), until)
+        if operation.error.errors or operation.http_error_status_code:
+            raise OperationFailed(what, operation)
+
+    async def instance(self, name: InstanceName, until: float) -> Instance:
+        """The virtual machine as it is now."""
+        return await self.ask(
+            f"look at {name}",
+            lambda terms: self.instances.get(project=name.project, zone=name.zone, instance=name.name, **terms),
+            until,
+        )
+
+    def aliases(self, name: InstanceName, nic: NetworkInterface, wanted: Sequence[AliasIpRange]) -> Change:
+        """Gives an interface these alias ranges and no others; refused (412) when it is not any more as it was read."""
+        return partial(self._update_nic if wanted else self._clear_nic, name, nic, list(wanted))
+
+    def _update_nic(
+        self, name: InstanceName, nic: NetworkInterface, wanted: list[AliasIpRange], request_id: str, terms: Terms
+    ) -> Operation:
+        asked = compute_v1.UpdateNetworkInterfaceInstanceRequest(
+            project=name.project,
+            zone=name.zone,
+            instance=name.name,
+            network_interface=nic.name,
+            network_interface_resource=NetworkInterface(fingerprint=nic.fingerprint, alias_ip_ranges=wanted),
+            request_id=request_id,
+        )
+        return self.instances.update_network_interface_unary(asked, **terms)
+
+    def _clear_nic(
+        self, name: InstanceName, nic: NetworkInterface, _none: list[AliasIpRange], request_id: str, terms: Terms
+    ) -> Operation:
+        """The SDK leaves an empty list out of what it sends, and a PATCH changes only what is there."""
+        answer = self.session.patch(
+            f"{self.options.endpoint}/compute/v1/{name.path}/updateNetworkInterface",
+            params={"networkInterface": nic.name, "requestId": request_id},
+            json={"fingerprint": nic.fingerprint, "aliasIpRanges": []},
+            timeout=terms["timeout"],
+        )
+        answer.raise_for_status()
+        operation: Operation = Operation.from_json(answer.content, ignore_unknown_fields=True)
+        return operation
+
+    def _wait(self, zone: str | None, operation: Operation, terms: Terms) -> Operation:
+        """Wait until it is done, or for as long as a call may take."""
+        project = operation.self_link.partition("/projects/")[2].partition("/")[0]
+        try:
+            if zone is None:
+                return self._global_operations.wait(project=project, operation=operation.name, **terms)
+            return self._zone_operations.wait(project=project, zone=zone, operation=operation.name, **terms)
+        except requests.ReadTimeout:
+            return operation  # it takes longer: ask again
+
+    def _terms(self, until: float) -> Terms:
+        return {"timeout": min(self.options.call_timeout_seconds, self.calls.left(until)), "retry": None}
+
+
+class Leaving:
+    """What a node gives up without waiting for it, as nobody does; unless the node itself is to have it again."""
+
+    def __init__(self, compute: Compute) -> None:
+        self._compute = compute
+        self._under_way: tuple[str, str, Operation] | None = None
+
+    async def begin(self, what: str, zone: str, work: Change, until: float) -> None:
+        """Begin an operation that gives something up."""
+        self._under_way = what, zone, await self._compute.begin(what, work, until)
+
+    async def over(self, until: float) -> None:
+        """Nothing that was begun so can still land."""
+        if self._under_way is not None:
+            with suppress(OperationFailed):
+                await self._compute.end(*self._under_way, until)
+            self._under_way = None
+
+
+def translate(error: Exception) -> Refusal | None:
+    """What an error of the SDK, of its HTTP client or of google-auth means; None for one that is none of theirs."""
+    if isinstance(error, GoogleAPICallError):
+        if isinstance(error.response, requests.Response):
+            return client.refused(error.response)
+        return Refusal(client.line(error), retry=False)
+    return client.translate(error)
+
+
+def status(refused: CallRefused) -> int | None:
+    """The HTTP status of a refusal; None where there was no answer."""
+    error = refused.error
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return int(error.response.status_code)
+    return int(error.code) if isinstance(error, GoogleAPICallError) and error.code is not None else None

@@ -1,0 +1,82 @@
+"""Which virtual machine this is, and which of its network interfaces in Compute Engine is which interface here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from google.auth.exceptions import TransportError
+from google.cloud.compute_v1 import Instance, NetworkInterface
+
+from providers.base import ProviderError
+from providers.cloud.metadata_service import MetadataError
+from providers.gcp.client import ComputeOptions
+from providers.gcp.compute import Compute, InstanceName
+from providers.gcp.metadata import WrongAnswer
+
+_INTERFACES = Path("/sys/class/net")
+
+
+class Identity:
+    """What the metadata server is asked once, before it is needed, and then remembered."""
+
+    def __init__(self, options: ComputeOptions, compute: Compute, interface: str | None = None) -> None:
+        """`interface`: the one here that VIPs are bound to; None where there is none, or it is no wire."""
+        self._options = options
+        self._compute = compute
+        self._interface = interface
+        self._name: InstanceName | None = None
+        self._address: str | None = None  # of the interface, as Compute Engine gave it
+
+    async def name(self, until: float) -> InstanceName:
+        """This virtual machine. Raises ProviderError where neither configuration nor metadata server say it."""
+        if self._name is None:
+            self._name = await self._compute.calls.run("find out which instance this is", self._ask_name, until=until)
+        return self._name
+
+    async def nic(self, instance: Instance, until: float) -> NetworkInterface:
+        """Our interface of our instance. Raises ProviderError when it has none such."""
+        wanted = self._options.nic
+        if wanted is None and self._interface is not None and self._address is None:
+            self._address = await self._compute.calls.run(
+                "find out which network interface this is", self._ask_address, until=until
+            )
+        for nic in instance.network_interfaces:
+            if nic.name == wanted or (wanted is None and self._address in {None, nic.network_i_p}):
+                return nic
+        raise ProviderError(f"{instance.name} has no network interface {wanted or self._address}: set `nic`")
+
+    def _ask_name(self) -> InstanceName:
+        options, metadata = self._options, self._options.metadata()
+        with _asked_again():
+            return InstanceName(
+                options.project or metadata.text("project/project-id"),
+                options.zone or metadata.text("instance/zone").rpartition("/")[2],
+                options.instance or metadata.text("instance/name"),
+            )
+
+    def _ask_address(self) -> str:
+        mac = (_INTERFACES / str(self._interface) / "address").read_text().strip().lower()
+        with _asked_again():
+            interfaces = self._options.metadata().json("instance/network-interfaces/")
+        for each in interfaces:
+            if str(each.get("mac", "")).lower() == mac:
+                return str(each["ip"])
+        raise ProviderError(f"no network interface of this instance has {self._interface}'s MAC {mac}: set `nic`")
+
+
+def wire(interfaces: Iterable[str]) -> str | None:
+    """The interface whose MAC address Compute Engine knows; None for loopback."""
+    return next((each for each in sorted(interfaces) if each != "lo"), None)
+
+
+@contextmanager
+def _asked_again() -> Iterator[None]:
+    """A metadata server that does not answer is one that `Calls` asks again."""
+    try:
+        yield
+    except WrongAnswer:
+        raise
+    except MetadataError as error:
+        raise TransportError(str(error)) from error

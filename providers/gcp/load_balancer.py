@@ -1,0 +1,101 @@
+"""VIPs that a passthrough load balancer of Google's forwards to every backend: local where they are served, only there.
+
+Nothing is moved: the load balancer follows the health endpoint. The compute SDK is imported for `doctor` alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
+from typing import Self
+
+from pydantic import Field
+
+from providers.base import Finding, Grant, Level, ProviderError, Vip
+from providers.cloud import load_balancer
+from providers.cloud.calls import Calls
+from providers.cloud.load_balancer import OnTheNode
+from providers.gcp.client import ComputeOptions
+from providers.gcp.guest_routes import GuestRoutes
+
+
+class LoadBalancerOptions(ComputeOptions):
+    """The configuration keys of `type: gcp.load_balancer`."""
+
+    health_port: int = Field(
+        default=9010, ge=1, le=65535, description="The port that is probed, for `doctor` to look at firewalls."
+    )
+
+
+class LoadBalancer(OnTheNode):
+    """The VIPs on `lo` while active; on a standby not even the guest agent's local routes to them."""
+
+    Options = LoadBalancerOptions  # type: ignore[assignment]  # the registry gives each class its own
+
+    def __init__(
+        self, options: LoadBalancerOptions, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]
+    ) -> None:
+        """`clock` reads CLOCK_BOOTTIME in seconds. Raises ProviderError."""
+        super().__init__(load_balancer.LoadBalancerOptions(local=True), group, vips, clock)
+        self._asked = options
+        self._boottime = clock
+        self._routes = GuestRoutes(vips)
+        self._listening: asyncio.AbstractEventLoop | None = None
+
+    @classmethod
+    def open(  # type: ignore[override]  # likewise
+        cls, options: LoadBalancerOptions, *, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]
+    ) -> Self:
+        """How the registry makes one. Raises ProviderError."""
+        return cls(options, group, vips, clock)
+
+    async def close(self) -> None:
+        """Stop listening and give everything back. The addresses stay, and end with their lifetime."""
+        if self._listening is not None:
+            self._listening.remove_reader(self._routes.news.fileno())
+        self._routes.close()
+        await super().close()
+
+    async def bind(self, grant: Grant) -> None:
+        """Put the addresses on `lo`, and the agent's routes back."""
+        self._routes.serve()
+        await super().bind(grant)
+
+    async def unbind(self) -> None:
+        """Remove the addresses and the agent's routes; from now on as soon as the agent adds them again."""
+        self._listen()
+        try:
+            self._routes.sweep()
+        finally:
+            await super().unbind()
+
+    async def preflight(self) -> list[Finding]:
+        """What would keep the VIPs from working here, and health probes from coming in."""
+        here = await super().preflight()
+        return [*here, *await self._probes()]
+
+    def _listen(self) -> None:
+        if self._listening is None:
+            self._listening = asyncio.get_running_loop()
+            self._listening.add_reader(self._routes.news.fileno(), self._routes.hear)
+
+    async def _probes(self) -> list[Finding]:
+        try:
+            looking = import_module("providers.gcp.preflight")
+            compute = import_module("providers.gcp.compute")
+        except ImportError as error:
+            return [Finding(Level.WARNING, "firewall", f"not looked at: {error}", "pip install 'anyvip[gcp]'")]
+        calls = Calls("gcp-doctor", clock=self._boottime, translate=compute.translate)
+        try:
+            asking = compute.Compute(self._asked, calls)
+        except ProviderError as error:
+            return [Finding(Level.ERROR, "identity", str(error), "correct `credentials_file`")]
+        try:
+            found: list[Finding] = await looking.backend(asking, self._asked, self._asked.health_port)
+            return found
+        finally:
+            calls.close()
+            with suppress(OSError):
+                asking.close()

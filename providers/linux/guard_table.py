@@ -1,0 +1,264 @@
+"""The guard as nftables has it: one table, what is in it, and why. Pure.
+
+::
+
+    chain ingress_eth0 (hook ingress, device eth0) { jump ingress }      one pair per guarded interface
+    chain egress_eth0  (hook egress, device eth0)  { jump egress }
+
+    chain ingress {                                          chain egress {
+        ip daddr vmap @vips4                                     ip saddr vmap @vips4
+        arp operation request arp daddr ip vmap @vips4           arp saddr ip vmap @vips4
+        ip6 daddr vmap @vips6                                    ip6 saddr vmap @vips6
+        icmpv6 nd-neighbor-solicit, target vmap @vips6           icmpv6 nd-neighbor-advert, target vmap @vips6
+    }                                                        }
+    map vips4 { 10.77.0.100 : goto group_web, ... }
+    chain group_web {
+        <id of web> @armed_0 meta nfproto @live_0 accept
+        <id of web> @armed_1 meta nfproto @live_1 accept
+        drop
+    }
+
+Only what makes this node answer *as* the VIP is stopped, so a standby can be the VIP's client: its own packets carry
+another source, the answers another destination. Of ARP only requests are stopped on the way in, because the owner's
+gratuitous reply (sender and target are the VIP) must reach a standby that is a client, too.
+
+`live_0` and `live_1` hold one constant element each, the node's timer: `meta nfproto` is the same for every packet of a
+netdev table. A packet of no VIP costs one look-up, and a renewal costs the same for one VIP and for a thousand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from providers.base import Guarded, Plan, ProviderError
+from providers.linux import nft_listing as listing
+from providers.linux import nftables as nft
+from providers.linux.netlink import Message
+
+SLOTS: Final = (0, 1)
+LARGEST_PLAN: Final = 1000  # groups
+LAYOUT: Final = 1  # counts changes of what this module lays out, so that a later version rebuilds the table
+
+_ROOM: Final = 2048  # `disarm` adds before it deletes; each `start` walks the buckets, which are as many
+_PRIORITY: Final = -300  # before other tables' chains, which might redirect
+_IPV4, _ARP, _IPV6, _ICMPV6 = b"\x08\x00", b"\x08\x06", b"\x86\xdd", b"\x3a"
+_TIMER: Final = bytes([nft.NETDEV])
+_SOLICIT, _ADVERTISE = b"\x87", b"\x88"
+_DIRECTIONS: Final = {"ingress": nft.INGRESS, "egress": nft.EGRESS}
+_SETS: Final = ("live_0", "live_1", "armed_0", "armed_1", "vips4", "vips6")
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a table holds, wanted or found: chains with the comments of their rules, and where each address leads."""
+
+    note: str
+    sets: frozenset[str]
+    chains: Mapping[listing.ListedChain, tuple[str, ...]]
+    addresses: Mapping[bytes, str]
+
+
+def table_name(name: str) -> str:
+    """The table of the daemon of this name: several daemons may share a network namespace."""
+    return f"anyvip_{hashlib.blake2s(name.encode(), digest_size=4).hexdigest()}"
+
+
+def table_note(name: str) -> str:
+    """The table's comment: whose it is, and which layout it has."""
+    return f"anyvip guard {LAYOUT}: {name}"
+
+
+def group_id(group: str) -> bytes:
+    """The group's key in the armed sets: the same in every life of the daemon."""
+    return hashlib.blake2s(group.encode(), digest_size=4).digest()
+
+
+def group_chain(group: str) -> str:
+    """The chain that decides about the group's packets."""
+    return f"group_{group}"
+
+
+def group_ids(plan: Plan) -> dict[str, bytes]:
+    """Each group's id. Raises ProviderError for a plan that cannot be installed."""
+    if len(plan) > LARGEST_PLAN:
+        raise ProviderError(f"the guard holds {LARGEST_PLAN} groups, the configuration has {len(plan)}")
+    owners: dict[bytes, str] = {}
+    for group in plan:
+        other = owners.setdefault(group_id(group), group)
+        if other != group:
+            raise ProviderError(f"groups {other!r} and {group!r} have the same id in the guard: rename one of them")
+    return {group: key for key, group in owners.items()}
+
+
+def wanted(name: str, plan: Plan, interfaces: frozenset[str]) -> Contents:
+    """What the table must hold to guard this plan on these interfaces. Raises ProviderError."""
+    chains: dict[listing.ListedChain, tuple[str, ...]] = {
+        listing.ListedChain(direction): tuple(note for note, _ in rules) for direction, rules in _DISPATCH.items()
+    }
+    for group in plan:
+        chains[listing.ListedChain(group_chain(group))] = _GROUP_NOTES
+    for interface in sorted(interfaces):
+        for direction, hook in _DIRECTIONS.items():
+            chains[listing.ListedChain(f"{direction}_{interface}", hook, frozenset({interface}))] = (direction,)
+    return Contents(table_note(name), frozenset(_SETS), chains, _addresses(plan))
+
+
+def _addresses(plan: Plan) -> dict[bytes, str]:
+    leads: dict[bytes, str] = {}
+    for group, guarded in plan.items():
+        for vip in guarded.vips:
+            if leads.setdefault(vip.ip.packed, group_chain(group)) != group_chain(group):
+                other = leads[vip.ip.packed].removeprefix(group_chain(""))
+                raise ProviderError(f"{vip.ip} is a VIP of group {other!r} and of group {group!r}")
+    return leads
+
+
+# --- what to send ------------------------------------------------------------------------------------------------
+
+
+def build(table: str, want: Contents, flags: int) -> list[Message]:
+    """Make the table from nothing, with everything shut."""
+    messages = [nft.table(table, flags, want.note)]
+    for slot in SLOTS:
+        messages.append(nft.make_timed_set(table, f"live_{slot}", 1 + slot, (nft.TYPE_PROTOCOL_FAMILY, 1)))
+        messages.append(nft.make_set(table, f"armed_{slot}", 3 + slot, (nft.TYPE_MARK, 4), _ROOM))
+    messages.append(nft.make_verdict_map(table, "vips4", 5, (nft.TYPE_IPV4, 4)))
+    messages.append(nft.make_verdict_map(table, "vips6", 6, (nft.TYPE_IPV6, 16)))
+    for direction, rules in _DISPATCH.items():
+        messages.append(nft.chain(table, direction))
+        messages += [nft.rule(table, direction, note, *expressions) for note, expressions in rules]
+    have = Contents(want.note, want.sets, _skeleton(want), {})
+    return messages + difference(table, have, want)
+
+
+def fits(have: Contents, want: Contents) -> bool:
+    """Whether the table can be brought to what is wanted by a difference, or must be built anew."""
+    return have.note == want.note and have.sets == want.sets and _skeleton(have) == _skeleton(want)
+
+
+def difference(table: str, have: Contents, want: Contents) -> list[Message]:
+    """What leads from one to the other without touching anything that is in both."""
+    gone = [chain for chain, notes in have.chains.items() if want.chains.get(chain) != notes]
+    new = [chain for chain, notes in want.chains.items() if have.chains.get(chain) != notes]
+    broken = {chain.name for chain in gone}
+    kept = {key for key, chain in have.addresses.items() if want.addresses.get(key) == chain and chain not in broken}
+    stale = [element for element in have.addresses.items() if element[0] not in kept]
+    fresh = [element for element in want.addresses.items() if element[0] not in kept]
+    messages = [m for name, some in _by_family(stale) for m in nft.delete_elements(table, name, some)]
+    groups = [name.removeprefix(group_chain("")) for name in broken if name.startswith(group_chain(""))]
+    if groups:
+        messages += disarm(table, [group_id(group) for group in groups])
+    for name in broken:
+        messages += nft.delete_chain(table, name)
+    for chain in new:
+        messages += _chain(table, chain)
+    return messages + [m for name, some in _by_family(fresh) for m in nft.add_elements(table, name, some)]
+
+
+def _by_family(elements: Sequence[nft.Element]) -> list[tuple[str, list[nft.Element]]]:
+    return [
+        (name, [element for element in elements if len(element[0]) == length])
+        for name, length in (("vips4", 4), ("vips6", 16))
+    ]
+
+
+def start(table: str, slot: int, milliseconds: int) -> list[Message]:
+    """Disarm the slot and start its timer anew. Fails for nothing that has ended or was never there."""
+    return nft.transaction(
+        [
+            nft.flush(table, f"armed_{slot}"),
+            nft.flush(table, f"live_{slot}"),
+            nft.add_timed(table, f"live_{slot}", _TIMER, milliseconds),
+        ]
+    )
+
+
+def arm(table: str, slot: int, ids: list[bytes]) -> list[Message]:
+    """Let these groups pass while the slot's timer runs."""
+    return nft.transaction(list(nft.add_elements(table, f"armed_{slot}", [(key, None) for key in ids])))
+
+
+def disarm(table: str, ids: list[bytes]) -> list[Message]:
+    """Disarm these groups in both slots. Added first: deleting what is not there would fail the transaction."""
+    elements: list[nft.Element] = [(key, None) for key in ids]
+    messages: list[Message] = []
+    for slot in SLOTS:
+        messages += nft.add_elements(table, f"armed_{slot}", elements)
+        messages += nft.delete_elements(table, f"armed_{slot}", elements)
+    return messages
+
+
+def _chain(table: str, chain: listing.ListedChain) -> list[Message]:
+    if chain.hook is None:
+        group = chain.name.removeprefix(group_chain(""))
+        rules = _group_rules(group_id(group))
+        return [nft.chain(table, chain.name), *(nft.rule(table, chain.name, note, *parts) for note, parts in rules)]
+    (interface,) = chain.interfaces
+    direction = "ingress" if chain.hook == nft.INGRESS else "egress"
+    return [
+        nft.base_chain(table, chain.name, chain.hook, interface, _PRIORITY),
+        nft.rule(table, chain.name, direction, nft.verdict(nft.JUMP, direction)),
+    ]
+
+
+def _skeleton(contents: Contents) -> dict[listing.ListedChain, tuple[str, ...]]:
+    return {chain: notes for chain, notes in contents.chains.items() if chain.name in _DIRECTIONS}
+
+
+# --- rules -------------------------------------------------------------------------------------------------------
+
+Rule = tuple[str, tuple[bytes, ...]]  # comment, expressions
+
+
+def _group_rules(key: bytes) -> list[Rule]:
+    rules: list[Rule] = []
+    for slot in SLOTS:
+        armed = (nft.constant(key), nft.member(f"armed_{slot}"))
+        live = (nft.meta(nft.META_NFPROTO), nft.member(f"live_{slot}"))
+        rules.append((f"open in slot {slot}", (*armed, *live, nft.verdict(nft.ACCEPT))))
+    return [*rules, ("shut", (nft.verdict(nft.DROP),))]
+
+
+def _dispatch(note: str, protocol: bytes, vips: str, address_at: int, *match: bytes) -> Rule:
+    load = nft.payload(nft.NETWORK_HEADER, address_at, 4 if vips == "vips4" else 16)
+    return note, (nft.meta(nft.META_PROTOCOL), nft.equal(protocol), *match, load, nft.dispatch(vips))
+
+
+def _neighbour(note: str, message: bytes) -> Rule:
+    """Neighbour discovery about a VIP, whatever the addresses of the packet (RFC 4861 4.3, 4.4)."""
+    return note, (
+        nft.meta(nft.META_PROTOCOL),
+        nft.equal(_IPV6),
+        nft.meta(nft.META_L4PROTO),
+        nft.equal(_ICMPV6),
+        nft.payload(nft.TRANSPORT_HEADER, 0, 1),
+        nft.equal(message),
+        nft.payload(nft.TRANSPORT_HEADER, 8, 16),
+        nft.dispatch("vips6"),
+    )
+
+
+_ARP_REQUEST: Final = (nft.payload(nft.NETWORK_HEADER, 6, 2), nft.equal(b"\x00\x01"))
+_GROUP_NOTES: Final = tuple(note for note, _ in _group_rules(b""))
+_DISPATCH: Final[Mapping[str, tuple[Rule, ...]]] = {
+    "ingress": (
+        _dispatch("to a VIP", _IPV4, "vips4", 16),
+        _dispatch("who has a VIP", _ARP, "vips4", 24, *_ARP_REQUEST),
+        _dispatch("to a VIP (IPv6)", _IPV6, "vips6", 24),
+        _neighbour("who has a VIP (IPv6)", _SOLICIT),
+    ),
+    "egress": (
+        _dispatch("from a VIP", _IPV4, "vips4", 12),
+        _dispatch("ARP as a VIP", _ARP, "vips4", 14),
+        _dispatch("from a VIP (IPv6)", _IPV6, "vips6", 8),
+        _neighbour("a VIP is here (IPv6)", _ADVERTISE),
+    ),
+}
+
+
+def all_interfaces(plan: Mapping[str, Guarded]) -> frozenset[str]:
+    """Every interface that some group of the plan is guarded on."""
+    return frozenset(interface for guarded in plan.values() for interface in guarded.interfaces)

@@ -1,0 +1,194 @@
+"""What others change in this host's kernel under our hands: addresses, links, the guard (rtnetlink(7), nfnetlink).
+
+A hint to look, not the truth: look again after every `OVERFLOW`, and now and then anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
+from typing import Final
+
+from providers.linux import nft_listing as listing
+from providers.linux import nftables as nft
+from providers.linux import rtnetlink
+from providers.linux.bpf import EVERYTHING, JUMP_IF_EQUAL, LOAD_HALF, LOAD_WORD, RETURN, Instruction, one_of
+from providers.linux.netlink import NETFILTER, ROUTE, Message, Socket
+from providers.linux.rtnetlink import DELETE_ADDRESS, DELETE_LINK, NEW_LINK, Link
+
+_ROUTE_GROUPS: Final = (1, 5, 9)  # RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR
+_NFTABLES_GROUPS: Final = (7,)  # NFNLGRP_NFTABLES
+
+
+class Kind(StrEnum):
+    """What has changed."""
+
+    ADDRESS_GONE = "address gone"  # by anybody, us and the end of its lifetime included
+    LINK_NEW = "link new"
+    LINK_GONE = "link gone"
+    LINK_UP = "link up"  # and it has a carrier
+    LINK_DOWN = "link down"
+    GUARD_CHANGED = "guard changed"  # by somebody else
+    OVERFLOW = "overflow"  # some changes were not told: look at everything
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change. `interface` is empty where it concerns none; `detail` is the address, or what became of the guard."""
+
+    kind: Kind
+    interface: str = ""
+    detail: str = ""
+
+
+async def changes(table: str = "", own_port: int = 0) -> AsyncGenerator[Change, None]:
+    """Every change from now on. Ends only when closed. Raises ProviderError when the kernel cannot be asked.
+
+    `table` is the guard's, empty where there is none; what the netlink socket `own_port` did to it is not told.
+    """
+    told: asyncio.Queue[Change] = asyncio.Queue()
+    with ExitStack() as open_now:
+        route = open_now.enter_context(Socket(ROUTE, groups=_ROUTE_GROUPS))
+        route.keep(one_of(LOAD_HALF, 4, [_as_loaded("=H", kind) for kind in (NEW_LINK, DELETE_LINK, DELETE_ADDRESS)]))
+        known = _Links()
+        known.begin()  # after the groups were joined, so that nothing is missed in between
+        _listen(open_now, route, known.changed, partial(_overflow, known), told)
+        if table:
+            guard = open_now.enter_context(Socket(NETFILTER, groups=_NFTABLES_GROUPS))
+            guard.keep(_not_from(own_port))
+            _listen(open_now, guard, partial(_guard_changed, table), _overflowed, told)
+        while True:
+            yield await told.get()
+
+
+def links_up() -> frozenset[str]:
+    """The links that are up and have a carrier now. Raises ProviderError."""
+    with Socket(ROUTE) as kernel:
+        return frozenset(link.name for link in rtnetlink.links(kernel).values() if link.up and link.carrier)
+
+
+Reading = Callable[[Message], Iterator[Change]]
+
+
+def _listen(
+    open_now: ExitStack,
+    source: Socket,
+    read: Reading,
+    overflow: Callable[[], Iterator[Change]],
+    told: asyncio.Queue[Change],
+) -> None:
+    def ready() -> None:
+        try:
+            while (messages := source.received()) is not None:
+                for message in messages:
+                    for change in read(message):
+                        told.put_nowait(change)
+        except OSError:  # ENOBUFS: the socket's buffer was full
+            for change in overflow():
+                told.put_nowait(change)
+
+    loop = asyncio.get_running_loop()
+    loop.add_reader(source.fileno(), ready)
+    open_now.callback(loop.remove_reader, source.fileno())
+
+
+def _overflowed() -> Iterator[Change]:
+    yield Change(Kind.OVERFLOW)
+
+
+def _overflow(known: _Links) -> Iterator[Change]:
+    yield Change(Kind.OVERFLOW)
+    yield from known.compared()
+
+
+# --- addresses and links -----------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Links:
+    """The links as last told. A notification comes for any change of a link; only some of them matter."""
+
+    by_index: dict[int, Link] = field(default_factory=dict)
+
+    def begin(self) -> None:
+        self.by_index = self._now()
+
+    def changed(self, message: Message) -> Iterator[Change]:
+        """What a notification says that was not known."""
+        if message.kind == DELETE_ADDRESS:
+            yield from self._address_gone(message)
+        elif message.body[0] == 0:  # AF_UNSPEC; a bridge tells of its ports in messages of its own family
+            link = rtnetlink.parse_link(message)
+            yield from self._link(link.index, link if message.kind == NEW_LINK else None)
+
+    def compared(self) -> Iterator[Change]:
+        """What has changed meanwhile, after notifications were lost."""
+        now = self._now()
+        for index in sorted(now.keys() | self.by_index.keys()):
+            yield from self._link(index, now.get(index))
+
+    def _now(self) -> dict[int, Link]:
+        with Socket(ROUTE) as kernel:
+            return {link.index: link for link in rtnetlink.links(kernel).values()}
+
+    def _address_gone(self, message: Message) -> Iterator[Change]:
+        address = rtnetlink.parse_address(message)
+        if address is not None:
+            link = self.by_index.get(address.index)
+            yield Change(Kind.ADDRESS_GONE, link.name if link else "", str(address.interface.ip))
+
+    def _link(self, index: int, now: Link | None) -> Iterator[Change]:
+        before = self.by_index.pop(index, None)
+        if now is not None:
+            self.by_index[index] = now
+        if before is not None and (now is None or now.name != before.name):
+            yield Change(Kind.LINK_GONE, before.name)
+            before = None
+        if now is None:
+            return
+        if before is None:
+            yield Change(Kind.LINK_NEW, now.name)
+        was_up = before is not None and before.up and before.carrier
+        if was_up != (now.up and now.carrier):
+            yield Change(Kind.LINK_DOWN if was_up else Kind.LINK_UP, now.name)
+
+
+# --- the guard ---------------------------------------------------------------------------------------------------
+
+_TOLD: Final = {
+    nft.kind(nft.NEW_TABLE): "table changed",
+    nft.kind(nft.DELETE_TABLE): "table deleted",
+    nft.kind(nft.NEW_CHAIN): "chain added",
+    nft.kind(nft.DELETE_CHAIN): "chain deleted",
+    nft.kind(nft.NEW_RULE): "rule added",
+    nft.kind(nft.DELETE_RULE): "rule deleted",
+    nft.kind(nft.DELETE_SET): "set deleted",
+    nft.kind(nft.NEW_ELEMENT): "element added",
+    nft.kind(nft.DELETE_ELEMENT): "element deleted",
+}
+
+
+def _guard_changed(table: str, message: Message) -> Iterator[Change]:
+    what = _TOLD.get(message.kind)
+    if what is not None and listing.table_of(message) == table:
+        yield Change(Kind.GUARD_CHANGED, detail=what)
+
+
+def _not_from(port: int) -> list[Instruction]:
+    """Drop notifications of what this socket did: a transaction is told as a whole, under its maker's address."""
+    return [
+        (LOAD_WORD, 0, 0, 12),
+        (JUMP_IF_EQUAL, 0, 1, _as_loaded("=I", port)),
+        (RETURN, 0, 0, 0),
+        (RETURN, 0, 0, EVERYTHING),
+    ]
+
+
+def _as_loaded(form: str, value: int) -> int:
+    """A header field in host order, as BPF loads it: in network order."""
+    return int.from_bytes(struct.pack(form, value), "big")

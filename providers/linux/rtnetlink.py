@@ -1,0 +1,166 @@
+"""Links, addresses and default routes over rtnetlink. Layout: linux/rtnetlink.h, if_addr.h, if_link.h."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+import sys
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from typing import Final
+
+from providers.base import Vip
+from providers.linux.attributes import attribute, attributes, string, text, u32
+from providers.linux.netlink import CREATE, REPLACE, Message, Socket
+
+NEW_LINK, DELETE_LINK, GET_LINK = 16, 17, 18
+NEW_ADDRESS, DELETE_ADDRESS, GET_ADDRESS = 20, 21, 22
+_GET_ROUTE: Final = 26
+
+_LINK: Final = struct.Struct("=BxHiII")
+_ADDRESS: Final = struct.Struct("=BBBBI")
+_ROUTE: Final = struct.Struct("=BBBBBBBBI")
+_LIFETIME: Final = struct.Struct("=IIII")
+_UP, _LOOPBACK, _LOWER_UP = 0x1, 0x8, 0x10000
+_SECONDARY, _NO_DAD, _DAD_FAILED, _PERMANENT, _NO_PREFIX_ROUTE = 0x01, 0x02, 0x08, 0x80, 0x200
+_ETHERNET: Final = 1
+_MAIN_TABLE: Final = 254
+_UNICAST: Final = 1
+
+# What the kernel says of an address that it does not have (IPv4, IPv6), or of an interface that is gone.
+NOT_THERE: Final = (errno.EADDRNOTAVAIL, errno.ENODEV)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An interface. `mac` is None where it has none of Ethernet's kind."""
+
+    index: int
+    name: str
+    up: bool
+    carrier: bool
+    loopback: bool
+    mac: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address on an interface, with the prefix length it was given. A host may have thousands: bytes until asked."""
+
+    index: int
+    packed: bytes
+    prefix: int
+    duplicate: bool
+    permanent: bool = False  # without a lifetime, so not of our making
+    secondary: bool = False  # IPv4: it goes with the first address of its network
+
+    @property
+    def interface(self) -> Vip:
+        """The address with its network."""
+        if len(self.packed) == 4:
+            return IPv4Interface((IPv4Address(self.packed), self.prefix))
+        return IPv6Interface((IPv6Address(self.packed), self.prefix))
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """Seconds until the kernel removes the address (`valid`), and until it no longer prefers it as a source."""
+
+    valid: int
+    preferred: int
+
+
+# --- asking ------------------------------------------------------------------------------------------------------
+
+
+def _named(kernel: Socket, name: str) -> Message:
+    return kernel.get(Message(GET_LINK, 0, _LINK.pack(0, 0, 0, 0, 0) + text(3, name)), f"interface {name}")
+
+
+def links(kernel: Socket) -> dict[str, Link]:
+    """Every interface by name. Raises NetlinkError."""
+    listed = kernel.dump(Message(GET_LINK, 0, _LINK.pack(0, 0, 0, 0, 0)), "list interfaces")
+    return {link.name: link for link in map(parse_link, listed)}
+
+
+def link(kernel: Socket, name: str) -> Link:
+    """The interface of this name. Raises NetlinkError (ENODEV)."""
+    return parse_link(_named(kernel, name))
+
+
+def index_of(kernel: Socket, name: str) -> int:
+    """The number of the interface of this name. Raises NetlinkError (ENODEV)."""
+    number: int = _LINK.unpack_from(_named(kernel, name).body)[2]
+    return number
+
+
+def addresses(kernel: Socket, index: int = 0) -> list[Address]:
+    """Every address, of one interface unless index is 0. Raises NetlinkError."""
+    listed = kernel.dump(Message(GET_ADDRESS, 0, _ADDRESS.pack(0, 0, 0, 0, index)), "list addresses")
+    return [address for address in map(parse_address, listed) if address is not None]
+
+
+def default_interface(kernel: Socket, version: int) -> int | None:
+    """The index of the interface that the default route with the lowest metric leaves by. Raises NetlinkError."""
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    listed = kernel.dump(Message(_GET_ROUTE, 0, _ROUTE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)), "list routes")
+    found: list[tuple[int, int]] = []
+    for message in listed:
+        _, length, _, _, table, _, _, kind, _ = _ROUTE.unpack_from(message.body)
+        told = dict(attributes(message.body, _ROUTE.size))
+        if (length, table, kind) == (0, _MAIN_TABLE, _UNICAST) and 4 in told:
+            found.append((_number(told.get(6, b"\0\0\0\0")), _number(told[4])))
+    return min(found)[1] if found else None
+
+
+def parse_link(message: Message) -> Link:
+    """The link that a listing or a notification is about."""
+    _, hardware, index, flags, _ = _LINK.unpack_from(message.body)
+    told = dict(attributes(message.body, _LINK.size))
+    mac = told.get(1, b"")
+    return Link(
+        index=index,
+        name=string(told.get(3, b"")),
+        up=bool(flags & _UP),
+        carrier=bool(flags & _LOWER_UP),
+        loopback=bool(flags & _LOOPBACK),
+        mac=mac if hardware == _ETHERNET and len(mac) == 6 else None,
+    )
+
+
+def parse_address(message: Message) -> Address | None:
+    """The address that a listing or a notification is about; None for other families."""
+    family, prefix, flags, _, index = _ADDRESS.unpack_from(message.body)
+    told = dict(attributes(message.body, _ADDRESS.size))
+    # IFA_LOCAL is the address itself, IFA_ADDRESS a point-to-point peer's; IPv6 has only the latter where they agree.
+    local = told.get(2, told.get(1, b""))
+    flags = _number(told[8]) if 8 in told else flags
+    if (family, len(local)) not in {(socket.AF_INET, 4), (socket.AF_INET6, 16)}:
+        return None
+    secondary = family == socket.AF_INET and bool(flags & _SECONDARY)  # of IPv6 the same bit says something else
+    return Address(index, local, prefix, bool(flags & _DAD_FAILED), bool(flags & _PERMANENT), secondary)
+
+
+# --- changing ----------------------------------------------------------------------------------------------------
+
+
+def put_address(index: int, vip: Vip, lifetime: Lifetime, *, prefix_route: bool) -> Message:
+    """Add the address, or give it this lifetime. IPv6 without duplicate address detection, which takes a second."""
+    flags = (0 if prefix_route else _NO_PREFIX_ROUTE) | (_NO_DAD if vip.version == 6 else 0)
+    told = attribute(6, _LIFETIME.pack(lifetime.preferred, lifetime.valid, 0, 0)) + u32(8, flags)
+    return Message(NEW_ADDRESS, CREATE | REPLACE, _head(index, vip.packed, vip.network.prefixlen) + told)
+
+
+def delete_address(address: Address) -> Message:
+    """Remove an address from where it is."""
+    return Message(DELETE_ADDRESS, 0, _head(address.index, address.packed, address.prefix))
+
+
+def _head(index: int, packed: bytes, prefix: int) -> bytes:
+    family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
+    return _ADDRESS.pack(family, prefix, 0, 0, index) + attribute(2, packed) + attribute(1, packed)
+
+
+def _number(value: bytes) -> int:
+    return int.from_bytes(value, sys.byteorder)

@@ -1,0 +1,83 @@
+"""How values look in the tables."""
+
+from __future__ import annotations
+
+import pytest
+
+from controller.cli.output import duration, history_text, status_text, table
+from tests.lab.node.desk import entry, group_view, member, status
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0 ms"),
+        (0.0004, "0 ms"),
+        (0.0123, "12 ms"),
+        (0.9994, "999 ms"),
+        (0.9996, "1.0 s"),
+        (1.93, "1.9 s"),
+        (99.94, "99.9 s"),
+        (99.96, "1m39s"),
+        (3599.9, "59m59s"),
+        (3600, "1h00m"),
+        (86399, "23h59m"),
+        (86400, "1d00h"),
+        (1e6, "11d13h"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_columns_line_up_and_lines_end_where_they_end() -> None:
+    assert table(("A", "LONG", "C"), [("long", "b", ""), ("a", "b", "c")]) == "A     LONG  C\nlong  b\na     b     c"
+
+
+def test_a_group_that_nobody_serves() -> None:
+    view = group_view(role="init", active=None, epoch=0, healthy=None, grant_seconds_left=None, role_seconds=0.5)
+    line = status_text(status(groups={"web": view})).splitlines()[3]
+    assert line.split("  ")[0] == "web"
+    assert line.split()[1:5] == ["init", "nobody", "-", "500"]
+    assert "not known yet" in line
+
+
+def test_a_grant_that_has_ended_is_not_negative() -> None:
+    assert " 0 ms " in status_text(status(groups={"web": group_view(grant_seconds_left=-0.2)}))
+
+
+def test_many_vips_are_counted() -> None:
+    few = status_text(status(groups={"web": group_view(vips=["10.0.0.1/24", "10.0.0.2/24"])}))
+    assert "10.0.0.1/24 10.0.0.2/24\n" in few
+    many = status_text(status(groups={"web": group_view(vips=[f"10.0.0.{n}/24" for n in range(1, 101)])}))
+    assert "10.0.0.1/24 10.0.0.2/24 and 98 more\n" in many
+
+
+def test_members_that_are_not_well() -> None:
+    unfit = {"web": {"priority": 50, "healthy": False, "serving": 0}}
+    members = [
+        member("n1"),
+        member("n2", live=False),
+        member("n3", live=None, groups=unfit),
+        member("n4", groups={}),
+        member("n5", campaigning=False),
+    ]
+    lines = status_text(status(members=members)).splitlines()
+    shown = {line.split()[0]: " ".join(line.split()[1:]) for line in lines[lines.index("") :] if line.startswith("n")}
+    assert shown == {
+        "n1": "(here) live healthy, priority 100, serves",
+        "n2": "silent healthy, priority 100",
+        "n3": "not known yet unhealthy, priority 50",
+        "n4": "live -",
+        "n5": "name taken healthy, priority 100",
+    }
+
+
+def test_a_store_that_has_never_answered() -> None:
+    never = {"type": "etcd", "reachable": False, "contact_seconds": None, "error": ""}
+    assert status_text(status(store=never, members=[])).endswith("\n\nstore: never answered")
+
+
+def test_an_empty_history_is_its_heading() -> None:
+    assert history_text([]) == "TIME  GROUP  ROLE  REASON  EPOCH  AFTER  STAGES  DETAIL"
+    assert len(history_text([entry("web"), entry("db")]).splitlines()) == 3

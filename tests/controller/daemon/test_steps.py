@@ -1,0 +1,88 @@
+"""A group's steps: a bind that takes longer than one grant lasts goes on while the grant is renewed, and no longer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from controller.core.events import Run, Step
+from controller.daemon.clock import boottime
+from controller.daemon.steps import GroupSteps, HookCommands
+from providers.base import Grant, ProviderError
+from providers.cloud.moving import Moving
+from providers.linux.unguarded import Unguarded
+from tests.lab.cloud.small_cloud import Cloud, moving
+
+GRANT_SECONDS = 0.6
+
+
+class Lasting:
+    """A provider that binds at once, and notes for how long each time."""
+
+    def __init__(self) -> None:
+        self.until: list[float] = []
+
+    async def bind(self, grant: Grant) -> None:
+        self.until.append(grant.expires_at)
+
+    async def extend(self, grant: Grant) -> None:
+        self.until.append(grant.expires_at)
+        raise ProviderError("an extension that fails ends no bind")
+
+
+@pytest.fixture
+def cloud() -> Cloud:
+    """Each of its calls takes most of a grant."""
+    made = Cloud()
+    made.seconds = 0.4
+    return made
+
+
+@pytest.fixture
+async def provider(cloud: Cloud) -> AsyncIterator[Moving]:
+    made, _ = moving(cloud)
+    yield made
+    await made.close()
+
+
+def steps(granted: Callable[[str], float | None], *providers: Moving | Lasting) -> GroupSteps:
+    return GroupSteps(
+        group="web",
+        node="n1",
+        providers=providers,  # type: ignore[arg-type]  # what is not asked here is left out
+        hooks=HookCommands(),
+        guard=Unguarded(),
+        clock=boottime,
+        granted=granted,
+    )
+
+
+def order(step: Step) -> Run:
+    return Run("web", 1, step, boottime() + GRANT_SECONDS, "promoting", "test")
+
+
+async def test_a_bind_goes_on_while_the_grant_is_renewed(cloud: Cloud, provider: Moving) -> None:
+    cloud.shows_after = 3
+    beside = Lasting()
+    await steps(lambda _: boottime() + GRANT_SECONDS, provider, beside).run(order(Step.BIND))
+    assert cloud.asked == ["move", "look", "look", "look", "look"]
+    assert len(beside.until) > 3, "what was bound at once is kept meanwhile"
+    assert beside.until == sorted(beside.until)
+
+
+@pytest.mark.parametrize("granted", [lambda _: None, lambda _: 0.0])
+async def test_a_bind_ends_with_a_grant_that_is_not(
+    cloud: Cloud, provider: Moving, granted: Callable[[str], float | None]
+) -> None:
+    cloud.shows_after = 3
+    with pytest.raises((TimeoutError, ProviderError)):
+        await steps(granted, provider).run(order(Step.BIND))
+    assert len(cloud.asked) < 3
+
+
+async def test_a_refresh_ends_with_the_grant_that_it_was_ordered_with(cloud: Cloud, provider: Moving) -> None:
+    """The next one comes with the next grant."""
+    cloud.shows_after = 3
+    with pytest.raises((TimeoutError, ProviderError)):
+        await steps(lambda _: boottime() + GRANT_SECONDS, provider).run(order(Step.REFRESH))

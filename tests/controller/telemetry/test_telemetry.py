@@ -1,0 +1,297 @@
+"""What is decided and done, as log lines, metrics and history."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from controller.core.events import Drifted, Judged, Ran, Step
+from controller.core.state import Reason, Role, Transition
+from controller.telemetry.history import History
+from controller.telemetry.logs import JsonLines, TextLines, emit
+from controller.telemetry.metrics import ROLES
+from controller.telemetry.telemetry import Op, Outcome, Telemetry
+
+BOOT, UNIX = 5000.0, 1_767_225_600.0  # one moment on both clocks: 2026-01-01T00:00:00Z
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = BOOT
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def telemetry(clock: Clock) -> Telemetry:
+    one = Telemetry("n1", History(), now=clock, wall=lambda: UNIX + clock.now - BOOT)
+    one.watch(["web", "db"])
+    return one
+
+
+def change(  # noqa: PLR0917  (they read as the line that is logged)
+    at: float, before: Role, after: Role, reason: Reason, detail: str = "", epoch: int = 0
+) -> Transition:
+    return Transition("web", at, before, after, reason, detail, epoch)
+
+
+def samples(telemetry: Telemetry) -> dict[tuple[str, ...], float]:
+    """Each sample by its name and its labels' values, in the labels' order."""
+    return {
+        (sample.name, *(sample.labels[name] for name in sorted(sample.labels))): sample.value
+        for family in text_string_to_metric_families(telemetry.render({}).decode())
+        for sample in family.samples
+    }
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The log's lines, without the time."""
+    return [TextLines().format(record).partition(" ")[2] for record in caplog.records]
+
+
+# --- transitions -------------------------------------------------------------------------------------------------
+
+
+def test_a_promotion_is_one_line_one_count_and_one_entry_for_each_transition(
+    telemetry: Telemetry, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "anyvip")
+    telemetry.transitioned([change(BOOT - 75, Role.INIT, Role.STANDBY, Reason.HEALTHY)])
+    telemetry.transitioned([change(BOOT, Role.STANDBY, Role.PROMOTING, Reason.OFFERED, "by n2", 7)])
+    for step, seconds in ((Step.BIND, 0.003), (Step.PROMOTE, 1.25), (Step.REFRESH, 0.1)):
+        telemetry.ran(Ran("web", 7, step, None, seconds))
+    clock.now += 1.5
+    telemetry.transitioned([change(clock.now, Role.PROMOTING, Role.ACTIVE, Reason.READY, epoch=7)])
+
+    assert lines(caplog) == [
+        "level=info logger=anyvip msg=transition group=web from=init to=standby reason=healthy",
+        (
+            "level=info logger=anyvip msg=transition group=web from=standby to=promoting reason=offered epoch=7 "
+            'detail="by n2" after_seconds=75'
+        ),
+        (
+            "level=info logger=anyvip msg=transition group=web from=promoting to=active reason=promotion-done epoch=7 "
+            "after_seconds=1.5 bind_seconds=0.003 promote_seconds=1.25"
+        ),
+    ]
+    first, second, third = telemetry.history.entries("web")
+    assert (first["seconds"], second["seconds"], third["seconds"]) == (None, 75.0, 1.5)
+    assert first["time"] == "2025-12-31T23:58:45.000Z"
+    assert second == {
+        "time": "2026-01-01T00:00:00.000Z",
+        "node": "n1",
+        "group": "web",
+        "before": "standby",
+        "after": "promoting",
+        "reason": "offered",
+        "detail": "by n2",
+        "epoch": 7,
+        "seconds": 75.0,
+        "stages": {},
+    }
+    assert third["stages"] == {"bind": 0.003, "promote": 1.25}
+
+    found = samples(telemetry)
+    assert found["anyvip_transitions_total", "web", "offered", "promoting"] == 1
+    assert found["anyvip_epoch", "web"] == 7
+    assert (found["anyvip_active", "web"], found["anyvip_active", "db"]) == (1, 0)
+    assert {role for role in ROLES if found["anyvip_role", "web", role]} == {"active"}
+
+
+def test_a_fault_is_a_warning(telemetry: Telemetry, caplog: pytest.LogCaptureFixture) -> None:
+    telemetry.transitioned([change(BOOT, Role.STANDBY, Role.FAULT, Reason.UNHEALTHY, "check app: refused")])
+    assert lines(caplog) == [
+        (
+            "level=warning logger=anyvip msg=transition group=web from=standby to=fault reason=unhealthy "
+            'detail="check app: refused"'
+        ),
+    ]
+
+
+def test_the_roles_that_are_measured_are_all_roles() -> None:
+    assert set(ROLES) == {role.value for role in Role}
+
+
+# --- everything else ---------------------------------------------------------------------------------------------
+
+
+def test_steps(telemetry: Telemetry, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "anyvip")
+    telemetry.ran(Ran("web", 7, Step.BIND, None, 0.25))
+    telemetry.ran(Ran("web", 7, Step.BIND, "eth0 is down", 0.5))
+    telemetry.ran(Ran("web", 7, Step.REFRESH, None, 0.5))
+    telemetry.ran(Ran("web", 7, Step.REFRESH, "eth0 is down", 0.5))
+    assert lines(caplog) == [
+        'level=debug logger=anyvip msg="step done" group=web step=bind epoch=7 seconds=0.25',
+        'level=warning logger=anyvip msg="step failed" group=web step=bind epoch=7 error="eth0 is down" seconds=0.5',
+        'level=warning logger=anyvip msg="step failed" group=web step=refresh epoch=7 error="eth0 is down" seconds=0.5',
+    ]
+    found = samples(telemetry)
+    assert found["anyvip_step_seconds_count", "web", "bind"] == 2
+    assert found["anyvip_step_seconds_sum", "web", "bind"] == 0.75
+    assert found["anyvip_step_seconds_count", "web", "refresh"] == 2
+    assert found["anyvip_step_failures_total", "web", "bind"] == 1
+    assert found["anyvip_step_failures_total", "web", "refresh"] == 1
+
+
+def test_health_drift_and_pause(telemetry: Telemetry, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "anyvip")
+    telemetry.judged(Judged("web", healthy=True))
+    telemetry.judged(Judged("db", healthy=False, why="check app: refused"))
+    telemetry.drifted(Drifted("web", "10.77.0.100/24 was removed"))
+    telemetry.paused(paused=True)
+    assert lines(caplog) == [
+        "level=info logger=anyvip msg=healthy group=web",
+        'level=warning logger=anyvip msg=unhealthy group=db why="check app: refused"',
+        'level=warning logger=anyvip msg=drift group=web what="10.77.0.100/24 was removed"',
+        "level=info logger=anyvip msg=paused",
+    ]
+    found = samples(telemetry)
+    assert (found["anyvip_healthy", "web"], found["anyvip_healthy", "db"]) == (1, 0)
+    assert (found["anyvip_drift_total", "web"], found["anyvip_drift_total", "db"]) == (1, 0)
+    assert found["anyvip_paused",] == 1
+    telemetry.paused(paused=False)
+    assert samples(telemetry)["anyvip_paused",] == 0
+
+
+def test_a_store_that_is_away_is_logged_when_it_goes_and_when_it_comes(
+    telemetry: Telemetry, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "anyvip")
+    telemetry.requested(Op.READ, Outcome.OK, 0.002)
+    for _ in range(3):
+        telemetry.requested(Op.WRITE, Outcome.UNSURE, 0.5, "10.77.0.9:2379: timed out")
+    telemetry.requested(Op.READ, Outcome.FAILED, 0.5, "10.77.0.9:2379: timed out")
+    assert samples(telemetry)["anyvip_store_reachable",] == 0
+    telemetry.requested(Op.WRITE, Outcome.REFUSED, 0.003)
+    assert lines(caplog) == [
+        'level=warning logger=anyvip msg="store does not answer" op=write error="10.77.0.9:2379: timed out"',
+        'level=info logger=anyvip msg="store answers again" op=write',
+    ]
+    found = samples(telemetry)
+    assert found["anyvip_store_requests_total", "write", "unsure"] == 3
+    assert found["anyvip_store_requests_total", "write", "refused"] == 1
+    assert found["anyvip_store_writes_total",] == 4
+    assert found["anyvip_store_reachable",] == 1
+    assert found["anyvip_store_seconds_count", "read"] == 2
+
+
+def test_what_is_left_of_a_grant_is_read_when_it_is_asked(telemetry: Telemetry) -> None:
+    text = telemetry.render({"web": BOOT + 1.25, "db": BOOT - 1}).decode()
+    assert 'anyvip_grant_seconds_left{group="web"} 1.25\n' in text
+    assert 'anyvip_grant_seconds_left{group="db"} 0.0\n' in text
+    assert 'anyvip_grant_seconds_left{group="web"} 0.0\n' in telemetry.render({"web": None}).decode()
+
+
+def test_a_group_that_is_removed_takes_its_series_with_it(telemetry: Telemetry) -> None:
+    telemetry.transitioned([change(BOOT, Role.INIT, Role.STANDBY, Reason.HEALTHY)])
+    telemetry.ran(Ran("web", 7, Step.BIND, "no", 0.1))
+    telemetry.watch(["db"])
+    telemetry.ran(Ran("web", 7, Step.SHUT, None, 0.1))
+    telemetry.transitioned([change(BOOT, Role.DEMOTING, Role.STANDBY, Reason.REMOVED)])
+    text = telemetry.render({"db": BOOT + 1}).decode()
+    assert 'group="web"' not in text
+    assert 'anyvip_active{group="db"} 0.0\n' in text
+
+
+def test_groups_have_their_series_before_anything_happens(telemetry: Telemetry) -> None:
+    found = samples(telemetry)
+    for group in ("web", "db"):
+        assert found["anyvip_active", group] == 0
+        assert found["anyvip_role", group, "init"] == 1
+        assert found["anyvip_drift_total", group] == 0
+
+
+def test_two_daemons_in_one_process_do_not_share_metrics(telemetry: Telemetry) -> None:
+    other = Telemetry("n2", History(), now=lambda: BOOT)
+    other.watch(["web"])
+    telemetry.requested(Op.WRITE, Outcome.OK, 0.1)
+    assert samples(other)["anyvip_store_writes_total",] == 0
+
+
+# --- the log's forms ---------------------------------------------------------------------------------------------
+
+
+def record(msg: str, **fields: object) -> logging.LogRecord:
+    made = logging.LogRecord("anyvip", logging.INFO, __file__, 1, msg, (), None)
+    made.created = UNIX + 0.25
+    made.fields = fields
+    return made
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("n1", "n1"),
+        ("", '""'),
+        ("two words", '"two words"'),
+        ('a"b', r'"a\"b"'),
+        ("a=b", '"a=b"'),
+        ("a\nb\x1b[31m", r'"a\nb\u001b[31m"'),
+        (0.1 + 0.2, "0.3"),
+        (7, "7"),
+        (True, "True"),
+    ],
+)
+def test_a_line_of_pairs(value: object, text: str) -> None:
+    line = TextLines().format(record("it happened", value=value))
+    assert line == f'time=2026-01-01T00:00:00.250Z level=info logger=anyvip msg="it happened" value={text}'
+
+
+def test_a_line_of_json() -> None:
+    parsed = json.loads(JsonLines().format(record("it\nhappened", group="web", seconds=0.5)))
+    assert parsed == {
+        "time": "2026-01-01T00:00:00.250Z",
+        "level": "info",
+        "logger": "anyvip",
+        "msg": "it\nhappened",
+        "group": "web",
+        "seconds": 0.5,
+    }
+
+
+def test_a_traceback_stays_on_its_line() -> None:
+    made = record("failed")
+    try:
+        _ = 1 / 0
+    except ZeroDivisionError:
+        made.exc_info = sys.exc_info()
+    for form in (TextLines(), JsonLines()):
+        line = form.format(made)
+        assert "ZeroDivisionError" in line
+        assert len(line.splitlines()) == 1
+
+
+def test_a_level_that_is_not_asked_for_costs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "anyvip")
+    emit(logging.getLogger("anyvip"), logging.INFO, "nothing", group="web")
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_the_log_goes_to_stderr_and_survives_its_loss(form: str) -> None:
+    script = (
+        "import logging, os, sys; from controller.telemetry.logs import configure, emit\n"
+        "configure(sys.argv[1], 'warning')\n"
+        "log = logging.getLogger('anyvip')\n"
+        "emit(log, logging.INFO, 'not this'); emit(log, logging.WARNING, 'this', group='web')\n"
+        "os.close(2)\n"
+        "emit(log, logging.WARNING, 'lost'); print('went on')\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", script, form], capture_output=True, text=True, timeout=30, check=True)
+    assert ran.stdout == "went on\n"
+    (line,) = ran.stderr.splitlines()
+    assert ("msg=this group=web" if form == "text" else '"msg": "this", "group": "web"') in line

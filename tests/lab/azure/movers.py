@@ -1,0 +1,61 @@
+"""Movers of a node in the fake of Azure, made as the entry points make them, but for the guest's part."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from ipaddress import ip_interface
+from typing import Any
+
+from providers.azure.own_nic import Here
+from providers.base import Grant, Place, Vip
+from providers.cloud.moving import Mover, Moving
+from tests.lab.azure.arm import Arm, Fault
+from tests.lab.host.processes import until
+
+LONG = 30.0  # seconds; generous
+
+
+def clock() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def soon() -> float:
+    return clock() + LONG
+
+
+def vips(*given: str) -> tuple[Vip, ...]:
+    return tuple(ip_interface(each) for each in given)
+
+
+@asynccontextmanager
+async def moving(kind: Any, where: dict[str, Any], *addresses: str, **keys: Any) -> AsyncIterator[tuple[Any, Moving]]:
+    """One node's mover of this class, and the provider made of it. `where`: the keys that lead to the fake."""
+    options = kind.Options.model_validate_json(json.dumps({**where, **keys}), strict=True)
+    here = Here.of(options, group="web", vips=vips(*addresses), clock=clock, link=None, threads=16)
+    made = kind(options, here)
+    provider = here.moving(made, options)
+    try:
+        yield made, provider
+    finally:
+        await provider.close()
+
+
+async def given_up_under_way(arm: Arm, former: Moving, path: str) -> None:
+    """An owner sends a write to where `path` is, and is then cut off before it hears of it."""
+    arm.faults = [Fault("PUT", path, "late"), Fault("PUT", path, "status", times=99, status=503)]
+    binding = asyncio.create_task(former.bind(Grant("web", 8, soon())))
+    await until(lambda: bool(arm.under_way))
+    binding.cancel()
+    await asyncio.wait([binding])
+    arm.faults = []
+
+
+async def led_here(mover: Mover) -> None:
+    """Wait until it is so. Raises TimeoutError."""
+    async with asyncio.timeout(LONG):
+        while (await mover.look(soon())).place is not Place.HERE:  # noqa: ASYNC110  (that is the point)
+            await asyncio.sleep(0.05)

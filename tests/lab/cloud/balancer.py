@@ -1,0 +1,129 @@
+"""A load balancer that leaves the destination as it is: it routes to whichever nodes say 200, and to nobody if none does.
+
+So do Azure's with floating IP and Google's passthrough ones. A connection goes to one of the healthy nodes, by its ports.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Collection, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from tests.lab.cloud.lab import LIVENESS, CloudLab
+from tests.lab.host.namespaces import Namespace, eventually
+
+_PAUSE_SECONDS = 0.2  # the clouds' are 1 s and more
+_TIMEOUT_SECONDS = 1.0
+_FIRST_TABLE = 100
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A node: its own address, and the router's link to it."""
+
+    address: str
+    link: str
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What nodes are asked, and by whom: each at its own address, or all `at` the same one."""
+
+    path: str
+    port: int
+    source: str
+    at: str | None = None
+
+
+class Balancer:
+    """Runs on the router. `frontend`: the address that clients ask."""
+
+    def __init__(self, router: Namespace, frontend: str, backends: Mapping[str, Backend], probe: Probe) -> None:
+        """`backends`: by the node's name."""
+        self.router = router
+        self.frontend = frontend
+        self._backends = backends
+        self._probe = probe
+        self._healthy: frozenset[str] = frozenset()
+        self._to_everybody = False
+        self._changing = threading.Lock()
+        self._ending = threading.Event()
+
+    def serve(self, ending: ExitStack) -> None:
+        """Route and probe from now on, until `ending`."""
+        self.router.run("sysctl -qw net.ipv4.fib_multipath_hash_policy=1")
+        self.router.ip("link set lo up", f"address add {self._probe.source}/32 dev lo")
+        for table, backend in enumerate(self._backends.values(), _FIRST_TABLE):
+            self.router.ip(
+                f"rule add oif {backend.link} lookup {table}",  # only what is bound to the link asks by it
+                f"route add default via {backend.address} dev {backend.link} onlink table {table}",
+            )
+        self._route()
+        with self.router.entered():
+            for name in self._backends:
+                thread = threading.Thread(target=self._follow, args=(name,))
+                ending.callback(thread.join)
+                thread.start()
+        ending.callback(self._ending.set)
+
+    def leads_to(self) -> str | None:
+        """The one healthy node; None where there is no such one."""
+        healthy = self._healthy
+        return next(iter(healthy)) if len(healthy) == 1 else None
+
+    def send_to_everybody(self, *, on: bool) -> None:
+        """Whoever is healthy: as load balancers may when they find nobody so."""
+        with self._changing:
+            self._to_everybody = on
+            self._route()
+
+    def _follow(self, name: str) -> None:
+        while not self._ending.is_set():
+            told = {name} if self._says_200(self._backends[name]) else set()
+            with self._changing:
+                if (healthy := self._healthy - {name} | told) != self._healthy:
+                    self._healthy = healthy
+                    self._route()
+            self._ending.wait(_PAUSE_SECONDS)
+
+    def _says_200(self, backend: Backend) -> bool:
+        with socket.socket() as probing:
+            probing.settimeout(_TIMEOUT_SECONDS)
+            probing.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, backend.link.encode())
+            try:
+                probing.bind((self._probe.source, 0))
+                probing.connect((self._probe.at or backend.address, self._probe.port))
+                probing.sendall(f"GET {self._probe.path} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n".encode())
+                return probing.makefile("rb").readline().startswith(b"HTTP/1.1 200 ")
+            except OSError:
+                return False
+
+    def _route(self) -> None:
+        names: Collection[str] = self._backends if self._to_everybody else sorted(self._healthy)
+        hops = (f"nexthop via {self._backends[name].address} dev {self._backends[name].link} onlink" for name in names)
+        way = f"{self.frontend}/32 {' '.join(hops)}" if names else f"blackhole {self.frontend}/32"
+        self.router.ip(f"route replace {way}")
+
+
+def refused_by_the_standby(lab: CloudLab, balancer: Balancer, target: str) -> None:
+    """Its guard alone refuses, with the VIP on its loopback as by the usual instructions for such load balancers."""
+    active = lab.settled()
+    other = lab.other(active)
+    vip, standby = f"{balancer.frontend}/32", lab.nodes[other]
+    assert vip in lab.nodes[active].run("ip address show dev lo")
+    assert vip not in standby.run("ip address show dev lo")
+    standby.ip(f"address add {vip} dev lo")
+    try:
+        assert lab.asked_from(standby, target) == other, "it would answer, but for the guard"
+        at = time.monotonic()
+        balancer.send_to_everybody(on=True)
+        assert eventually(lambda: len(lab.view.answers(at, target)) > 20, LIVENESS)
+        assert set(lab.view.answers(at, target)) == {None, active}, (
+            "half of it goes to the standby, and nowhere from there"
+        )
+    finally:
+        balancer.send_to_everybody(on=False)
+        standby.ip(f"address delete {vip} dev lo")

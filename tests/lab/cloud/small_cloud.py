@@ -1,0 +1,96 @@
+"""A small platform in memory with one address, and the mover that a provider for it would be: for no cloud in particular.
+
+Calls to it are made in real threads, by `providers.cloud.calls`.
+"""
+
+from __future__ import annotations
+
+import time
+
+from controller.daemon.clock import boottime
+from providers.baremetal.provider import BareMetal
+from providers.base import Finding, Level, Place, Placement
+from providers.cloud.calls import Calls
+from providers.cloud.moving import Moving, MovingOptions
+from providers.cloud.refusal import Refusal
+
+
+class CloudError(Exception):
+    """What the platform's SDK raises."""
+
+
+class Cloud:
+    """One address of a small platform: who has it, what was asked of it, and what it does wrong."""
+
+    def __init__(self) -> None:
+        self.holder = "other"
+        self.asked: list[str] = []
+        self.seconds = 0.0  # each call's
+        self.shows_after = 0  # looks that still show the state before
+        self.fails: dict[str, int] = {}  # how many calls of each kind fail
+
+    def move(self, to: str) -> None:
+        self._asked("move")
+        self.holder = to
+
+    def look(self) -> str:
+        self._asked("look")
+        if self.shows_after:
+            self.shows_after -= 1
+            return "other"
+        return self.holder
+
+    def leave(self, who: str) -> None:
+        self._asked("leave")
+        if self.holder == who:
+            self.holder = ""
+
+    def _asked(self, what: str) -> None:
+        time.sleep(self.seconds)
+        self.asked.append(what)
+        if self.fails.get(what, 0):
+            self.fails[what] -= 1
+            raise CloudError(f"{what} failed")
+
+
+class CloudMover:
+    """Moves that address to `me`."""
+
+    def __init__(self, cloud: Cloud, calls: Calls) -> None:
+        self.cloud, self.calls = cloud, calls
+        self.warmed = self.closed = 0
+
+    async def warm(self, until: float) -> None:  # noqa: ARG002
+        self.warmed += 1
+
+    async def move(self, until: float) -> None:
+        await self.calls.run("move", lambda: self.cloud.move("me"), until=until)
+
+    async def leave(self, until: float) -> None:
+        await self.calls.run("leave", lambda: self.cloud.leave("me"), until=until)
+
+    async def look(self, until: float) -> Placement:
+        holder = await self.calls.run("look", self.cloud.look, until=until)
+        if holder == "me":
+            return Placement(Place.HERE)
+        return Placement(Place.ELSEWHERE, holder) if holder else Placement(Place.NOWHERE)
+
+    async def preflight(self) -> list[Finding]:
+        return [Finding(Level.OK, "cloud", "is there")]
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def translate(error: Exception) -> Refusal | None:
+    return Refusal(str(error), retry=False) if isinstance(error, CloudError) else None
+
+
+def moving(
+    cloud: Cloud, *, reconcile_seconds: float = 60.0, move_seconds: float = 20.0, local: BareMetal | None = None
+) -> tuple[Moving, CloudMover]:
+    """A provider that moves this cloud's address. To be closed."""
+    calls = Calls("test", clock=boottime, translate=translate, threads=2)
+    mover = CloudMover(cloud, calls)
+    options = MovingOptions(reconcile_seconds=reconcile_seconds, move_seconds=move_seconds)
+    return Moving(mover, calls, group="web", clock=boottime, options=options, local=local), mover

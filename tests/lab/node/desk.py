@@ -1,0 +1,120 @@
+"""A real local API with a real `Control` behind it, that does what a test says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from controller.api.client import Client
+from controller.api.server import AdminApi, Moved, Refusal
+from controller.api.socket import Access
+from controller.api.status import GroupView, Member, Status
+from controller.telemetry.history import Entry
+
+
+def group_view(**changes: Any) -> GroupView:
+    """A group that this node serves, but for the changes."""
+    view = GroupView(
+        role="active",
+        role_seconds=7380.0,
+        reason="promotion-done",
+        detail="",
+        active="n1",
+        epoch=12,
+        vips=["10.77.0.100/24"],
+        priority=100,
+        healthy=True,
+        why="",
+        grant_seconds_left=1.93,
+        waits_for="",
+        error="",
+    )
+    return GroupView(**{**view, **changes})  # type: ignore[typeddict-item]
+
+
+def member(node: str, **changes: Any) -> Member:
+    """A live member that is fit for the group web, but for the changes."""
+    groups = {"web": {"priority": 100, "healthy": True, "serving": 12 if node == "n1" else 0}}
+    base = {"node": node, "session": f"{node}-3f2a", "here": node == "n1", "live": True, "campaigning": True}
+    return Member(**{**base, "groups": groups, **changes})  # type: ignore[typeddict-item]
+
+
+def status(**changes: Any) -> Status:
+    """A node of two where all is well, but for the changes."""
+    base = Status(
+        version="0.1.0",
+        cluster="shop",
+        node="n1",
+        session="n1-3f2a",
+        paused=False,
+        uptime_seconds=93784.0,
+        store={"type": "etcd", "reachable": True, "contact_seconds": 0.1, "error": ""},
+        groups={"web": group_view()},
+        members=[member("n1"), member("n2")],
+    )
+    return Status(**{**base, **changes})  # type: ignore[typeddict-item]
+
+
+def entry(group: str, **changes: Any) -> Entry:
+    """A transition that ended a promotion, but for the changes."""
+    base = Entry(
+        time="2026-01-01T00:00:00.000Z",
+        node="n1",
+        group=group,
+        before="promoting",
+        after="active",
+        reason="promotion-done",
+        detail="",
+        epoch=12,
+        seconds=0.0042,
+        stages={"bind": 0.0031},
+    )
+    return Entry(**{**base, **changes})  # type: ignore[typeddict-item]
+
+
+class Desk:
+    """Answers what it is set to, and remembers what it was asked. `hold`: a switchover waits until it is set."""
+
+    def __init__(self) -> None:
+        self.now = status()
+        self.entries = [entry("web"), entry("db")]
+        self.asked: list[Any] = []
+        self.refusal: Refusal | None = None
+        self.hold = asyncio.Event()
+        self.hold.set()
+
+    def status(self) -> Status:
+        """What it is set to."""
+        return self.now
+
+    def history(self) -> list[Entry]:
+        """What it is set to."""
+        return self.entries
+
+    async def switchover(self, group: str, to: str | None) -> Moved:
+        """Waits for `hold`, then is done or refuses."""
+        self.asked.append((group, to))
+        await self.hold.wait()
+        if self.refusal:
+            raise self.refusal
+        return Moved(group, "n1", to or "n2", 13, 0.0123)
+
+    async def pause(self, paused: bool) -> None:
+        """Is done or refuses."""
+        self.asked.append(paused)
+        if self.refusal:
+            raise self.refusal
+
+
+@asynccontextmanager
+async def serving(desk: Desk, path: Path, access: Access | None = None) -> AsyncIterator[Client]:
+    """The desk's local API on this socket, and a client of it."""
+    api = AdminApi(desk, path, access or Access())
+    await api.start()
+    try:
+        yield Client(path)
+    finally:
+        await api.close()

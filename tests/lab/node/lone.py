@@ -1,0 +1,105 @@
+"""One node's core with a store of its own that answers at once: for what the simulator meets too seldom to count on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from controller.core import events as ev
+from controller.core.machine import Decision, GroupPolicy, Policy, Transition, decide, initial, observe
+from controller.core.records import Record, SessionId, encode
+from controller.core.timing import Timing
+from controller.stores.base import Entry, Version
+
+TIMING = Timing.derive(3.0)
+
+
+@dataclass
+class Lone:
+    """Carries actions out in order; what is in `held` is left unanswered and kept in `waiting`."""
+
+    policy: Policy = field(
+        default_factory=lambda: Policy("n1", "boot", TIMING, {"web": GroupPolicy(), "db": GroupPolicy()})
+    )
+    now: float = 1000.0
+    store: dict[str, Entry] = field(default_factory=dict)
+    held: tuple[type, ...] = ()
+    waiting: list[ev.Action] = field(default_factory=list)
+    actions: list[ev.Action] = field(default_factory=list)
+    transitions: list[Transition] = field(default_factory=list)
+    fails: dict[type, str] = field(default_factory=dict)
+    minted: int = 0
+    versions: int = 0
+
+    def __post_init__(self) -> None:
+        self.state = initial(self.policy)
+
+    def start(self, **given: object) -> Lone:
+        self.tell(replace(ev.Started(SessionId("n1-a"), "writer"), **given))  # type: ignore[arg-type]
+        for group in self.policy.groups:
+            self.tell(ev.Judged(group, healthy=True))
+        return self
+
+    def put(self, key: str, record: Record | bytes) -> None:
+        self.versions += 1
+        value = record if isinstance(record, bytes) else encode(record)
+        self.store[key] = Entry(value, Version(str(self.versions)))
+
+    def tell(self, event: ev.Event) -> Decision:
+        self.state = observe(self.state, event, self.now, self.policy)
+        decision = decide(self.state, self.now, self.policy)
+        self.state = decision.state
+        self.transitions += decision.transitions
+        for action in decision.actions:
+            self.actions.append(action)
+            if isinstance(action, self.held):
+                self.waiting.append(action)
+            else:
+                self.carry_out(action)
+        return decision
+
+    def run(self, seconds: float) -> Lone:
+        """Let time pass in steps of 50 ms."""
+        for _ in range(round(seconds / 0.05)):
+            self.now += 0.05
+            self.tell(ev.Tick())
+        return self
+
+    def carry_out(self, action: ev.Action) -> None:
+        sent_at = self.now
+        self.now += 0.001
+        error = self.fails.get(type(action))
+        answer: ev.Event | None = None
+        match action:
+            case ev.Clear():
+                answer = ev.Cleared(error)
+            case ev.Mint():
+                self.minted += 1
+                answer = ev.Minted(SessionId(f"n1-minted{self.minted}"))
+            case ev.StartTimer():
+                answer = ev.TimerStarted(action.slot, sent_at, error)
+            case ev.Arm():
+                answer = ev.Armed(action.slot, action.groups, error)
+            case ev.Read():
+                failed = ev.Failed(action.request, error or "")
+                answer = failed if error else ev.Listed(action.request, sent_at, dict(self.store))
+            case ev.Write():
+                answer = ev.Unsure(action.request, error) if error else self._swap(action, sent_at)
+            case ev.Run():
+                answer = ev.Ran(action.group, action.epoch, action.step, error)
+        if answer is not None:
+            self.tell(answer)
+
+    def _swap(self, action: ev.Write, sent_at: float) -> ev.Event:
+        there = self.store.get(action.key)
+        if (there.version if there else None) != action.expected:
+            return ev.Refused(action.request)
+        self.versions += 1
+        version = Version(str(self.versions))
+        if action.value is None:
+            del self.store[action.key]
+        else:
+            self.store[action.key] = Entry(action.value, version)
+        return ev.Wrote(action.request, sent_at, version)
+
+    def did(self, kind: type) -> list[ev.Action]:
+        return [action for action in self.actions if isinstance(action, kind)]

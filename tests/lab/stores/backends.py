@@ -1,0 +1,185 @@
+"""Where the contract tests store: each kind of store on something real, and processes that race on it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from subprocess import PIPE, Popen
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import pytest
+
+from controller.stores.base import Conflict, Entry, Store, StoreError, Version, Watcher
+from controller.stores.memory import MemoryStore, Shelf
+from controller.stores.registry import store_type
+from tests.lab.stores.etcd import EtcdCluster, missing, start_etcd
+from tests.lab.stores.racer import Score
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+
+
+class WatchedStore(Store, Watcher, Protocol):
+    """What `Backend.open` is taken to give: tests that watch do so only where the store can be watched."""
+
+
+ROOT = Path(__file__).parents[3]
+PATIENCE_SECONDS = 20.0  # how long something may take that must happen at all
+
+
+@dataclass
+class Backend:
+    """One place to store, and the stores that were opened on it."""
+
+    type: str
+    options: dict[str, Any] = field(default_factory=dict)
+    shelf: Shelf = field(default_factory=Shelf)
+    opened: list[Store] = field(default_factory=list)
+
+    def open(self, cluster: str = "shop", call_timeout: float = 20.0, **options: Any) -> WatchedStore:
+        store = self._open(cluster, call_timeout, self.options | options)
+        self.opened.append(store)
+        return cast("WatchedStore", store)
+
+    def _open(self, cluster: str, call_timeout: float, options: dict[str, Any]) -> Store:
+        if self.type == "memory":
+            return MemoryStore(self.shelf, cluster)
+        kind = store_type(self.type)
+        return kind.open(kind.Options.model_validate(options), cluster=cluster, call_timeout=call_timeout)
+
+    async def close(self) -> None:
+        for store in self.opened:
+            await store.close()
+
+
+@dataclass
+class Racers:
+    """Processes that race on one backend. `processes` may be frozen and thawed; all are killed at the end."""
+
+    processes: list[Popen[str]]
+
+    def go(self) -> None:
+        for racer in self.processes:
+            assert racer.stdin
+            racer.stdin.write("go\n")
+            racer.stdin.flush()
+
+    def scores(self, limit: float = 100) -> list[Score]:
+        return [Score(**json.loads(racer.communicate(timeout=limit)[0])) for racer in self.processes]
+
+
+@contextmanager
+def racing(backend: Backend, number: int, rounds: int, call_timeout: float = 10.0) -> Iterator[Racers]:
+    what = {"type": backend.type, "options": backend.options, "rounds": rounds, "call_timeout": call_timeout}
+    command = [sys.executable, "-m", "tests.lab.stores.racer"]
+    racers = Racers([])
+    try:
+        for n in range(number):
+            argument = json.dumps(what | {"name": f"racer{n}"})
+            racers.processes.append(Popen([*command, argument], cwd=ROOT, stdin=PIPE, stdout=PIPE, text=True))
+        for racer in racers.processes:
+            assert racer.stdout
+            assert racer.stdout.readline() == "ready\n"
+        yield racers
+    finally:
+        for racer in racers.processes:
+            racer.kill()
+            racer.communicate()
+
+
+async def eventually(attempt: Callable[[], Awaitable[Any]], *errors: type[Exception]) -> Any:
+    """The first true result of attempt, which may raise these errors before; fails after PATIENCE_SECONDS."""
+    failure: Exception | None = None
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                try:
+                    if result := await attempt():
+                        return result
+                except errors as error:
+                    failure = error
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        pytest.fail(f"did not happen within {PATIENCE_SECONDS:g} s; last error: {failure!r}")
+
+
+class Hints:
+    """What a watch said. `count` only grows; `told` is what it said last of each key."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.told: dict[str, Entry] = {}
+        self._arrived = asyncio.Event()
+
+    async def next(self) -> None:
+        """Return at the next hint that has not been waited for yet."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await self._arrived.wait()
+        self._arrived.clear()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is a hint that nobody has waited for."""
+        return self._arrived.is_set()
+
+    async def collect(self, changes: AsyncIterator[Mapping[str, Entry]]) -> None:
+        async for entries in changes:
+            self.count += 1
+            self.told.update(entries)
+            self._arrived.set()
+
+
+@asynccontextmanager
+async def watching(store: WatchedStore, prefix: str = "") -> AsyncIterator[Hints]:
+    """A task that watches, ended with the context."""
+    hints = Hints()
+    watch = asyncio.create_task(hints.collect(store.changes(prefix)))
+    try:
+        yield hints
+    finally:
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+
+
+@contextmanager
+def etcd_or_skip(members: int, directory: Path, **keywords: Any) -> Iterator[EtcdCluster]:
+    """Members that elect quickly, so that the tests do not wait for them."""
+    if reason := missing():
+        pytest.skip(reason)
+    with start_etcd(members, directory, heartbeat_ms=50, election_ms=500, **keywords) as cluster:
+        yield cluster
+
+
+async def says(call: Awaitable[object], pattern: str) -> bool:
+    """Whether the call fails and says this."""
+    try:
+        await call
+    except StoreError as error:
+        return re.search(pattern, str(error)) is not None
+    return False
+
+
+async def warmed_up(store: Store, direct: Store, key: str) -> Version:
+    """Let both write `key`, which says "one" then, and read; its version.
+
+    What a store does only once (clients, connections, proofs) may take several deadlines of `store`, which may be
+    short, on a slow machine; that of `direct` is long.
+    """
+    stale = await direct.swap(key, b"none", None)
+    version = await direct.swap(key, b"one", stale)
+
+    async def refused() -> bool:
+        try:
+            await store.swap(key, b"never", stale)
+        except Conflict:
+            return True
+        return False
+
+    assert await eventually(refused, StoreError), "a write on a version that is gone"
+    await eventually(lambda: store.read(key), StoreError)
+    return version

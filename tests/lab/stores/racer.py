@@ -1,0 +1,79 @@
+"""One of several processes that race for the same keys: ``python -m tests.lab.stores.racer '<json>'``.
+
+Prints a line when it is ready, begins when it reads one, and prints what it won as JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from controller.stores.base import Conflict, Store, StoreError, Version
+from controller.stores.registry import store_type
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COUNTER = "groups/counter"
+
+
+@dataclass
+class Score:
+    """What one process was told. `unsure`: how often the store could not say."""
+
+    created: list[int] = field(default_factory=list)
+    counted: list[int] = field(default_factory=list)
+    unsure: int = 0
+    conflicts: int = 0
+
+
+async def race(store: Store, name: str, rounds: int) -> Score:
+    """In each round: try to create the round's key, then try to add one to the counter."""
+    score = Score()
+    for number in range(rounds):
+        if await _won(store, score, f"groups/round{number}", name.encode(), None):
+            score.created.append(number)
+        await _count(store, score)
+    return score
+
+
+async def _count(store: Store, score: Score) -> None:
+    try:
+        entry = (await store.read(COUNTER)).get(COUNTER)
+    except StoreError:
+        return
+    following = int(entry.value) + 1 if entry else 1
+    if await _won(store, score, COUNTER, str(following).encode(), entry.version if entry else None):
+        score.counted.append(following)
+
+
+async def _won(store: Store, score: Score, key: str, value: bytes, expected: Version | None) -> bool:
+    try:
+        await store.swap(key, value, expected)
+    except Conflict:
+        score.conflicts += 1
+        return False
+    except StoreError:
+        score.unsure += 1
+        return False
+    return True
+
+
+async def main(arguments: Sequence[str]) -> None:
+    """Race as the one argument says."""
+    what: dict[str, Any] = json.loads(arguments[0])
+    kind = store_type(what["type"])
+    options = kind.Options.model_validate(what["options"])
+    store = kind.open(options, cluster="race", call_timeout=what["call_timeout"])
+    await store.read("")
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    print(json.dumps(asdict(await race(store, what["name"], what["rounds"]))), flush=True)
+    await store.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1:]))

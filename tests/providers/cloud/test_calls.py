@@ -1,0 +1,231 @@
+"""Calls to a cloud over real threads: when one leaves, when it is made again, and when nobody waits any longer."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from random import Random
+
+import pytest
+
+from controller.daemon.clock import boottime
+from providers.base import ProviderError, StaleGrant
+from providers.cloud.calls import LEAST_SECONDS, CallRefused, Calls
+from providers.cloud.refusal import Refusal
+
+
+class VendorError(Exception):
+    """What an SDK raises: `retry` and `after` are what `translate` makes of it."""
+
+    def __init__(self, retry: bool, after: float | None = None) -> None:
+        super().__init__("slow down" if retry else "forbidden")
+        self.retry, self.after = retry, after
+
+
+def translate(error: Exception) -> Refusal | None:
+    return Refusal(str(error), error.retry, error.after) if isinstance(error, VendorError) else None
+
+
+@pytest.fixture
+def calls() -> Iterator[Calls]:
+    made = Calls("test", clock=boottime, translate=translate, threads=2, random=Random(1))
+    yield made
+    made.close()
+
+
+class Answers:
+    """A blocking call: raises or returns what it is given, one after the other; the last one for ever."""
+
+    def __init__(self, *answers: Exception | str) -> None:
+        self._answers = list(answers)
+        self.at: list[float] = []
+        self.threads: set[int] = set()
+
+    def __call__(self) -> str:
+        self.at.append(boottime())
+        self.threads.add(threading.get_ident())
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def soon(seconds: float = 30.0) -> float:
+    return boottime() + seconds
+
+
+async def test_the_answer_comes_from_another_thread(calls: Calls) -> None:
+    work = Answers("here")
+    assert await calls.run("look", work, until=soon()) == "here"
+    assert work.threads.isdisjoint({threading.get_ident()})
+
+
+async def test_what_passes_is_asked_again(calls: Calls) -> None:
+    work = Answers(VendorError(retry=True), VendorError(retry=True), "here")
+    assert await calls.run("move", work, until=soon()) == "here"
+    assert len(work.at) == 3
+
+
+async def test_what_does_not_pass_is_said_with_the_vendor_s_error(calls: Calls) -> None:
+    work = Answers(VendorError(retry=False))
+    with pytest.raises(CallRefused, match=r"^move eth0: forbidden$") as refused:
+        await calls.run("move eth0", work, until=soon())
+    assert isinstance(refused.value.error, VendorError)
+    assert refused.value.refusal.retry is False
+    assert len(work.at) == 1
+
+
+async def test_the_platform_s_own_pause_is_kept(calls: Calls) -> None:
+    work = Answers(VendorError(retry=True, after=0.4), "here")
+    await calls.run("move", work, until=soon())
+    assert work.at[1] - work.at[0] >= 0.4
+
+
+async def test_no_call_leaves_after_its_time(calls: Calls) -> None:
+    until = soon(LEAST_SECONDS + 2.0)
+    work = Answers(VendorError(retry=True))
+    with pytest.raises(CallRefused, match="slow down"):
+        await calls.run("move", work, until=until)
+    assert max(work.at) <= until - LEAST_SECONDS + 0.01
+    assert len(work.at) > 1
+
+
+async def test_a_pause_beyond_the_deadline_is_not_begun(calls: Calls) -> None:
+    began_at = boottime()
+    with pytest.raises(CallRefused):
+        await calls.run("move", Answers(VendorError(retry=True, after=60)), until=soon())
+    assert boottime() - began_at < 20
+
+
+@pytest.mark.parametrize("left", [-1.0, 0.0, LEAST_SECONDS / 2])
+async def test_too_late_is_not_asked(calls: Calls, left: float) -> None:
+    work = Answers("here")
+    with pytest.raises(StaleGrant, match="move: not asked"):
+        await calls.run("move", work, until=soon(left))
+    assert work.at == []
+
+
+async def test_no_call_leaves_after_the_grant_as_it_is_then(calls: Calls) -> None:
+    work = Answers(VendorError(retry=True, after=1.3), "here")
+    calls.grant_ends_at = boottime() + LEAST_SECONDS + 1.0
+    with pytest.raises(StaleGrant):
+        await calls.run("move", work, until=soon())
+    assert len(work.at) == 1
+
+
+async def test_a_grant_that_is_renewed_meanwhile_counts(calls: Calls) -> None:
+    work = Answers(VendorError(retry=True, after=1.3), "here")
+    calls.grant_ends_at = boottime() + LEAST_SECONDS + 1.0
+    moving = asyncio.create_task(calls.run("move", work, until=soon()))
+    await asyncio.sleep(0.1)
+    calls.grant_ends_at = soon()
+    assert await moving == "here"
+    assert 0 < calls.left(soon(5)) <= 5
+    assert calls.ends_at(soon(60)) == calls.grant_ends_at
+
+
+async def test_a_grant_about_to_end_is_waited_for_to_be_renewed(calls: Calls) -> None:
+    """Too little is left for a call now, and nothing is lost yet."""
+    work = Answers(StaleGrant("too little for this vendor's call"), "here")
+    calls.grant_ends_at = soon()
+    assert await calls.run("move", work, until=soon(60)) == "here"
+    with pytest.raises(StaleGrant):  # here it is the deadline that is near
+        await calls.run("move", Answers(StaleGrant("too little")), until=soon(10))
+
+
+async def test_the_clock_is_read_in_the_thread(calls: Calls) -> None:
+    """Both threads are taken, so the call waits its turn until its time is over: then it must not leave."""
+    hold = threading.Event()
+    until, work = soon(LEAST_SECONDS + 0.3), Answers("here")
+    holding = [asyncio.create_task(calls.run("hold", lambda: hold.wait(10), until=soon())) for _ in range(2)]
+    await asyncio.sleep(0.05)
+    waiting = asyncio.create_task(calls.run("move", work, until=until))
+    try:
+        await asyncio.sleep(0.35)
+        hold.set()
+        with pytest.raises(ProviderError):
+            await waiting
+    finally:
+        hold.set()
+        await asyncio.gather(*holding)
+    assert work.at == []
+
+
+async def test_nobody_waits_after_the_deadline(calls: Calls) -> None:
+    hold = threading.Event()
+    try:
+        with pytest.raises(ProviderError, match="no answer in time"):
+            await calls.run("move", lambda: hold.wait(10), until=soon(LEAST_SECONDS + 0.2))
+    finally:
+        hold.set()
+
+
+async def test_a_timeout_of_the_vendor_s_is_the_vendor_s(calls: Calls) -> None:
+    """`TimeoutError` is what sockets raise, too."""
+    with pytest.raises(TimeoutError, match="read"):
+        await calls.run("look", Answers(TimeoutError("read")), until=soon())
+
+
+async def test_what_is_cancelled_while_it_waits_for_a_thread_never_leaves(calls: Calls) -> None:
+    hold, work = threading.Event(), Answers("here")
+    holding = [asyncio.create_task(calls.run("hold", lambda: hold.wait(10), until=soon())) for _ in range(2)]
+    await asyncio.sleep(0.05)
+    waiting = asyncio.create_task(calls.run("move", work, until=soon()))
+    await asyncio.sleep(0.05)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    hold.set()
+    await asyncio.gather(*holding)
+    await calls.settled(soon())
+    assert work.at == []
+
+
+async def test_settled_waits_for_what_was_given_up(calls: Calls) -> None:
+    landed: list[float] = []
+
+    def slow() -> None:
+        time.sleep(0.3)
+        landed.append(boottime())
+
+    given_up = asyncio.create_task(calls.run("move", slow, until=soon()))
+    await asyncio.sleep(0.1)
+    given_up.cancel()
+    await calls.settled(soon())
+    assert landed
+    await calls.settled(soon())  # nothing is under way
+
+
+async def test_settled_does_not_wait_longer_than_told(calls: Calls) -> None:
+    hold = threading.Event()
+    holding = asyncio.create_task(calls.run("hold", lambda: hold.wait(10), until=soon()))
+    await asyncio.sleep(0.05)
+    await calls.settled(soon(0.1))
+    assert not holding.done()
+    hold.set()
+    assert await holding
+
+
+async def test_an_error_that_is_not_the_platform_s_is_not_translated(calls: Calls) -> None:
+    with pytest.raises(KeyError, match="ours"):
+        await calls.run("look", Answers(KeyError("ours")), until=soon())
+
+
+async def test_closed_is_closed(calls: Calls) -> None:
+    calls.close()
+    with pytest.raises(ProviderError, match="look"):
+        await calls.run("look", Answers("here"), until=soon())
+
+
+async def test_pauses_are_drawn_anew_each_time_and_grow() -> None:
+    """Full jitter: of many that fail together, no two come back together."""
+    work = Answers(*[VendorError(retry=True)] * 4, "here")
+    calls = Calls("test", clock=boottime, translate=translate, random=Random(7))
+    await calls.run("move", work, until=soon())
+    calls.close()
+    same = Random(7)
+    drawn = [same.uniform(0, longest) for longest in (0.1, 0.2, 0.4, 0.8)]
+    seen = [later - sooner for sooner, later in zip(work.at, work.at[1:], strict=False)]
+    assert all(pause >= least for pause, least in zip(seen, drawn, strict=True))

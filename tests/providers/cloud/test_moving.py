@@ -1,0 +1,216 @@
+"""A provider made of a cloud's mover: when the network is asked, what is awaited, and what a failure holds up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from controller.daemon.clock import boottime
+from providers.base import Grant, Guarded, Place, ProviderError, StaleGrant
+from providers.cloud.moving import Moving
+from tests.lab.cloud.small_cloud import Cloud, CloudMover, moving
+
+Made = tuple[Moving, CloudMover]
+
+
+@pytest.fixture
+def cloud() -> Cloud:
+    return Cloud()
+
+
+@pytest.fixture
+async def made(cloud: Cloud) -> AsyncIterator[Made]:
+    provider, mover = moving(cloud)
+    yield provider, mover
+    await provider.close()
+    assert mover.closed == 1
+
+
+def grant(epoch: int = 1, seconds: float = 30.0) -> Grant:
+    return Grant("web", epoch, boottime() + seconds)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110  (the platform tells nobody)
+            await asyncio.sleep(0.01)
+
+
+async def test_a_promotion_moves_and_sees_that_it_shows(made: Made, cloud: Cloud) -> None:
+    cloud.shows_after = 2
+    await made[0].bind(grant())
+    assert cloud.asked == ["move", "look", "look", "look"]
+    assert cloud.holder == "me"
+
+
+async def test_renewals_ask_the_cloud_nothing(made: Made, cloud: Cloud) -> None:
+    await made[0].bind(grant())
+    cloud.asked.clear()
+    for _ in range(5):
+        await made[0].bind(grant())
+    assert cloud.asked == []
+
+
+async def test_the_next_epoch_moves_anew(made: Made, cloud: Cloud) -> None:
+    await made[0].bind(grant(1))
+    cloud.holder = "other"
+    await made[0].bind(grant(2))
+    assert cloud.holder == "me"
+
+
+async def test_what_never_shows_is_said(made: Made, cloud: Cloud) -> None:
+    cloud.shows_after = 1000
+    with pytest.raises(ProviderError, match="moved, but not seen: the platform shows elsewhere: other"):
+        await made[0].bind(grant(seconds=2.0))
+    cloud.asked.clear()
+    cloud.shows_after = 0
+    await made[0].bind(grant())
+    assert cloud.asked == ["move", "look"], "what was not seen is moved again, in the same epoch, too"
+
+
+async def test_a_move_that_takes_too_long_leaves_another_node_a_try(cloud: Cloud) -> None:
+    cloud.shows_after = 1000
+    provider, _ = moving(cloud, move_seconds=2.0)
+    began_at = boottime()
+    with pytest.raises(ProviderError, match="not seen"):
+        await provider.bind(grant(seconds=60))
+    assert boottime() - began_at < 10
+    await provider.close()
+
+
+async def test_what_a_late_call_took_away_before_it_was_seen_is_moved_again(made: Made, cloud: Cloud) -> None:
+    cloud.shows_after = 1
+    binding = asyncio.create_task(made[0].bind(grant()))
+    await until(lambda: "look" in cloud.asked)
+    cloud.holder = "other"
+    await binding
+    assert cloud.holder == "me"
+    assert cloud.asked.count("move") == 2
+
+
+async def test_a_look_that_fails_after_the_move_is_repeated(made: Made, cloud: Cloud) -> None:
+    cloud.fails["look"] = 2
+    await made[0].bind(grant())
+    assert cloud.asked == ["move", "look", "look", "look"]
+
+
+async def test_a_move_that_fails_is_an_error(made: Made, cloud: Cloud) -> None:
+    cloud.fails["move"] = 1
+    with pytest.raises(ProviderError, match="move failed"):
+        await made[0].bind(grant())
+
+
+async def test_a_grant_that_has_ended_moves_nothing(made: Made, cloud: Cloud) -> None:
+    with pytest.raises(StaleGrant):
+        await made[0].bind(grant(seconds=0.0))
+    assert cloud.asked == []
+
+
+async def test_drift_is_repaired_beside_the_renewals(made: Made, cloud: Cloud) -> None:
+    await made[0].bind(grant())
+    cloud.holder = "other"
+    cloud.seconds = 1.0
+    assert (await made[0].inspect()).place is Place.ELSEWHERE
+    began_at = boottime()
+    await made[0].bind(grant())
+    assert boottime() - began_at < 1.0, "the renewal of the guest's addresses does not wait for the cloud"
+    await until(lambda: cloud.holder == "me")
+    cloud.asked.clear()
+    await made[0].bind(grant())
+    await asyncio.sleep(0.1)
+    assert "move" not in cloud.asked, "once"
+
+
+async def test_a_repair_that_fails_waits_for_the_next_look(
+    made: Made, cloud: Cloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    await made[0].bind(grant())
+    cloud.holder = "other"
+    await made[0].inspect()
+    cloud.fails["move"] = 1
+    await made[0].bind(grant())
+    await until(lambda: "cannot be moved yet: move: move failed" in caplog.text)
+    await made[0].bind(grant())
+    await asyncio.sleep(0.1)
+    assert cloud.asked.count("move") == 2, "a cloud that refuses is not asked again with each renewal"
+    await made[0].inspect()
+    await made[0].bind(grant())
+    await until(lambda: cloud.holder == "me")
+
+
+async def test_a_look_that_fails_is_no_evidence(made: Made, cloud: Cloud) -> None:
+    await made[0].bind(grant())
+    cloud.asked.clear()
+    cloud.fails["look"] = 1
+    with pytest.raises(ProviderError, match="look failed"):
+        await made[0].inspect()
+    await made[0].bind(grant())
+    assert cloud.asked == ["look"]
+
+
+async def test_leaving_gives_up_what_is_still_ours(made: Made, cloud: Cloud) -> None:
+    await made[0].bind(grant())
+    await made[0].unbind()
+    assert cloud.holder == ""
+    cloud.asked.clear()
+    await made[0].unbind()
+    assert cloud.asked == [], "once is enough"
+
+
+async def test_who_never_came_leaves_nothing(made: Made, cloud: Cloud) -> None:
+    await made[0].unbind()
+    assert cloud.asked == []
+
+
+async def test_a_cloud_that_fails_does_not_hold_the_release_up(
+    made: Made, cloud: Cloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    await made[0].bind(grant())
+    cloud.fails["leave"] = 1
+    await made[0].unbind()
+    assert "leave failed" in caplog.text
+
+
+async def test_leaving_comes_after_a_move_that_was_given_up(made: Made, cloud: Cloud) -> None:
+    """Otherwise it would land after the next owner's move."""
+    cloud.seconds = 0.4
+    coming = asyncio.create_task(made[0].bind(grant()))
+    await asyncio.sleep(0.1)
+    coming.cancel()
+    await asyncio.wait([coming])
+    await made[0].unbind()
+    assert cloud.asked == ["move", "leave"]
+    assert cloud.holder == ""
+
+
+async def test_unbinding_ends_a_repair(made: Made, cloud: Cloud) -> None:
+    await made[0].bind(grant())
+    cloud.holder, cloud.seconds = "other", 0.3
+    await made[0].inspect()
+    await made[0].bind(grant())
+    await asyncio.sleep(0.05)
+    await made[0].unbind()
+    cloud.asked.clear()
+    await asyncio.sleep(0.5)
+    assert cloud.asked == []
+
+
+async def test_a_standby_is_kept_warm_by_looking(made: Made, cloud: Cloud) -> None:
+    provider, mover = made
+    assert (await provider.inspect()).where == "other"
+    assert mover.warmed == 1
+    await provider.bind(grant())
+    await provider.inspect()
+    assert mover.warmed == 1, "who is active is warm"
+
+
+async def test_without_a_guest_s_part_there_is_nothing_to_guard(made: Made) -> None:
+    provider, _ = made
+    assert provider.guarded() == Guarded((), ())
+    assert provider.interfaces == frozenset()
+    provider.unguarded = True
+    assert provider.unguarded is False
+    await provider.reset()
+    assert [finding.subject for finding in await provider.preflight()] == ["cloud"]

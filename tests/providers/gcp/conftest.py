@@ -1,0 +1,120 @@
+"""A small project of Google Cloud: three machines, two in one zone, each with its metadata server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from ipaddress import ip_interface
+from typing import Any
+
+import pytest
+
+from controller.daemon.clock import boottime
+from providers.base import Vip
+from providers.cloud.calls import Calls
+from providers.gcp.compute import translate
+from tests.lab.gcp.cloud import Address, Cloud, Machine, Nic, Subnet
+from tests.lab.gcp.compute import Compute
+from tests.lab.gcp.metadata import MetadataServer
+from tests.lab.http.rest import RestServer
+
+SECONDS = 60.0  # what a move may take; generous
+
+
+def project() -> Cloud:
+    """n1 and n2 in europe-west1-b, n3 in europe-west1-c; nic0 is nobody's business, VIPs belong to nic1."""
+    names = {"n1": "europe-west1-b", "n2": "europe-west1-b", "n3": "europe-west1-c"}
+    machines = [
+        Machine(
+            name,
+            zone,
+            [
+                Nic("nic0", "plain", f"10.9.0.{number}", mac=f"42:01:0a:09:00:0{number}"),
+                Nic("nic1", "inner", f"10.0.0.{number}", mac=f"42:01:0a:00:00:0{number}"),
+            ],
+        )
+        for number, (name, zone) in enumerate(names.items(), 2)
+    ]
+    return Cloud(
+        machines,
+        [
+            Subnet("plain", "10.9.0.0/24", network="outer"),
+            Subnet("inner", "10.0.0.0/24", secondary={"vips": "10.1.0.0/24"}),
+        ],
+        addresses=[Address("shop-ip", "203.0.113.7"), Address("other-ip", "203.0.113.8")],
+    )
+
+
+@dataclass
+class Project:
+    """The fakes, where they answer, and movers made as the registry makes them."""
+
+    compute: Compute
+    url: str
+    metadata: dict[str, MetadataServer]
+    metadata_urls: dict[str, str]
+    made: list[tuple[Any, Calls]] = field(default_factory=list)
+
+    @property
+    def cloud(self) -> Cloud:
+        return self.compute.cloud
+
+    def options(self, kind: Any, node: str, **keys: Any) -> Any:
+        """As the configuration makes them: from JSON, strictly."""
+        given = {"endpoint": self.url, "metadata_endpoint": self.metadata_urls[node], "nic": "nic1", **keys}
+        return kind.Options.model_validate_json(json.dumps(given), strict=True)
+
+    def mover(self, kind: Any, node: str, *vips: str, group: str = "web", **keys: Any) -> Any:
+        """One node's mover of a group; closed at the end."""
+        calls = Calls(f"{node}-{group}", clock=boottime, translate=translate, threads=12)
+        wanted: tuple[Vip, ...] = tuple(map(ip_interface, vips))
+        mover = kind(self.options(kind, node, **keys), group=group, vips=wanted, calls=calls, interface=None)
+        self.made.append((mover, calls))
+        return mover
+
+    def close(self) -> None:
+        for mover, calls in self.made:
+            calls.close()
+            mover.close()
+
+
+@pytest.fixture
+def gcp() -> Iterator[Project]:
+    """Whatever clients sent and the fake answered must be as Google's discovery document has it."""
+    compute = Compute(project())
+    with ExitStack() as stack:
+        url = stack.enter_context(RestServer(compute.answer)).url
+        stack.callback(compute.close)  # before the server waits for its requests
+        metadata = {machine.name: MetadataServer(compute.cloud, machine) for machine in compute.cloud.machines}
+        urls = {name: stack.enter_context(RestServer(each.answer)).url for name, each in metadata.items()}
+        made = Project(compute, url, metadata, urls)
+        stack.callback(made.close)
+        yield made
+    assert compute.mismatches == []
+
+
+def soon(seconds: float = SECONDS) -> float:
+    """A deadline."""
+    return boottime() + seconds
+
+
+async def cut_short(gcp: Project, work: Coroutine[Any, Any, None]) -> None:
+    """Begin this; whoever does it is gone as soon as a call of it is under way (`Fault.late`)."""
+    doing = asyncio.create_task(work)
+    await eventually(lambda: gcp.compute.under_way == 1 or doing.done())
+    assert not doing.done(), doing
+    doing.cancel()
+    await asyncio.wait([doing])
+
+
+async def eventually(holds: Callable[[], Awaitable[bool] | bool], seconds: float = 10.0) -> None:
+    """Wait for something that nobody tells. Raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while True:
+            answer = holds()
+            if answer if isinstance(answer, bool) else await answer:
+                return
+            await asyncio.sleep(0.01)

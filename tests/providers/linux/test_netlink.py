@@ -1,0 +1,109 @@
+"""Netlink as bytes and as a socket; what the kernel refuses is an error that says so."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from ipaddress import IPv4Interface, IPv6Interface, ip_interface
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from providers.base import ProviderError
+from providers.linux import netlink, rtnetlink
+from providers.linux.attributes import attribute, attributes, nested
+from providers.linux.netlink import Message, NetlinkError, Socket
+
+
+@given(st.lists(st.tuples(st.integers(0, 0x3FFF), st.binary(max_size=40)), max_size=8))
+def test_attributes_come_back(pairs: list[tuple[int, bytes]]) -> None:
+    packed = b"".join(attribute(kind, value) for kind, value in pairs)
+    assert len(packed) % 4 == 0
+    assert list(attributes(packed)) == pairs
+    assert list(attributes(nested(7, packed))) == [(7, packed)]
+
+
+@given(st.binary(max_size=100), st.integers(0, 110))
+def test_malformed_attributes_do_no_harm(data: bytes, offset: int) -> None:
+    assert all(value in data for _, value in attributes(data, offset))
+
+
+def test_an_attribute_that_claims_more_than_there_is_is_left_out() -> None:
+    assert list(attributes(attribute(1, b"whole") + struct.pack("=HH", 100, 2) + b"part")) == [(1, b"whole")]
+    assert list(attributes(struct.pack("=HH", 3, 1))) == []
+
+
+@pytest.mark.parametrize("vip", ["10.77.0.100/24", "192.0.2.1/32", "fd77::100/64", "2001:db8::1/128"])
+def test_an_address_that_is_put_reads_back_as_itself(vip: str) -> None:
+    wanted = ip_interface(vip)
+    message = rtnetlink.put_address(7, wanted, rtnetlink.Lifetime(3, 3), prefix_route=True)
+    address = rtnetlink.parse_address(message)
+    assert address is not None
+    assert (address.index, address.interface) == (7, wanted)
+    assert rtnetlink.parse_address(rtnetlink.delete_address(address)) == address
+
+
+def test_what_is_told_to_the_kernel_of_a_vip() -> None:
+    def told(vip: IPv4Interface | IPv6Interface, *, prefix_route: bool) -> tuple[int, tuple[int, ...]]:
+        message = rtnetlink.put_address(1, vip, rtnetlink.Lifetime(3, 0), prefix_route=prefix_route)
+        found = dict(attributes(message.body, 8))
+        return struct.unpack("=I", found[8])[0], struct.unpack("=IIII", found[6])
+
+    no_prefix_route, no_dad = 0x200, 0x02
+    assert told(IPv4Interface("10.0.0.1/24"), prefix_route=True) == (0, (0, 3, 0, 0))
+    assert told(IPv4Interface("10.0.0.1/24"), prefix_route=False) == (no_prefix_route, (0, 3, 0, 0))
+    assert told(IPv6Interface("fd00::1/64"), prefix_route=True) == (no_dad, (0, 3, 0, 0))
+
+
+def test_other_families_have_no_address() -> None:
+    assert rtnetlink.parse_address(Message(rtnetlink.NEW_ADDRESS, 0, bytes([7, 0, 0, 0, 1, 0, 0, 0]))) is None
+
+
+def test_the_loopback_interface_is_listed_and_found() -> None:
+    with Socket(netlink.ROUTE) as kernel:
+        listed = rtnetlink.links(kernel)["lo"]
+        assert listed.loopback
+        assert listed.mac is None
+        assert rtnetlink.link(kernel, "lo") == listed
+        assert rtnetlink.index_of(kernel, "lo") == listed.index
+        own = rtnetlink.addresses(kernel, listed.index)
+        assert {address.index for address in own} <= {listed.index}
+
+
+def test_a_refusal_names_what_was_tried_and_why() -> None:
+    with (
+        Socket(netlink.ROUTE) as kernel,
+        pytest.raises(NetlinkError, match="interface none0: No such device") as refused,
+    ):
+        rtnetlink.link(kernel, "none0")
+    assert refused.value.code == errno.ENODEV
+    assert isinstance(refused.value, ProviderError)
+
+
+def test_of_many_requests_each_refusal_is_told_with_its_place() -> None:
+    good = Message(rtnetlink.GET_LINK, netlink.ACK, struct.pack("=BxHiII", 0, 0, 1, 0, 0))
+    bad = Message(rtnetlink.GET_LINK, netlink.ACK, struct.pack("=BxHiII", 0, 0, 0x7FFFFFF0, 0, 0))
+    with Socket(netlink.ROUTE) as kernel:
+        refusals = kernel.batch([good, bad, good, bad, good], "ask for interfaces")
+        assert [(refusal.index, refusal.code) for refusal in refusals] == [(1, errno.ENODEV), (3, errno.ENODEV)]
+        kernel.apply([bad] * 300, "ask for interfaces", ignore=(errno.ENODEV,))
+        with pytest.raises(NetlinkError, match="ask for interfaces: No such device"):
+            kernel.apply([good] * 250 + [bad], "ask for interfaces")
+
+
+def test_the_kernels_own_explanation_is_passed_on() -> None:
+    nonsense = Message(rtnetlink.GET_ADDRESS, 0, bytes([0, 9, 9, 9, 0, 0, 0, 0]))  # a filter it does not know
+    with Socket(netlink.ROUTE) as kernel, pytest.raises(NetlinkError, match=r"list nonsense: Invalid argument \(\w+"):
+        kernel.dump(nonsense, "list nonsense")
+
+
+def test_a_socket_that_cannot_be_had_is_an_error() -> None:
+    with pytest.raises(NetlinkError, match="netlink socket 99"):
+        Socket(99)
+
+
+def test_nothing_told_is_nothing_received() -> None:
+    with Socket(netlink.ROUTE, groups=(1,)) as listening:
+        assert listening.received() is None
+        assert listening.port > 0
