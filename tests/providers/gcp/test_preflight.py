@@ -13,13 +13,13 @@ from controller.daemon.clock import boottime
 from providers.base import Finding, Level, Place, ProviderError
 from providers.cloud.calls import Calls
 from providers.gcp import preflight
-from providers.gcp.alias_ip import PERMISSIONS as of_alias_ip
+from providers.gcp.alias_ip import PERMISSIONS as ALIAS_IP
 from providers.gcp.alias_ip import AliasIp
 from providers.gcp.client import ComputeOptions
 from providers.gcp.compute import Compute, translate
-from providers.gcp.route import PERMISSIONS as of_route
+from providers.gcp.route import PERMISSIONS as ROUTE
 from providers.gcp.route import Routes
-from providers.gcp.static_ip import PERMISSIONS as of_static_ip
+from providers.gcp.static_ip import PERMISSIONS as STATIC_IP
 from providers.gcp.static_ip import StaticIp
 from tests.lab.gcp.cloud import Nic, Route
 from tests.lab.gcp.compute import Fault
@@ -217,9 +217,9 @@ def role(name: str) -> list[str]:
 @pytest.mark.parametrize(
     ("name", "known"),
     [
-        ("alias_ip", of_alias_ip),
-        ("route", of_route),
-        ("static_ip", of_static_ip),
+        ("alias_ip", ALIAS_IP),
+        ("route", ROUTE),
+        ("static_ip", STATIC_IP),
     ],
 )
 def test_the_roles_are_what_preflight_asks_for(name: str, known: tuple[str, ...]) -> None:
