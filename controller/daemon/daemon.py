@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, ExitStack
+from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING, cast
 
@@ -173,8 +174,15 @@ class Daemon:
 
     def _surroundings(self, store: Store) -> Surroundings:
         local = self._local
-        timeout = self._policy.timing.call_timeout
-        return Surroundings(self.config.node, store, local.guard, local.groups, self._life, boottime, timeout)
+        return Surroundings(
+            store=store,
+            guard=local.guard,
+            groups=local.groups,
+            life=self._life,
+            clock=boottime,
+            mint=partial(new_session_id, self.config.node),
+            call_timeout=self._policy.timing.call_timeout,
+        )
 
     def _admin(self) -> AdminApi:
         from controller.api.server import AdminApi  # noqa: PLC0415  (aiohttp.web is slow to import; probes come first)

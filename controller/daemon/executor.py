@@ -34,12 +34,12 @@ def new_session_id(node: str) -> SessionId:
 class Surroundings:
     """What the actions act upon. `groups` follows the configuration."""
 
-    node: str
     store: Store
     guard: Guard
     groups: Mapping[str, GroupSteps]
     life: Life
     clock: Clock
+    mint: Callable[[], SessionId]  # a session id never used before
     call_timeout: float  # seconds
 
 
@@ -94,7 +94,7 @@ class Executor:
         await self._around.guard.shut(list(self._around.groups))
 
     async def _mint(self, _: ev.Action) -> ev.Event:
-        return ev.Minted(new_session_id(self._around.node))
+        return ev.Minted(self._around.mint())
 
     async def _start_timer(self, action: ev.Action) -> ev.Event:
         assert isinstance(action, ev.StartTimer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from health import command
 
@@ -42,6 +42,13 @@ class HookContext:
             "ANYVIP_REASON": self.reason.replace("\0", " "),
         }
         return {**os.environ, **told}
+
+
+class HookRunner(Protocol):
+    """Runs one hook to its end, as `run_hook` does."""
+
+    async def __call__(self, argv: Sequence[str], /, *, context: HookContext, timeout: float) -> None:  # noqa: ASYNC109
+        """Raises HookError."""
 
 
 async def run_hook(argv: Sequence[str], *, context: HookContext, timeout: float) -> None:  # noqa: ASYNC109

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from controller.core.events import Run, Step
 from controller.daemon.clock import Clock
-from controller.daemon.hooks import HookContext, run_hook
+from controller.daemon.hooks import HookContext, HookRunner, run_hook
 from providers.base import Grant, Guard, Provider
 from providers.cloud.calls import together
 
@@ -39,8 +39,12 @@ class GroupSteps:
         guard: Guard,
         clock: Clock,
         granted: Callable[[str], float | None] = lambda _: None,
+        hook: HookRunner = run_hook,
     ) -> None:
-        """`granted`: until when the group's grant lasts as it is now, since it is renewed while a bind takes long."""
+        """`granted`: until when the group's grant lasts as it is now, since it is renewed while a bind takes long.
+
+        `hook` runs a promote or demote hook.
+        """
         self.group = group
         self.providers = tuple(providers)
         self.hooks = hooks
@@ -48,6 +52,7 @@ class GroupSteps:
         self._guard = guard
         self._clock = clock
         self._granted = granted
+        self._run_hook = hook
         self._steps: Mapping[Step, Callable[[Run], Awaitable[None]]] = {
             Step.BIND: self._bind_for_long,
             Step.REFRESH: self._bind,
@@ -129,4 +134,4 @@ class GroupSteps:
     async def _hook(self, argv: Sequence[str], order: Run) -> None:
         if argv:
             context = HookContext(order.group, self._node, order.epoch, order.role, order.reason)
-            await run_hook(argv, context=context, timeout=self.hooks.timeout)
+            await self._run_hook(argv, context=context, timeout=self.hooks.timeout)

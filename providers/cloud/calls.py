@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from math import inf
 from random import Random
@@ -45,17 +45,17 @@ class Calls:
         *,
         clock: Callable[[], float],
         translate: Callable[[Exception], Refusal | None],
-        threads: int = 8,
+        threads: int | Executor = 8,
         random: Random | None = None,
     ) -> None:
         """`clock` reads CLOCK_BOOTTIME in seconds. `translate`: None for an error that is not the platform's.
 
-        `threads`: how many calls are made at once, at most; they begin when they are needed.
+        `threads`: how many calls are made at once, at most; they begin when they are needed. Or what makes them.
         """
         self._clock = clock
         self._translate = translate
         self._random = random or Random()
-        self._threads = ThreadPoolExecutor(threads, name)
+        self._threads = ThreadPoolExecutor(threads, name) if isinstance(threads, int) else threads
         self._under_way: set[Future[Any]] = set()
         self.grant_ends_at = inf  # CLOCK_BOOTTIME; follows the grant while there is one
 

@@ -74,7 +74,7 @@ class Scene:
     def at(self, host: Host, step: str, do: Callable[[], None]) -> None:
         """Do it before the host's next step of this kind: `KIND DETAIL`."""
         kind, _, detail = step.partition(" ")
-        host.traps.append(Trap(kind, detail, do))
+        host.trap(Trap(kind, detail, do))
 
     def late(self, host: Host, verb: str, *, dies: bool = True) -> None:
         """Its next such call lands late; it dies before it asks again, or that is in time."""

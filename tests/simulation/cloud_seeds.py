@@ -85,7 +85,7 @@ class CloudFaults(Faults):
         else:
             kind = self._rng.choice(("call", "answer", "pause"))
             verbs = ("", *(request.__name__ for request in cluster.cloud.writes))
-            host.traps.append(Trap(kind, "" if kind == "pause" else self._rng.choice(verbs), spring))
+            host.trap(Trap(kind, "" if kind == "pause" else self._rng.choice(verbs), spring))
 
 
 def build(

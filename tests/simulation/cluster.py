@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from controller.core.events import Hint
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
     from controller.core.machine import GroupPolicy
     from controller.core.timing import Timing
     from tests.simulation.store import Snapshot
+
+
+_MEMORY = Path("/dev/shm")  # noqa: S108  (state files are written all the time)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,9 @@ class Cluster:
         listening: bool = False,
     ) -> None:
         self.world, self.weather = world, weather
+        self._state = TemporaryDirectory(prefix="anyvip-", dir=_MEMORY if _MEMORY.is_dir() else None)
+        self.state_dir = Path(self._state.name)
+        logging.disable()  # of the daemons' code; the story tells what happens
         self.mutant = mutant
         self.timing = max((plan.timing for plan in plans), key=lambda timing: timing.lease_duration)
         self.fair = False  # nothing but what was planned happens
@@ -57,6 +66,14 @@ class Cluster:
         self.network.landed = self.invariants.landed
         self.hosts = {plan.name: Host(self, plan) for plan in plans}
         self.groups = sorted({group for plan in plans for group in plan.groups})
+
+    def close(self) -> None:
+        """End what runs, and leave nothing behind."""
+        for host in self.hosts.values():
+            if host.process is not None:
+                host.process.kill()
+        self._state.cleanup()
+        logging.disable(logging.NOTSET)
 
     def unix_time(self) -> float:
         """What a wall clock shows. It began low, for epochs that are easy to read."""

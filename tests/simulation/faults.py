@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from controller.core.events import Asked, Drifted, PauseAsked, Stop
 from controller.core.records import CLUSTER, GROUPS, SESSIONS
 from tests.simulation.invariants import ownership_in
+from tests.simulation.loop import STEP
 from tests.simulation.network import Hold
 from tests.simulation.process import Trap
 
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
     from tests.simulation.world import Storm
 
 STEPS = (  # the micro-steps before which it hurts most
-    ("clock", ""), ("timer", ""), ("said", "TimerStarted"), ("send", "sessions/"), ("reply", "sessions/"),
-    ("observe", "Wrote"), ("send", "read"), ("reply", "read"), ("observe", "Listed"), ("ready", ""), ("arm", ""),
-    ("said", "Armed"), ("observe", "Armed"), ("shut", ""), ("said", "Ran"), ("send", "groups/"), ("reply", "groups/"),
-    ("observe", "Unsure"), ("observe", "Refused"), ("observe", "Started"), ("clear", ""), ("step", "demote"),
-    ("step", "bind"), ("observe", "Judged"), ("observe", "Tick"),
+    ("timer", ""), ("observe", "TimerStarted"), ("send", "sessions/"), ("reply", "sessions/"), ("observe", "Wrote"),
+    ("send", "read"), ("reply", "read"), ("observe", "Listed"), ("arm", ""), ("observe", "Armed"), ("shut", ""),
+    ("observe", "Ran"), ("send", "groups/"), ("reply", "groups/"), ("observe", "Unsure"), ("observe", "Refused"),
+    ("observe", "Started"), ("observe", "Cleared"), ("step", "demote"), ("step", "bind"), ("step", "shut"),
+    ("observe", "Judged"), ("observe", "Tick"), *((STEP, ""),) * 5,
 )  # fmt: skip
 
 
@@ -78,7 +79,7 @@ class Faults:
             host.post(PauseAsked(paused=False))
 
     def _heal_host(self, host: Host) -> None:
-        host.traps.clear()
+        host.clear_traps()
         host.cut = False
         while host.process is not None and not host.process.awake:
             host.thaw()
@@ -138,7 +139,7 @@ class Faults:
         how = self._rng.choices(("adopt", "fresh", "reboot", "renamed"), (4, 2, 2, 1))[0]
         delay = self._rng.choice((self._span(0, 0.3), self._span(0, 2)))
         if how == "fresh":
-            host.saved = None
+            host.forget()
         elif how == "reboot":
             host.reboot()
         elif how == "renamed":
@@ -198,7 +199,7 @@ class Faults:
             return
         self._hold(owner, GROUPS + group, what="lost" if self._rng.random() < 0.1 else "held")
         if self._rng.random() < 0.5:
-            owner.traps.append(Trap("send", GROUPS, lambda: self._later(0.01, self.kill, owner)))
+            owner.trap(Trap("send", GROUPS, lambda: self._later(0.01, self.kill, owner)))
         self._rng.choice((self._ask_away, self.unfit, self.stop))(owner)
 
     def _ask_away(self, owner: Host) -> None:
@@ -267,7 +268,7 @@ class Faults:
 
     def _trap(self, host: Host, spring: Callable[[], None]) -> None:
         kind, detail = self._rng.choice(STEPS)
-        host.traps.append(Trap(kind, detail, spring))
+        host.trap(Trap(kind, detail, spring))
 
     def _later(self, delay: float, call: Callable[..., None], *args: object) -> None:
         self._world.after(delay, self._unless_stopped, call, args)

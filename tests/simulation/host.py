@@ -14,7 +14,7 @@ from tests.simulation.world import Clock
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from controller.core.events import Event, Saved
+    from controller.core.events import Event
     from tests.simulation.cluster import Cluster, HostPlan
     from tests.simulation.process import Process, Trap
 
@@ -28,10 +28,10 @@ class Host:
         self.timing = cluster.mutant.stretched(plan.timing)
         self.healthy = dict.fromkeys(plan.groups, True)
         self.settled_at = 0.0
-        self.saved: Saved | None = None
         self.cut = False
         self.traps: list[Trap] = []
         self.process: Process | None = None
+        self.state_dir = cluster.state_dir / plan.name
         self._boots, self._lives, self._sessions = count(1), count(1), count(1)
         self.boot(plan.clock)
 
@@ -65,23 +65,24 @@ class Host:
         self.tell("daemon starts")
         self.kernel.shut(self.groups.keys() - self.configured.keys())  # what it does not know any more goes first
         self.settled_at = self.cluster.world.now
-        self.process.begin()
-        for group, healthy in self.healthy.items():
-            self.process.post(Judged(group, healthy, "as before"))
 
     def kill(self) -> None:
         """SIGKILL: no goodbye. The kernel keeps what it was told."""
         if self.process is not None:
             self.tell("daemon killed")
-            self.process.dead = True
+            self.process.kill()
             self.process = None
 
     def restart(self, *, keep: bool) -> None:
         """Kill what runs and start again. `keep`: with the state file."""
         self.kill()
         if not keep:
-            self.saved = None
+            self.forget()
         self.start()
+
+    def forget(self) -> None:
+        """The state file is lost."""
+        (self.state_dir / "session.json").unlink(missing_ok=True)
 
     def reboot(self) -> None:
         """The machine goes down hard and comes up; its daemon is not started yet."""
@@ -89,14 +90,12 @@ class Host:
         self.tell("machine reboots")
         self.boot(replace(self.clock, offset=-self.clock.rate * self.cluster.world.now))
 
-    def left(self, *, keep: bool) -> None:
+    def left(self) -> None:
         """The daemon ended by itself."""
         if self.process is not None:
             self.tell("daemon has left")
-            self.process.dead = True
+            self.process.kill()
             self.process = None
-        if not keep:
-            self.saved = None
 
     def freeze(self, seconds: float | None = None) -> None:
         """Stop the daemon for so long, or until `thaw`."""
@@ -131,7 +130,7 @@ class Host:
             self.tell(f"configured anew: {', '.join(f'{name} priority {p.priority}' for name, p in groups.items())}")
         self.configured = groups
         if self.process is not None:
-            self.process.policy = self.policy()
+            self.process.node.policy = self.policy()
             self.process.post(Tick())
             for name in new:
                 self.process.post(Judged(name, self.healthy[name], "as before"))
@@ -152,9 +151,24 @@ class Host:
         for trap in self.traps:
             if trap.kind == kind and detail.startswith(trap.detail):
                 self.traps.remove(trap)
+                self._set_trapped()
                 self.tell(f"(before the step: {kind} {detail})")
                 trap.spring()
                 return
+
+    def trap(self, trap: Trap) -> None:
+        """Lie in wait for a step of the daemon."""
+        self.traps.append(trap)
+        self._set_trapped()
+
+    def clear_traps(self) -> None:
+        """Wait for nothing any more."""
+        self.traps.clear()
+        self._set_trapped()
+
+    def _set_trapped(self) -> None:
+        if self.process is not None:
+            self.process.loop.trapped = bool(self.traps)
 
     def tell(self, what: str) -> None:
         """A line of the story."""

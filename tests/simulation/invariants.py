@@ -53,6 +53,11 @@ class Invariants:
         if named in self._fenced:
             raise Violation(f"{group} opened on {host.name} under {named}, and fenced is final")
 
+    def unbinding(self, host: Host, group: str) -> None:
+        """Addresses are about to go: nothing may pass any more that somebody would believe to be answered."""
+        if host.kernel.passes(group):
+            raise Violation(f"{group}'s addresses leave {host.name} while its guard is open")
+
     def answers(self, process: Process) -> None:
         """A health endpoint began to answer 200: no other may."""
         now = self._cluster.world.now

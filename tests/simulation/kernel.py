@@ -1,4 +1,4 @@
-"""The kernel's guard: two slots with one timer each. It knows nothing of daemons, and outlives them."""
+"""The kernel: a guard of two slots with one timer each, and addresses. It knows nothing of daemons, and outlives them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class Kernel:
         self._world, self._clock, self._overshoot = world, clock, overshoot
         self.ends = [0.0, 0.0]
         self.armed: list[frozenset[str]] = [frozenset(), frozenset()]
+        self.bound: set[str] = set()  # groups whose addresses are here
 
     def start(self, slot: int, seconds: float) -> None:
         """One transaction: the slot is disarmed and its timer runs anew, at the rate of this node's clock."""

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 from controller.core.rules import Rules
 from controller.core.timing import Timing, longest_renew_deadline
+from controller.daemon.executor import Executor
+from controller.daemon.steps import GroupSteps
 from tests.simulation import weakened
+from tests.simulation.effects import SimulatedGuard
 from tests.simulation.kernel import Kernel
 from tests.simulation.process import Process
 
@@ -23,8 +26,11 @@ class Mutant:
     rule: str
     happens: str
     rules: type[Rules] = Rules
-    process: type[Process] = Process
+    guard: type[SimulatedGuard] = SimulatedGuard
     kernel: type[Kernel] = Kernel
+    process: type[Process] = Process
+    executor: type[Executor] = Executor
+    steps: type[GroupSteps] = GroupSteps
     stretch: float = 1.0  # the longest safe renew_deadline, times this
 
     def stretched(self, timing: Timing) -> Timing:
@@ -81,21 +87,21 @@ _LIST = (
         "relTimeout_open",
         "absolute deadline when opening",
         "A computes what is left, freezes, B takes over, A makes the call",
-        process=weakened.RelativeOpen,
+        guard=weakened.RelativeOpen,
         kernel=weakened.Windows,
     ),
     Mutant(
         "relTimeout_refresh",
         "absolute deadline when refreshing",
         "A computes what is left, freezes, and prolongs the guard by as much",
-        process=weakened.RelativeRefresh,
+        guard=weakened.RelativeRefresh,
         kernel=weakened.Windows,
     ),
     Mutant(
         "plainAdd",
         "a refresh that comes too late fails",
         "A computes what is left, freezes, B takes over, A's call opens again what had ended",
-        process=weakened.PlainAdd,
+        guard=weakened.PlainAdd,
         kernel=weakened.Windows,
     ),
     Mutant(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from controller.core.events import Hint, Read, Write
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Mapping
 
     from controller.stores.base import Entry, Version
@@ -28,6 +29,7 @@ class Message:
     process: Process
     action: Read | Write
     sent_at: float  # true time
+    answer: asyncio.Future[Answer]
     copy: bool = False
 
     @property
@@ -140,4 +142,10 @@ class Network:
 
     def _back(self, message: Message, answer: Answer, era: int) -> None:
         if era == self._era and not message.process.host.cut:
-            message.process.answered(message.action, answer)
+            message.process.loop.step("reply", message.key, _answer, message.answer, answer)
+
+
+def _answer(waiting: asyncio.Future[Answer], answer: Answer) -> None:
+    """The answer is read from the socket; who has stopped waiting does not hear of it."""
+    if not waiting.done():
+        waiting.set_result(answer)

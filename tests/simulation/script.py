@@ -21,6 +21,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,16 +52,16 @@ def transcript(text: str) -> str:
     """The script with what is seen now."""
     told: list[str] = []
     commands: list[str] = []
-    stage = Stage(NONE)
-    for line in text.splitlines():
-        if line.startswith("  "):
-            continue
-        told.append(line)
-        if line.startswith("without "):
-            told.append(f"  {_without(MUTANTS[line.split()[1]], commands)}")
-        elif line and not line.startswith("#"):
-            commands.append(line)
-            told.extend(f"  {seen}" for seen in _told(stage, line))
+    with closing(Stage(NONE)) as stage:
+        for line in text.splitlines():
+            if line.startswith("  "):
+                continue
+            told.append(line)
+            if line.startswith("without "):
+                told.append(f"  {_without(MUTANTS[line.split()[1]], commands)}")
+            elif line and not line.startswith("#"):
+                commands.append(line)
+                told.extend(f"  {seen}" for seen in _told(stage, line))
     return "\n".join(told) + "\n"
 
 
@@ -72,15 +73,15 @@ def _told(stage: Stage, line: str) -> Iterator[str]:
 
 
 def _without(mutant: Mutant, commands: list[str]) -> str:
-    stage = Stage(mutant)
-    try:
-        for command in commands:
-            for _ in stage.play(command):
-                pass
-    except Violation as violation:
-        return f"{stage.cluster.world.now:7.3f}  broken: {violation}"
-    except ScriptError as error:
-        return f"{WRONG} {error}"
+    with closing(Stage(mutant)) as stage:
+        try:
+            for command in commands:
+                for _ in stage.play(command):
+                    pass
+        except Violation as violation:
+            return f"{stage.cluster.world.now:7.3f}  broken: {violation}"
+        except ScriptError as error:
+            return f"{WRONG} {error}"
     return f"{WRONG} nothing is broken"
 
 
@@ -108,6 +109,11 @@ class Stage:
         if self._built is None:
             self._built = Cluster(World(), self._plans, self._weather, self._mutant, listening=True)
         return self._built
+
+    def close(self) -> None:
+        """End what runs."""
+        if self._built is not None:
+            self._built.close()
 
     def play(self, line: str) -> Iterator[str]:
         """Do what one line says; what is seen, in words."""
@@ -186,7 +192,7 @@ class Stage:
         for name in words:
             if name != "fresh":
                 if words[-1] == "fresh":
-                    self._host(name).saved = None
+                    self._host(name).forget()
                 self._host(name).start()
 
     def _do_kill(self, name: str, *at: str) -> None:
@@ -198,7 +204,7 @@ class Stage:
     def _now_or_at(self, name: str, at: tuple[str, ...], happen: Callable[[], None]) -> None:
         if at:
             _, kind, *detail = at
-            self._host(name).traps.append(Trap(kind, " ".join(detail), happen))
+            self._host(name).trap(Trap(kind, " ".join(detail), happen))
         else:
             happen()
 

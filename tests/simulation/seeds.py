@@ -48,6 +48,8 @@ def run_seed(seed: int, mutant: Mutant = NONE, *, profile: str | None = None, li
         broken = f"at {world.now:.4f}: {violation}"
     except Exception as error:  # noqa: BLE001  (whatever the core raises is a finding)
         broken = f"at {world.now:.4f}: {type(error).__name__}: {error}\n{format_exc()}"
+    finally:
+        cluster.close()
     story = (*_cast(seed, setting), *cluster.story.text(), broken or "every promise held") if listening else ()
     return Outcome(seed, setting.profile.name, broken, world.now, story)
 

@@ -6,17 +6,17 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from controller.core.events import Arm, Armed, StartTimer, TimerStarted
 from controller.core.records import Ownership, Record, Session, SessionId
 from controller.core.rules import Rules
 from controller.stores.base import Version
+from providers.base import ProviderError
+from tests.simulation.effects import SimulatedGuard
 from tests.simulation.kernel import Kernel
-from tests.simulation.process import Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from tests.simulation.host import Host
+    from tests.simulation.process import Process
     from tests.simulation.world import Clock, World
 
 # --- rules of the core -------------------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ class NeverSitsOut(Rules):
         return False
 
 
-# --- the kernel and the executor ---------------------------------------------------------------------------------
+# --- the kernel and the guard ---------------------------------------------------------------------------------
 
 
 class Forever(Kernel):
@@ -203,41 +203,41 @@ class Windows(Kernel):
         return passing, 0 if passing else None
 
 
-class Relative(Process):
-    """Computes what is left when the reply is there, and makes the call a moment later."""
+class Relative(SimulatedGuard):
+    """Computes what is left when it is asked to open, and makes the call a moment later."""
 
     open_is_relative = False
     refresh_is_relative = False
     late_refresh_adds = False
 
-    def __init__(self, host: Host) -> None:
-        super().__init__(host)
+    def __init__(self, process: Process) -> None:
+        super().__init__(process)
         self._timers: dict[int, tuple[float, float]] = {}
 
-    def _start_timer(self, action: StartTimer, at: float) -> None:
-        self._timers[action.slot] = at, action.seconds
-        self._said(TimerStarted(action.slot, at))
+    async def start(self, slot: int, seconds: float) -> None:
+        self._timers[slot] = self._process.clock(), seconds
 
-    def _prepare_arm(self, action: Arm) -> None:
-        at, seconds = self._timers[action.slot]
-        left = at + seconds - self.clock.at(self.cluster.world.now)
-        self.step(self.cluster.weather.loop(), "arm", "", self._call, action, at + seconds, left)
+    async def arm(self, slot: int, groups: Collection[str]) -> None:
+        at, seconds = self._timers[slot]
+        left = at + seconds - self._process.clock()
+        await self._process.loop.perform("arm", "", lambda: self._open_windows(groups, at + seconds, left))
 
-    def _call(self, action: Arm, ends_at: float, left: float) -> None:
-        kernel, now = self.host.kernel, self.cluster.world.now
+    def _open_windows(self, groups: Collection[str], ends_at: float, left: float) -> None:
+        kernel, host, error = self._kernel, self._process.host, None
         assert isinstance(kernel, Windows)
-        error = None
-        for group in action.groups:
+        now = self._process.cluster.world.now
+        for group in groups:
             refresh = group in kernel.windows
             if refresh and not kernel.passes(group) and not self.late_refresh_adds:
                 error = "ENOENT"
                 continue
             relative = self.refresh_is_relative if refresh else self.open_is_relative
-            until = now + kernel.lasts(left) if relative else self.clock.true(ends_at)
+            until = now + kernel.lasts(left) if relative else host.clock.true(ends_at)
             if left > 0 and until > now:
                 kernel.windows[group] = until
-        self.cluster.invariants.armed(self.host, action.groups)
-        self._said(Armed(action.slot, action.groups, error))
+        self._process.promised(lambda invariants: invariants.armed(host, groups))
+        if error is not None:
+            raise ProviderError(error)
 
 
 class RelativeOpen(Relative):

@@ -13,6 +13,7 @@ import pytest
 
 from controller.core import events as ev
 from controller.core.events import Step
+from controller.core.records import SessionId
 from controller.daemon.clock import boottime
 from controller.daemon.executor import Executor, Surroundings
 from controller.daemon.life import Life
@@ -72,7 +73,9 @@ async def carried_out(
         group="web", node="n1", providers=providers, hooks=HookCommands(), guard=Unguarded(), clock=boottime
     )
     life = Life(tmp_path)
-    around = Surroundings("n1", Surprising(surprise), Unguarded(), {"web": steps}, life, boottime, 1.0)
+    around = Surroundings(
+        Surprising(surprise), Unguarded(), {"web": steps}, life, boottime, lambda: SessionId("n1-1"), 1.0
+    )
     telemetry = Telemetry("n1", History(None), now=boottime)
     telemetry.watch(["web"])
     try:
