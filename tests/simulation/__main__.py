@@ -12,7 +12,8 @@ from functools import partial
 from multiprocessing import Pool
 from typing import TYPE_CHECKING
 
-from tests.simulation.mutants import MUTANTS, NONE, Mutant
+from tests.mutants.election import MUTANTS
+from tests.simulation.mutant import NONE, Mutant
 from tests.simulation.profiles import PROFILES
 from tests.simulation.seeds import Outcome, run_seed
 

@@ -38,6 +38,10 @@ class Scene:
         self.cloud.troubled = False
         self.a, self.b = self.cluster.hosts.values()
 
+    def close(self) -> None:
+        """End what runs."""
+        self.cluster.close()
+
     def run(self, seconds: float) -> None:
         self.cluster.world.run(self.cluster.world.now + seconds)
 

@@ -10,11 +10,11 @@ from random import Random
 from traceback import format_exc
 from typing import TYPE_CHECKING, Any
 
+from providers.cloud.moving import _AGAIN_SECONDS
 from tests.simulation import aws_model, azure_model, gcp_model, gcp_route_model
 from tests.simulation.cloud import (
     LATE_SECONDS,
     OPERATION_SECONDS,
-    PAUSE_SECONDS,
     USUAL_SECONDS,
     Cloud,
     Mover,
@@ -22,9 +22,9 @@ from tests.simulation.cloud import (
     Request,
     Steps,
 )
-from tests.simulation.cloud_process import LOOKS, MOVE_SECONDS, PERIOD_SECONDS, CloudCluster, CloudProcess
+from tests.simulation.cloud_process import MOVE_SECONDS, PERIOD_SECONDS, CloudCluster, CloudProcess
 from tests.simulation.faults import Faults
-from tests.simulation.mutants import Mutant
+from tests.simulation.mutant import Mutant
 from tests.simulation.process import Trap
 from tests.simulation.profiles import Setting, draw_setting
 from tests.simulation.seeds import settled_after
@@ -83,9 +83,9 @@ class CloudFaults(Faults):
         if self._rng.random() < 0.5:
             super()._trap(host, spring)
         else:
-            kind = self._rng.choice(("call", "answer", "pause"))
+            kind = self._rng.choice(("call", "answer", "thread"))
             verbs = ("", *(request.__name__ for request in cluster.cloud.writes))
-            host.trap(Trap(kind, "" if kind == "pause" else self._rng.choice(verbs), spring))
+            host.trap(Trap(kind, "" if kind == "thread" else self._rng.choice(verbs), spring))
 
 
 def build(
@@ -112,6 +112,8 @@ def run_seed(seed: int, mechanism: Mechanism, *, listening: bool = False) -> Out
         broken = f"at {cluster.world.now:.4f}: {violation}"
     except Exception as error:  # noqa: BLE001  (whatever the core raises is a finding)
         broken = f"at {cluster.world.now:.4f}: {error!r}\n{format_exc()}"
+    finally:
+        cluster.close()
     story = tuple(cluster.story.text()) if listening else ()
     return Outcome(mechanism.name, seed, broken, cluster.cloud.seen, story)
 
@@ -136,7 +138,7 @@ def _live_through(cluster: CloudCluster, faults: Faults, setting: Setting, late:
     for group in cluster.groups:
         land_late(cluster, group, late, rng)
     world.run(world.now + LATE_SECONDS)
-    settle(cluster, longer=LOOKS * PAUSE_SECONDS + _undoing(cluster))
+    settle(cluster, longer=_AGAIN_SECONDS + _undoing(cluster))
 
 
 def _undoing(cluster: CloudCluster) -> float:

@@ -12,7 +12,7 @@ from controller.core.events import Hint
 from controller.core.records import GROUPS, SESSIONS
 from tests.simulation.host import Host
 from tests.simulation.invariants import Invariants
-from tests.simulation.mutants import Mutant
+from tests.simulation.mutant import Mutant
 from tests.simulation.network import Network
 from tests.simulation.store import Register
 from tests.simulation.story import Story
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.simulation.store import Snapshot
 
 
-_MEMORY = Path("/dev/shm")  # noqa: S108  (state files are written all the time)
+_MEMORY = Path("/dev/shm")
 
 
 @dataclass(frozen=True, slots=True)

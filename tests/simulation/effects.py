@@ -128,6 +128,7 @@ class SimulatedHooks:
         self._process = process
 
     async def __call__(self, argv: Sequence[str], /, *, context: HookContext, timeout: float) -> None:  # noqa: ASYNC109
+        assert context.group in self._process.steps
         step = Step(argv[0])
         seconds, error = self._process.cluster.weather.step(step)
         await self._process.loop.pause(min(seconds, timeout), "step", step.value)

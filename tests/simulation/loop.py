@@ -114,11 +114,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _run(self, handle: asyncio.Handle) -> None:
         if handle.cancelled():
             return
-        asyncio._set_running_loop(self)  # noqa: SLF001
+        asyncio._set_running_loop(self)
         try:
-            handle._run()  # noqa: SLF001
+            handle._run()
         finally:
-            asyncio._set_running_loop(None)  # noqa: SLF001
+            asyncio._set_running_loop(None)
 
     # --- what asyncio needs of a loop
 
@@ -158,9 +158,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return asyncio.Future(loop=self)
 
     def create_task(
-        self, coro: Generator[Any, None, T] | Coroutine[Any, Any, T], *, name: str | None = None, context: Any = None
+        self, coro: Generator[Any, None, T] | Coroutine[Any, Any, T], *, name: object = None, context: Any = None
     ) -> asyncio.Task[T]:
-        return asyncio.Task(coro, loop=self, name=name, context=context)
+        return asyncio.Task(coro, loop=self, name=None if name is None else str(name), context=context)
 
     def is_closed(self) -> bool:
         return self.dead

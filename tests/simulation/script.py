@@ -28,8 +28,9 @@ from typing import TYPE_CHECKING
 from controller.core.events import Asked, PauseAsked, Stop
 from controller.core.machine import GroupPolicy
 from controller.core.timing import Timing, longest_renew_deadline
+from tests.mutants.election import MUTANTS
 from tests.simulation.cluster import Cluster, HostPlan
-from tests.simulation.mutants import MUTANTS, NONE, Mutant
+from tests.simulation.mutant import NONE, Mutant
 from tests.simulation.network import Hold
 from tests.simulation.process import Trap
 from tests.simulation.story import record_line

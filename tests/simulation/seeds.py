@@ -8,7 +8,7 @@ from traceback import format_exc
 
 from tests.simulation.cluster import Cluster
 from tests.simulation.faults import Faults
-from tests.simulation.mutants import NONE, Mutant
+from tests.simulation.mutant import NONE, Mutant
 from tests.simulation.profiles import Setting, draw_setting
 from tests.simulation.world import Storm, Violation, World
 

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from tests.simulation.cloud_mutants import MUTANTS, CloudMutant
+from tests.mutants.clouds import MUTANTS, CloudMutant
 from tests.simulation.cloud_seeds import MECHANISMS, run_seed, run_seeds
 
 SEEDS = int(os.environ.get("ANYVIP_CLOUD_SEEDS", "5"))  # of each mechanism

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.mutants import MUTANTS
+from tests.mutants.election import MUTANTS
 from tests.simulation.script import WRONG, ScriptError, Stage, transcript
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from controller.core.rules import Rules
-from tests.simulation import weakened
-from tests.simulation.mutants import MUTANTS, NONE, Mutant
+from tests.mutants import weakened
+from tests.mutants.election import MUTANTS
+from tests.simulation.mutant import NONE, Mutant
 from tests.simulation.profiles import PROFILES, draw_setting
 from tests.simulation.seeds import run_seed
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +21,7 @@ from controller.daemon.steps import GroupSteps, HookCommands
 from controller.stores.base import Entry, Version
 from controller.telemetry.history import History
 from controller.telemetry.telemetry import Telemetry
+from providers.base import GuardState
 from providers.linux.unguarded import Unguarded
 
 Surprise = Callable[[], BaseException]
@@ -119,3 +120,57 @@ async def test_a_step_waits_for_all_that_were_begun_before_it(tmp_path: Path) ->
     posted = await carried_out(tmp_path, [step(Step.BIND), step(Step.RESET), step(Step.SHUT)], provider)
     assert provider.noted == ["bind begins", "bind ends", "unbind"]
     assert [event.step for event in posted if isinstance(event, ev.Ran)] == [Step.SHUT]
+
+
+class Late:
+    """A guard and a store whose every call takes a second on the clock that it is given."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def clock(self) -> float:
+        return self.now
+
+    async def start(self, slot: int, seconds: float) -> None:  # noqa: ARG002
+        self.now += 1
+
+    async def arm(self, slot: int, groups: Collection[str]) -> None:
+        """Not asked here."""
+
+    async def shut(self, groups: Collection[str]) -> None:
+        """Not asked here."""
+
+    async def inspect(self) -> GuardState:
+        return GuardState(frozenset(), None)
+
+    async def read(self, prefix: str) -> Mapping[str, Entry]:  # noqa: ARG002
+        self.now += 1
+        return {}
+
+    async def swap(self, key: str, value: bytes | None, expected: Version | None) -> Version:  # noqa: ARG002
+        self.now += 1
+        return Version("1")
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+@pytest.mark.parametrize(
+    ("action", "answer"),
+    [
+        pytest.param(ev.StartTimer(0, 7.0), ev.TimerStarted(0, 100.0), id="timer"),
+        pytest.param(ev.Read(1), ev.Listed(1, 100.0, {}), id="listing"),
+        pytest.param(ev.Write(1, "key", b"", None), ev.Wrote(1, 100.0, Version("1")), id="write"),
+    ],
+)
+async def test_what_is_asked_is_dated_before_it_leaves(tmp_path: Path, action: ev.Action, answer: ev.Event) -> None:
+    """Dated later, it would prove too much: another node counts from when it landed."""
+    posted: list[ev.Event] = []
+    late, life = Late(), Life(tmp_path)
+    around = Surroundings(late, late, {}, life, late.clock, lambda: SessionId("n1-1"), 1.0)
+    telemetry = Telemetry("n1", History(None), now=late.clock)
+    async with asyncio.TaskGroup() as tasks:
+        Executor(around, telemetry, tasks, posted.append).begin(action)
+    life.close()
+    assert posted == [answer]
+    assert late.now == 101.0, "the call was made, and took its time"

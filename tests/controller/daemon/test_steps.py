@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 
 import pytest
 
 from controller.core.events import Run, Step
 from controller.daemon.clock import boottime
 from controller.daemon.steps import GroupSteps, HookCommands
-from providers.base import Grant, ProviderError
+from providers.base import Grant, GuardState, ProviderError
 from providers.cloud.moving import Moving
 from providers.linux.unguarded import Unguarded
 from tests.lab.cloud.small_cloud import Cloud, moving
@@ -86,3 +86,52 @@ async def test_a_refresh_ends_with_the_grant_that_it_was_ordered_with(cloud: Clo
     cloud.shows_after = 3
     with pytest.raises((TimeoutError, ProviderError)):
         await steps(lambda _: boottime() + GRANT_SECONDS, provider).run(order(Step.REFRESH))
+
+
+class Noting:
+    """A guard and a provider that note what is asked of them, in order."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def start(self, slot: int, seconds: float) -> None:
+        """Not asked here."""
+
+    async def arm(self, slot: int, groups: Collection[str]) -> None:
+        """Not asked here."""
+
+    async def shut(self, groups: Collection[str]) -> None:
+        self.asked.append(f"shut {' '.join(groups)}")
+
+    async def inspect(self) -> GuardState:
+        return GuardState(frozenset(), None)
+
+    async def unbind(self) -> None:
+        self.asked.append("unbind")
+
+    async def reset(self) -> None:
+        self.asked.append("reset")
+
+
+def noted(noting: Noting) -> GroupSteps:
+    return GroupSteps(
+        group="web",
+        node="n1",
+        providers=[noting],  # type: ignore[list-item]  # what is not asked here is left out
+        hooks=HookCommands(),
+        guard=noting,
+        clock=boottime,
+    )
+
+
+async def test_a_group_is_shut_before_its_addresses_go() -> None:
+    noting = Noting()
+    await noted(noting).run(order(Step.SHUT))
+    assert noting.asked == ["shut web", "unbind"]
+
+
+async def test_connections_are_reset_when_that_is_ordered() -> None:
+    """Or clients wait for their own timeouts: no RST leaves when the guard is shut."""
+    noting = Noting()
+    await noted(noting).run(order(Step.RESET))
+    assert noting.asked == ["reset"]

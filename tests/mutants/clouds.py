@@ -5,17 +5,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import repeat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from controller.daemon.reconcile import Reconciler
+from controller.daemon.reconcile import _Watch as Watch
+from providers.cloud.calls import Calls
+from providers.cloud.moving import Moving
 from tests.simulation import azure_model, gcp_model, gcp_route_model
-from tests.simulation.cloud_process import PERIOD_SECONDS, SOON_SECONDS, CloudProcess, Errand, Watch
+from tests.simulation.cloud_process import CloudProcess
 from tests.simulation.cloud_seeds import MECHANISMS, Mechanism
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from tests.simulation.cloud import Mover, Request, Steps
+    from tests.simulation.cloud import Mover, Steps
     from tests.simulation.gcp_route_model import Route
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,42 +39,54 @@ class CloudMutant:
 
 
 class NeverLooks(CloudProcess):
-    def _watch(self, watch: Watch) -> None:
-        """Moves once."""
+    class reconciler(Reconciler):  # noqa: N801  (replaces that of the daemon)
+        async def _look(self, watch: Watch) -> None:
+            """Moves once."""
 
 
 class LooksSoonOnly(CloudProcess):
-    def _pauses(self) -> Iterator[float]:
-        yield from SOON_SECONDS
-        yield 1e6
+    class reconciler(Reconciler):  # noqa: N801
+        def _about(self, period: float) -> Iterator[float]:
+            return repeat(1e6)
 
 
 class LooksHalfAsOften(CloudProcess):
-    def _pauses(self) -> Iterator[float]:
-        yield from SOON_SECONDS
-        yield from repeat(2 * PERIOD_SECONDS)
+    class reconciler(Reconciler):  # noqa: N801
+        def _about(self, period: float) -> Iterator[float]:
+            return repeat(2 * period)
 
 
 class RepairsOnce(CloudProcess):
-    def _watch(self, watch: Watch) -> None:
-        if not watch.astray:
-            super()._watch(watch)
-
-
-class MovesOnce(CloudProcess):
-    looks = 10**6
+    class reconciler(Reconciler):  # noqa: N801
+        def _compare(self, watch: Watch, here: bool, shown: str) -> None:
+            super()._compare(watch, here, shown)
+            if not here:
+                watch.pauses = repeat(1e6)
 
 
 class NeverRepairs(CloudProcess):
-    def _compare(self, watch: Watch, *, here: bool) -> None:
-        """Looks, and does nothing about it."""
+    class moving(Moving):  # noqa: N801
+        def _repair(self, epoch: int) -> None:
+            """Sees that it is led elsewhere, and does nothing about it."""
+
+
+class MovesOnce(CloudProcess):
+    class moving(Moving):  # noqa: N801
+        async def _shown(self, until: float) -> bool:
+            while not await super()._shown(until):
+                pass
+            return True
 
 
 class LooksAtTheGrantOnce(CloudProcess):
-    def _ask(self, errand: Errand, request: Request) -> None:
-        if errand.asked:
-            errand.may = lambda: True
-        super()._ask(errand, request)
+    class calls(Calls):  # noqa: N801
+        asked = False
+
+        def _made(self, what: str, work: Callable[[], T], until: float) -> T:
+            if self.asked:
+                return work()
+            self.asked = True
+            return super()._made(what, work, until)
 
 
 # --- Azure -------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Weaker rules, a weaker kernel, a weaker executor: each lacks just one thing. `mutants.py` says what comes of it."""
+"""Weaker rules, a weaker kernel, a weaker guard: each lacks just one thing. `election.py` says what comes of it."""
 
 # ruff: noqa: ARG002  (a rule that is removed does not look at what it is asked about)
 from __future__ import annotations

@@ -1,47 +1,30 @@
-"""The rules, removed one at a time. The names are those of the protocol's table; a search that misses one is no search."""
+"""The rules of the election, removed one at a time. The names are those of the protocol's table.
+
+Each must be caught by a story in ``tests/scripts``, which says `without NAME`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from controller.core.rules import Rules
-from controller.core.timing import Timing, longest_renew_deadline
 from controller.daemon.executor import Executor
 from controller.daemon.steps import GroupSteps
-from tests.simulation import weakened
-from tests.simulation.effects import SimulatedGuard
-from tests.simulation.kernel import Kernel
-from tests.simulation.process import Process
+from tests.mutants import shell, weakened
+from tests.simulation.mutant import Mutant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """One rule removed: from the core, from the executor, from the kernel, or from the configuration."""
-
-    name: str
-    rule: str
-    happens: str
-    rules: type[Rules] = Rules
-    guard: type[SimulatedGuard] = SimulatedGuard
-    kernel: type[Kernel] = Kernel
-    process: type[Process] = Process
-    executor: type[Executor] = Executor
-    steps: type[GroupSteps] = GroupSteps
-    stretch: float = 1.0  # the longest safe renew_deadline, times this
-
-    def stretched(self, timing: Timing) -> Timing:
-        """The timing that this mutant lets pass."""
-        if self.stretch == 1.0:
-            return timing
-        longest = longest_renew_deadline(timing.lease_duration, timing.drift, timing.overshoot)
-        return replace(timing, renew_deadline=longest * self.stretch)
+    from tests.mutants.planting import Plant
 
 
-NONE = Mutant("none", "every rule holds", "nothing")
+def _planted(plant: Plant) -> Mutant:
+    """A mutant of the daemon, for a simulated one."""
+    module = plant.load()
+    executor = getattr(module, "Executor", Executor)
+    steps = module.GroupSteps if plant.module == GroupSteps.__module__ else GroupSteps
+    return Mutant(plant.name, plant.rule, plant.happens, executor=executor, steps=steps)
+
 
 _LIST = (
     Mutant(
@@ -224,6 +207,8 @@ _LIST = (
         "A hands over, and takes the free group itself before B looks",
         rules=weakened.NeverSitsOut,
     ),
+    _planted(shell.LATE_WRITE),
+    _planted(shell.UNBIND_FIRST),
 )
 
 MUTANTS: Mapping[str, Mutant] = {mutant.name: mutant for mutant in _LIST}

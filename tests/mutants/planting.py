@@ -1,0 +1,115 @@
+"""A mutant of the source: one piece of a module replaced by another, planted before the module is imported.
+
+As a pytest plugin (``-p tests.mutants.planting``) it plants the mutant that the environment names.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.util import find_spec
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROOT = Path(__file__).parents[2]
+VARIABLE = "ANYVIP_MUTANT"
+_SECONDS = 120  # for one test; a mutant that hangs has been noticed, too
+_FAILED = 1  # pytest's exit code when tests ran and some failed
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """`before` stands once in the module, and becomes `after`. `caught_by`: the test that must fail then (node id)."""
+
+    name: str
+    rule: str
+    happens: str
+    module: str
+    before: str
+    after: str
+    caught_by: str
+
+    def planted_in(self, source: str) -> str:
+        """The source with the mutant. Raises LookupError where it does not fit any more."""
+        if source.count(self.before) != 1:
+            raise LookupError(f"mutant {self.name}: its text stands {source.count(self.before)} times in {self.module}")
+        return source.replace(self.before, self.after)
+
+    def load(self) -> Any:
+        """The module with the mutant, beside the real one, which stays as it is."""
+        spec = find_spec(self.module)
+        assert spec is not None
+        assert isinstance(spec.loader, SourceFileLoader)
+        source = self.planted_in(spec.loader.get_source(self.module) or "")
+        module = ModuleType(self.module)
+        module.__file__ = spec.origin
+        exec(compile(source, f"{spec.origin} with {self.name}", "exec"), module.__dict__)
+        return module
+
+    def survives(self) -> str | None:
+        """Why it is not caught, None if it is: a pytest run of its test with the mutant planted."""
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+        command += ["-p", "tests.mutants.planting", self.caught_by]
+        try:
+            ended = subprocess.run(
+                command,
+                cwd=ROOT,
+                env={**os.environ, VARIABLE: self.name},
+                capture_output=True,
+                text=True,
+                timeout=_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return None
+        if ended.returncode == _FAILED:
+            return None
+        if ended.returncode == 0:
+            return f"{self.caught_by} passes without the rule: {self.rule}"
+        return f"{self.caught_by} could not be run:\n{ended.stdout[-2000:]}{ended.stderr[-2000:]}"
+
+
+class _Finder:
+    """Finds the one module, and plants the mutant in it."""
+
+    def __init__(self, plant: Plant) -> None:
+        self._plant = plant
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name != self._plant.module:
+            return None
+        found = PathFinder.find_spec(name, path, target)
+        assert found is not None
+        assert found.origin is not None
+        found.loader = _Loader(self._plant, name, found.origin)
+        return found
+
+
+class _Loader(SourceFileLoader):
+    """Compiles anew each time: what Python keeps compiled has no mutant."""
+
+    def __init__(self, plant: Plant, name: str, path: str) -> None:
+        super().__init__(name, path)
+        self._plant = plant
+
+    def get_code(self, fullname: str) -> CodeType:
+        source = self._plant.planted_in(self.get_source(fullname) or "")
+        return compile(source, self.get_filename(fullname), "exec", dont_inherit=True)
+
+
+def pytest_configure() -> None:
+    """Plant what the environment names. The module must not be there yet."""
+    from tests.mutants.shell import PLANTS  # noqa: PLC0415  (it needs this module)
+
+    plant = next(plant for plant in PLANTS if plant.name == os.environ[VARIABLE])
+    assert plant.module not in sys.modules, f"{plant.module} is imported too early to plant {plant.name}"
+    sys.meta_path.insert(0, _Finder(plant))

@@ -1,0 +1,19 @@
+"""Each rule of the shell has a test that fails without it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.mutants.planting import Plant
+from tests.mutants.shell import PLANTS
+
+
+@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.name)
+def test_a_mutant_of_the_shell_is_caught(plant: Plant) -> None:
+    assert plant.survives() is None
+
+
+def test_a_mutant_that_no_longer_fits_is_an_error() -> None:
+    plant = Plant("odd", "", "", "controller.daemon.executor", "this text stands nowhere", "", "")
+    with pytest.raises(LookupError, match="mutant odd: its text stands 0 times"):
+        plant.load()

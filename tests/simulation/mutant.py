@@ -1,0 +1,39 @@
+"""What a simulated cluster may lack: one rule of the core, of the daemon, of the kernel or of the configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from controller.core.rules import Rules
+from controller.core.timing import Timing, longest_renew_deadline
+from controller.daemon.executor import Executor
+from controller.daemon.steps import GroupSteps
+from tests.simulation.effects import SimulatedGuard
+from tests.simulation.kernel import Kernel
+from tests.simulation.process import Process
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One rule removed. `happens`: what comes of it, in a few words."""
+
+    name: str
+    rule: str
+    happens: str
+    rules: type[Rules] = Rules
+    guard: type[SimulatedGuard] = SimulatedGuard
+    kernel: type[Kernel] = Kernel
+    process: type[Process] = Process
+    executor: type[Executor] = Executor
+    steps: type[GroupSteps] = GroupSteps
+    stretch: float = 1.0  # the longest safe renew_deadline, times this
+
+    def stretched(self, timing: Timing) -> Timing:
+        """The timing that this mutant lets pass."""
+        if self.stretch == 1.0:
+            return timing
+        longest = longest_renew_deadline(timing.lease_duration, timing.drift, timing.overshoot)
+        return replace(timing, renew_deadline=longest * self.stretch)
+
+
+NONE = Mutant("none", "every rule holds", "nothing")
