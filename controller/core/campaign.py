@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from math import inf
 
-from controller.core.election import Judgement, Verdict, judge
+from controller.core.election import Judgement, Verdict, View, judge
+from controller.core.group import Ask, GroupState, Owned, Reason, Role
 from controller.core.membership import best_fit
 from controller.core.records import GROUPS, SESSIONS, Ownership, Session, SessionId, Wanted, next_record
-from controller.core.state import Ask, Owned, Phase, Purpose, Reason, Role
+from controller.core.rules import Rules
+from controller.core.state import Phase, Policy, Purpose, State
 from controller.core.turn import Turn
 from controller.core.values import replace
 
@@ -17,133 +19,162 @@ def contest(turn: Turn, name: str) -> bool:
 
     Whether it is ours now without a write: its owner handed it to us.
     """
-    if not _may_contest(turn, name):
+    if not _may_write(turn.state, name) or turn.busy(GROUPS + name):
         return False
-    record, _ = turn.ownership(name)
-    mine = record is not None and record.session == turn.state.session
-    offered = record is not None and record.offered_to == turn.state.session
-    handed = mine and turn.policy.rules.handing_is_enough(turn.state.sightings[GROUPS + name].handed)
-    if _barred(turn, name, mine, offered or handed):
+    if not turn.due_or_wake(turn.state.store.quarantine_until) or not _knows_fitness(turn.state, turn.policy, name):
+        return False
+    session, rules = turn.state.session.id, turn.policy.rules
+    record, _ = turn.state.ownership(name)
+    mine = record is not None and record.session == session
+    offered = record is not None and record.offered_to == session
+    handed = mine and rules.handing_is_enough(turn.state.store.sightings[GROUPS + name].handed)
+    barred = _is_barred(turn.state, turn.policy, name, mine=mine)
+    if not barred and _sits_this_out(turn.groups[name], offered or handed, turn.now, rules):
+        turn.wake(turn.groups[name].campaign.sits_out_until)
+        barred = True
+    if barred:
         if mine:
             _give_back(turn, name, onward=not handed)  # or those who cannot serve would throw it to and fro
-    elif _renewed(turn):
-        if handed and _complete(turn, name):
+    elif _is_proven(turn.state, turn.now, turn.policy):
+        if handed and _may_accept(turn.state, rules, name):
             return _accept(turn, name)
-        _take(turn, name, judge(name, turn.view(name)))
+        _take(turn, name, judge(name, _view(turn.state, turn.now, turn.policy, name)))
     return False
 
 
-def _give_back(turn: Turn, name: str, *, onward: bool) -> None:
-    if not _sits_out(turn, name):
-        turn.put_group(name, sits_out_until=turn.now + turn.policy.timing.lease_duration)
-    release(turn, name, onward=onward)
+def _may_write(state: State, name: str) -> bool:
+    group = state.groups[name]
+    free = group.arming.shut and group.right.owned is None and group.leaving is None
+    return free and state.phase is Phase.MEMBER and state.rounds.renewed is not None
 
 
-def _sits_out(turn: Turn, name: str) -> bool:
-    return turn.policy.rules.sits_out(turn.groups[name].sits_out_until, turn.now)
+def _knows_fitness(state: State, policy: Policy, name: str) -> bool:
+    """Nothing is taken, nor given away, before it is known whether we are fit."""
+    return state.groups[name].role is not Role.INIT or name not in policy.groups or state.stopping
 
 
-def _complete(turn: Turn, name: str) -> bool:
-    """Whether what was handed to us may be opened as it is: an answer proves it, and the record is as it should be."""
-    seen, known = turn.state.sightings[GROUPS + name], turn.groups[name].epoch
-    if not isinstance(seen.record, Ownership) or seen.record.from_session is not None:
-        return False
-    return seen.there_at > -inf and turn.policy.rules.grows(known, seen.record.epoch)
-
-
-def _may_contest(turn: Turn, name: str) -> bool:
-    group = turn.groups[name]
-    if turn.state.phase is not Phase.MEMBER or not group.shut or group.owned is not None or group.leaving is not None:
-        return False
-    if turn.state.renewed is None or turn.busy(GROUPS + name) or not turn.due(turn.state.quarantine_until):
-        return False
-    # Nothing is taken, nor given away, before it is known whether we are fit.
-    return group.role is not Role.INIT or name not in turn.policy.groups or turn.stopping
-
-
-def _barred(turn: Turn, name: str, mine: bool, offered: bool) -> bool:
-    """Unfit, going, or sitting out. Paused, only what is ours already is taken up again.
-
-    What is offered or handed to it nobody sits out, unless it has just failed.
-    """
-    group = turn.groups[name]
-    if turn.stopping or name not in turn.policy.groups:
+def _is_barred(state: State, policy: Policy, name: str, *, mine: bool) -> bool:
+    """Unfit or going. Paused, only what is ours already is taken up again."""
+    group = state.groups[name]
+    if state.stopping or name not in policy.groups:
         return True
     if group.role is Role.PAUSED:
         return not mine or group.healthy is False
-    if group.role is not Role.STANDBY:
-        return True
-    if (group.failed or not offered) and _sits_out(turn, name):
-        turn.wake(group.sits_out_until)
-        return True
-    return False
+    return group.role is not Role.STANDBY
 
 
-def _renewed(turn: Turn) -> bool:
+def _sits_this_out(group: GroupState, given: bool, now: float, rules: Rules) -> bool:
+    """What is offered or handed to it nobody sits out, unless it has just failed."""
+    return group.role is Role.STANDBY and (group.campaign.failed or not given) and _sits_out(group, now, rules)
+
+
+def _sits_out(group: GroupState, now: float, rules: Rules) -> bool:
+    return rules.sits_out(group.campaign.sits_out_until, now)
+
+
+def _give_back(turn: Turn, name: str, *, onward: bool) -> None:
+    group = turn.groups[name]
+    if not _sits_out(group, turn.now, turn.policy.rules):
+        until = turn.now + turn.policy.timing.lease_duration
+        turn.put_group(name, campaign=replace(group.campaign, sits_out_until=until))
+    release(turn, name, onward=onward)
+
+
+def _is_proven(state: State, now: float, policy: Policy) -> bool:
     """What is taken on a session that is not proven any more could not be served."""
-    renewed = turn.state.renewed
+    renewed = state.rounds.renewed
     assert renewed is not None
-    return turn.now < renewed.at + turn.policy.timing.renew_deadline
+    return now < renewed.at + policy.timing.renew_deadline
+
+
+def _view(state: State, now: float, policy: Policy, name: str) -> View:
+    """What a judgement about the group rests on."""
+    session, life = state.session.id, state.life
+    assert session is not None
+    return View(
+        session, life.writer, life.past, state.store.sightings, now, policy.timing, policy.rules,
+        policy.groups[name].priority, policy.node,
+    )  # fmt: skip
+
+
+def _may_accept(state: State, rules: Rules, name: str) -> bool:
+    """Whether what was handed to us may be opened as it is: an answer proves it, and the record is as it should be."""
+    seen, known = state.store.sightings[GROUPS + name], state.groups[name].epoch
+    if not isinstance(seen.record, Ownership) or seen.record.from_session is not None:
+        return False
+    return seen.there_at > -inf and rules.grows(known, seen.record.epoch)
 
 
 def _accept(turn: Turn, name: str) -> bool:
     """It was handed to us. Once only: a later promotion has an epoch of its own."""
-    state, seen = turn.state, turn.state.sightings[GROUPS + name]
+    store, group, renewed = turn.state.store, turn.groups[name], turn.state.rounds.renewed
+    seen = store.sightings[GROUPS + name]
     assert isinstance(seen.record, Ownership)
     assert seen.version is not None
-    assert state.renewed is not None
+    assert renewed is not None
+    turn.put(store=replace(store, sightings={**store.sightings, GROUPS + name: replace(seen, handed=False)}))
+    if seen.there_at < renewed.started_at:  # too old to be armed on: a listing will do
+        turn.put(requests=replace(turn.state.requests, read_due=True))
     owned = Owned(seen.version, seen.record.epoch, seen.there_at)
-    look = state.look or seen.there_at < state.renewed.started_at  # too old to be armed on: a listing will do
-    turn.put(sightings={**state.sightings, GROUPS + name: replace(seen, handed=False)}, look=look)
-    turn.put_group(name, owned=owned, epoch=owned.epoch, taken_as=Reason.HANDED, waits_for="")
+    turn.put_group(
+        name,
+        epoch=owned.epoch,
+        right=replace(group.right, owned=owned, taken_as=Reason.HANDED),
+        campaign=replace(group.campaign, waits_for=""),
+    )
     return True
 
 
 def _take(turn: Turn, name: str, judgement: Judgement) -> None:
-    turn.put_group(name, waits_for=judgement.why if judgement.verdict is Verdict.WAIT else "")
+    group = turn.groups[name]
+    waits_for = judgement.why if judgement.verdict is Verdict.WAIT else ""
+    if waits_for != group.campaign.waits_for:
+        turn.put_group(name, campaign=replace(group.campaign, waits_for=waits_for))
     turn.wake(judgement.at)
     if judgement.verdict is Verdict.FENCE:
         _fence(turn, judgement.key)
     elif judgement.verdict is Verdict.BEGIN:
         _begin(turn, name)
     elif judgement.verdict is Verdict.TAKE:
-        record, version = turn.ownership(name)
+        record, version = turn.state.ownership(name)
         assert record is not None
-        turn.put_group(name, taken_as=Reason(judgement.why))
-        turn.write(GROUPS + name, Purpose.TAKE, _taken(turn, name, record), version)
+        turn.put_group(name, right=replace(group.right, taken_as=Reason(judgement.why)))
+        turn.write(GROUPS + name, Purpose.TAKE, _claim(turn.state, turn.now, turn.policy, name, record), version)
 
 
-def _taken(turn: Turn, name: str, record: Ownership) -> Ownership:
-    epoch = max(record.epoch, turn.groups[name].epoch) + 1
+def _claim(state: State, now: float, policy: Policy, name: str, record: Ownership) -> Ownership:
+    """The record that makes the group ours."""
+    epoch = max(record.epoch, state.groups[name].epoch) + 1
     return next_record(
-        record, turn.state.writer, session=turn.state.session, node=turn.policy.node,
-        epoch=max(epoch, _first_epoch(turn, name)) if record.new else epoch,
+        record, state.life.writer, session=state.session.id, node=policy.node,
+        epoch=max(epoch, _first_epoch(state, now, policy.rules, name)) if record.new else epoch,
         offered_to=None, wanted=None, after=None, new=False, from_session=None, go=None,
     )  # fmt: skip
 
 
 def _begin(turn: Turn, name: str) -> None:
     """There is no record of the group: let there be one, to be watched."""
-    rules, state, first = turn.policy.rules, turn.state, _first_epoch(turn, name)
-    seq = max(first, state.gone.get(GROUPS + name, 0) + 1)
-    record = Ownership(epoch=first - 1, seq=seq, new=True, writer=state.writer)
+    rules, state = turn.policy.rules, turn.state
+    first = _first_epoch(state, turn.now, rules, name)
+    seq = max(first, state.store.gone.get(GROUPS + name, 0) + 1)
+    record = Ownership(epoch=first - 1, seq=seq, new=True, writer=state.life.writer)
     if not rules.begins_unowned():
-        record = _taken(turn, name, record)
+        record = _claim(state, turn.now, turn.policy, name, record)
     turn.write(GROUPS + name, Purpose.TAKE if record.session else Purpose.BEGIN, record, None)
 
 
-def _first_epoch(turn: Turn, name: str) -> int:
-    return turn.policy.rules.first_epoch(turn.groups[name].epoch, turn.now + turn.state.wall_offset)
+def _first_epoch(state: State, now: float, rules: Rules, name: str) -> int:
+    return rules.first_epoch(state.groups[name].epoch, now + state.life.wall_offset)
 
 
 def _fence(turn: Turn, key: str) -> None:
     """Its last word was this version; a missing or unreadable record is replaced by a fenced one."""
-    seen = turn.state.sightings[key]
+    seen = turn.state.store.sightings[key]
     if turn.busy(key):
         return
     record = seen.record if isinstance(seen.record, Session) else Session(node="")
     expected = None if seen.version is None else turn.policy.rules.fence_version(seen.version)
-    turn.write(key, Purpose.FENCE, next_record(record, turn.state.writer, fenced=True), expected)
+    turn.write(key, Purpose.FENCE, next_record(record, turn.state.life.writer, fenced=True), expected)
 
 
 def release(turn: Turn, name: str, *, onward: bool = True) -> None:
@@ -151,31 +182,32 @@ def release(turn: Turn, name: str, *, onward: bool = True) -> None:
 
     Not `onward`: it is offered at best.
     """
-    record, version = turn.ownership(name)
-    group = turn.groups[name]
-    ours = record is not None and record.session == turn.state.session
-    may = ours and not turn.busy(GROUPS + name) and turn.policy.rules.may_release(group.shut)
+    state, policy, group = turn.state, turn.policy, turn.groups[name]
+    record, version = state.ownership(name)
+    ours = record is not None and record.session == state.session.id
+    may = ours and not turn.busy(GROUPS + name) and policy.rules.may_release(group.arming.shut)
     if record is None or not may:
         return
-    successor = group.hand_to or best_fit(turn, name, None)
-    node = None if successor is None or not onward else _brisk(turn, successor)
+    successor = group.campaign.hand_to or best_fit(state, turn.now, policy, name, None)
+    node = None if successor is None or not onward else _find_node(state, turn.now, policy, successor)
     given = next_record(
-        record, turn.state.writer, wanted=None, node=node,
+        record, state.life.writer, wanted=None, node=node,
         session=successor if node else None,
         offered_to=None if node else successor,
         after=version if node else None,
         epoch=max(record.epoch, group.epoch) + bool(node),
     )  # fmt: skip
-    turn.put_group(name, hand_to=None, owned=None)  # the grant is dropped, then the release leaves
+    right, campaign = replace(group.right, owned=None), replace(group.campaign, hand_to=None)
+    turn.put_group(name, right=right, campaign=campaign)  # the grant is dropped, then the release leaves
     turn.write(GROUPS + name, Purpose.RELEASE, given, version)
 
 
-def _brisk(turn: Turn, successor: SessionId) -> str | None:
-    """The node of this session, if it was heard of within half a lease: a dead one must be watched for a whole one."""
-    seen = turn.state.sightings.get(SESSIONS + successor)
+def _find_node(state: State, now: float, policy: Policy, session: SessionId) -> str | None:
+    """The session's node, if it was heard of within half a lease: a dead one must be watched for a whole one."""
+    seen = state.store.sightings.get(SESSIONS + session)
     if seen is None or not isinstance(seen.record, Session) or seen.record.fenced:
         return None
-    return seen.record.node if turn.now - seen.since < turn.policy.timing.lease_duration / 2 else None
+    return seen.record.node if now - seen.since < policy.timing.lease_duration / 2 else None
 
 
 # --- planned switchover ------------------------------------------------------------------------------------------
@@ -183,60 +215,65 @@ def _brisk(turn: Turn, successor: SessionId) -> str | None:
 
 def ask_owner(turn: Turn, name: str) -> None:
     """Somebody asked this node for a switchover of a group that another owns: write it into the record."""
-    group = turn.groups[name]
-    record, version = turn.ownership(name)
-    if group.ask is None or (GROUPS + name not in turn.state.sightings and not turn.due(group.ask.until)):
+    state, ask = turn.state, turn.groups[name].campaign.ask
+    record, version = state.ownership(name)
+    if ask is None or (GROUPS + name not in state.store.sightings and not turn.due_or_wake(ask.until)):
         return
     owner = None if record is None else record.session
-    if record is None or owner is None or owner == turn.state.session or turn.due(group.ask.until):
-        turn.put_group(name, ask=None)
-    elif not turn.busy(GROUPS + name) and turn.state.phase is Phase.MEMBER and not turn.state.paused:
-        wanted = Wanted(group.ask.to, record.epoch)
-        turn.write(GROUPS + name, Purpose.WANT, next_record(record, turn.state.writer, wanted=wanted), version)
+    if record is None or owner is None or owner == state.session.id or turn.due_or_wake(ask.until):
+        _drop_ask(turn, name)
+    elif not turn.busy(GROUPS + name) and state.phase is Phase.MEMBER and not state.paused:
+        asked = next_record(record, state.life.writer, wanted=Wanted(ask.to, record.epoch))
+        turn.write(GROUPS + name, Purpose.WANT, asked, version)
 
 
-def wanted_by(turn: Turn, name: str) -> SessionId | None:
+def _drop_ask(turn: Turn, name: str) -> None:
+    turn.put_group(name, campaign=replace(turn.groups[name].campaign, ask=None))
+
+
+def meet_wish(turn: Turn, name: str) -> SessionId | None:
     """The session that the group we own is wanted by, if it is fit. A wish that can't be met is dropped, not kept."""
     group = turn.groups[name]
-    record, version = turn.ownership(name)
-    wish = group.ask.to if group.ask is not None else None
-    written = record is not None and record.wanted is not None and record.wanted.epoch == group.epoch
-    if group.ask is None and not written:
+    record, version = turn.state.ownership(name)
+    ask = group.campaign.ask
+    wanted = None if record is None or record.wanted is None else record.wanted
+    written = wanted is not None and wanted.epoch == group.epoch
+    if ask is not None:
+        to = ask.to
+    elif written and wanted is not None:
+        to = wanted.to
+    else:
         return None
-    if group.ask is None and record is not None and record.wanted is not None:
-        wish = record.wanted.to
-    target = best_fit(turn, name, wish)
-    if target is not None:
-        turn.put_group(name, ask=None)
-        return target
-    turn.put_group(name, ask=None)
-    if written and record is not None and not turn.busy(GROUPS + name):
-        turn.write(GROUPS + name, Purpose.WANT, next_record(record, turn.state.writer, wanted=None), version)
-    return None
+    target = best_fit(turn.state, turn.now, turn.policy, name, to)
+    _drop_ask(turn, name)
+    if target is None and written and record is not None and not turn.busy(GROUPS + name):
+        unwanted = next_record(record, turn.state.life.writer, wanted=None)
+        turn.write(GROUPS + name, Purpose.WANT, unwanted, version)
+    return target
 
 
 def preempt(turn: Turn, name: str) -> None:
     """A better node that has been fit for the delay asks for the group, as an operator would."""
-    group, policy = turn.groups[name], turn.policy.groups[name]
-    barred = group.failed and _sits_out(turn, name)
-    if not policy.preempt or barred or not _outranks_owner(turn, name):
-        if group.preempt_since is not None:
-            turn.put_group(name, preempt_since=None)
+    group, policy, lease = turn.groups[name], turn.policy.groups[name], turn.policy.timing.lease_duration
+    campaign = group.campaign
+    barred = campaign.failed and _sits_out(group, turn.now, turn.policy.rules)
+    if not policy.preempt or barred or not _outranks_owner(turn.state, policy.priority, name):
+        if campaign.preempt_since is not None:
+            turn.put_group(name, campaign=replace(campaign, preempt_since=None))
         return
-    since = turn.now if group.preempt_since is None else group.preempt_since
-    if turn.due(since + policy.preempt_delay) and group.ask is None:
-        again_at = turn.now + turn.policy.timing.lease_duration - policy.preempt_delay
-        lease = turn.policy.timing.lease_duration
-        turn.put_group(name, ask=Ask(turn.policy.node, turn.now + lease), preempt_since=again_at)
-    elif group.preempt_since is None:
-        turn.put_group(name, preempt_since=since)
+    since = turn.now if campaign.preempt_since is None else campaign.preempt_since
+    if turn.due_or_wake(since + policy.preempt_delay) and campaign.ask is None:
+        ask, again_at = Ask(turn.policy.node, turn.now + lease), turn.now + lease - policy.preempt_delay
+        turn.put_group(name, campaign=replace(campaign, ask=ask, preempt_since=again_at))
+    elif campaign.preempt_since is None:
+        turn.put_group(name, campaign=replace(campaign, preempt_since=since))
 
 
-def _outranks_owner(turn: Turn, name: str) -> bool:
-    record, _ = turn.ownership(name)
-    if record is None or record.session is None or turn.groups[name].role is not Role.STANDBY:
+def _outranks_owner(state: State, priority: int, name: str) -> bool:
+    record, _ = state.ownership(name)
+    if record is None or record.session is None or state.groups[name].role is not Role.STANDBY:
         return False
-    seen = turn.state.sightings.get(SESSIONS + record.session)
+    seen = state.store.sightings.get(SESSIONS + record.session)
     owner = seen.record if seen is not None and isinstance(seen.record, Session) else None
     member = owner.groups.get(name) if owner is not None and not owner.fenced else None
-    return member is not None and member.serving > 0 and member.priority < turn.policy.groups[name].priority
+    return member is not None and member.serving > 0 and member.priority < priority

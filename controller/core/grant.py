@@ -4,45 +4,51 @@ from __future__ import annotations
 
 from controller.core import events as ev
 from controller.core.events import Step
-from controller.core.state import GroupState, Leaving, Phase, Reason, Role
+from controller.core.group import GroupState, Leaving, Reason, Role
+from controller.core.state import Phase
 from controller.core.turn import Turn
+from controller.core.values import replace
 
 
 def update(turn: Turn, name: str) -> None:
     """Reckon anew how long the grant lasts; once it has ended, the group is lost."""
-    group, renewed, timing = turn.groups[name], turn.state.renewed, turn.policy.timing
-    if turn.state.phase is Phase.ENDING and (group.owned is not None or group.adoptable):
-        reason = turn.state.over or Reason.SESSION_OVER
-        turn.put_group(name, owned=None, adoptable=False, expires_at=None, leaving=Leaving(reason, lost=True))
+    group, renewed, timing = turn.groups[name], turn.state.rounds.renewed, turn.policy.timing
+    right = group.right
+    if turn.state.phase is Phase.ENDING and (right.owned is not None or right.adoptable):
+        reason = turn.state.session.over or Reason.SESSION_OVER
+        dropped = replace(right, owned=None, adoptable=False, expires_at=None)
+        turn.put_group(name, right=dropped, leaving=Leaving(reason, lost=True))
         return
-    if group.owned is None or renewed is None:
+    if right.owned is None or renewed is None:
         return
-    ends = turn.policy.rules.grant_ends(renewed.at, group.owned.confirmed_at, timing.renew_deadline)
-    if ends != group.expires_at:
-        turn.put_group(name, expires_at=ends)
-    if turn.due(ends):
-        turn.put_group(name, owned=None, leaving=Leaving(Reason.EXPIRED, lost=True))
+    ends = turn.policy.rules.grant_ends(renewed.at, right.owned.confirmed_at, timing.renew_deadline)
+    if ends != right.expires_at:
+        right = replace(right, expires_at=ends)
+        turn.put_group(name, right=right)
+    if turn.due_or_wake(ends):
+        turn.put_group(name, right=replace(right, owned=None), leaving=Leaving(Reason.EXPIRED, lost=True))
 
 
 def arm(turn: Turn) -> None:
     """Arm what was confirmed since the timer of the proven renewal was started."""
-    renewed = turn.state.renewed
-    if renewed is None or any(group.arming for group in turn.groups.values()):
+    renewed = turn.state.rounds.renewed
+    if renewed is None or any(group.arming.in_flight for group in turn.groups.values()):
         return
     names = frozenset(
         name
         for name, group in turn.groups.items()
-        if group.owned is not None
-        and group.owned.confirmed_at >= renewed.started_at
-        and group.armed_for != renewed.started_at
-        and not _on_its_way_out(group)
+        if group.right.owned is not None
+        and group.right.owned.confirmed_at >= renewed.started_at
+        and group.arming.renewal != renewed.started_at
+        and not _is_on_its_way_out(group)
     )
     if names:
         for name in names:
-            turn.put_group(name, arming=True, opened=True, armed_for=renewed.started_at)
+            arming = replace(turn.groups[name].arming, in_flight=True, opened=True, renewal=renewed.started_at)
+            turn.put_group(name, arming=arming)
         turn.act(ev.Arm(renewed.slot, names))
 
 
-def _on_its_way_out(group: GroupState) -> bool:
+def _is_on_its_way_out(group: GroupState) -> bool:
     gone = group.leaving is not None and group.leaving.lost
-    return group.role not in (Role.PROMOTING, Role.ACTIVE, Role.DEMOTING) or gone or group.step is Step.SHUT
+    return group.role not in (Role.PROMOTING, Role.ACTIVE, Role.DEMOTING) or gone or group.steps.running is Step.SHUT

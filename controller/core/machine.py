@@ -24,22 +24,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from controller.core import grant, membership
-from controller.core.campaign import ask_owner, contest, preempt, release, wanted_by
+from controller.core.campaign import ask_owner, contest, meet_wish, preempt, release
 from controller.core.events import Step
+from controller.core.group import Arming, GroupPolicy, GroupState, Leaving, Reason, Role, Transition
 from controller.core.observation import observe
-from controller.core.state import (
-    Decision,
-    GroupPolicy,
-    GroupState,
-    Leaving,
-    Phase,
-    Policy,
-    Reason,
-    Role,
-    State,
-    Transition,
-)
+from controller.core.state import Decision, Phase, Policy, State
 from controller.core.turn import Turn
+from controller.core.values import replace
 
 __all__ = [
     "TRANSITIONS",
@@ -77,7 +68,7 @@ def initial(policy: Policy) -> State:
 def serving_until(state: State, group: str) -> float | None:
     """Until when this node may say 200 for the group; None when it may not."""
     known = state.groups.get(group)
-    return known.expires_at if known is not None and known.role is Role.ACTIVE else None
+    return known.right.expires_at if known is not None and known.role is Role.ACTIVE else None
 
 
 def decide(state: State, now: float, policy: Policy) -> Decision:
@@ -86,30 +77,26 @@ def decide(state: State, now: float, policy: Policy) -> Decision:
     if state.phase not in (Phase.INIT, Phase.GONE):
         membership.begin(turn)
         for name in policy.groups.keys() - turn.groups.keys():
-            turn.groups[name] = GroupState(since=now, opened=True)
-        for name in turn.concerned():
+            turn.groups[name] = GroupState(since=now, arming=Arming(opened=True))
+        for name in turn.list_concerned():
             turn.begin(name)
-            _group(turn, name)
+            _decide_group(turn, name)
         turn.begin("")
         grant.arm(turn)
         membership.go_on(turn)
     return turn.decision()
 
 
-def _group(turn: Turn, name: str) -> None:
+def _decide_group(turn: Turn, name: str) -> None:
     grant.update(turn, name)
     before = None
     while turn.groups[name].role is not before:  # a role that leads on at once is followed on at once
         before = turn.groups[name].role
         _ROLES[before](turn, name)
-    gone = turn.groups[name].role in _REST and turn.groups[name].shut and name not in turn.policy.groups
-    if gone and not turn.busy(f"groups/{name}") and not _names_us(turn, name):
+    group = turn.groups[name]
+    gone = group.role in _REST and group.arming.shut and name not in turn.policy.groups
+    if gone and not turn.busy(f"groups/{name}") and not turn.state.names_us(name):
         turn.forget(name)
-
-
-def _names_us(turn: Turn, name: str) -> bool:
-    record, _ = turn.ownership(name)
-    return record is not None and record.session == turn.state.session and turn.state.session is not None
 
 
 def _move(turn: Turn, name: str, after: Role, reason: Reason, detail: str = "") -> None:
@@ -121,17 +108,17 @@ def _move(turn: Turn, name: str, after: Role, reason: Reason, detail: str = "") 
 # --- at rest -----------------------------------------------------------------------------------------------------
 
 
-def _at_rest(turn: Turn, name: str) -> None:
+def _rest(turn: Turn, name: str) -> None:
     group = turn.groups[name]
     if group.leaving is not None:
         _move(turn, name, Role.DEMOTING, group.leaving.reason, group.leaving.detail)
         return
-    if group.owned is not None:
-        if turn.state.renewed is not None:  # adopted: not before this life has renewed the session itself
+    if group.right.owned is not None:
+        if turn.state.rounds.renewed is not None:  # adopted: not before this life has renewed the session itself
             _take_up(turn, name)
         return
     _shut_if_open(turn, name)
-    after, reason, detail = _resting_role(turn, name)
+    after, reason, detail = _choose_rest(turn.state, turn.now, turn.policy, name)
     if after is not group.role:
         _move(turn, name, after, reason, detail)
         return
@@ -144,36 +131,40 @@ def _at_rest(turn: Turn, name: str) -> None:
 
 
 def _take_up(turn: Turn, name: str) -> None:
-    reason = turn.groups[name].taken_as
-    turn.put_group(name, done=frozenset(), step=None, armed=False, error="")
-    if reason is Reason.ADOPTED:
-        turn.put_group(name, hooked=True, refresh=True, announce=True)
-        _move(turn, name, Role.ACTIVE, reason)
-    else:
-        _move(turn, name, Role.PROMOTING, reason)
+    group = turn.groups[name]
+    reason, adopted = group.right.taken_as, group.right.taken_as is Reason.ADOPTED
+    turn.put_group(
+        name,
+        steps=replace(group.steps, running=None, done=frozenset(), error="", hooked=group.steps.hooked or adopted),
+        arming=replace(group.arming, confirmed=False),
+    )
+    if adopted:
+        turn.put_group(name, upkeep=replace(group.upkeep, refresh=True, announce=True))
+    _move(turn, name, Role.ACTIVE if adopted else Role.PROMOTING, reason)
 
 
 def _shut_if_open(turn: Turn, name: str) -> None:
     """Whatever may be open at rest is shut, but what waits to be adopted."""
     group = turn.groups[name]
-    if group.opened and not group.arming and not group.adoptable and group.step is None and turn.due(group.retry_at):
+    open_ = group.arming.opened and not group.arming.in_flight and not group.right.adoptable
+    if open_ and group.steps.running is None and turn.due_or_wake(group.steps.retry_at):
         turn.run(name, Step.SHUT, group.role.value)
 
 
-def _resting_role(turn: Turn, name: str) -> tuple[Role, Reason, str]:
-    group, state = turn.groups[name], turn.state
-    policy = turn.policy.groups.get(name)
-    if state.phase is not Phase.MEMBER or policy is None or state.renewed is None or group.adoptable:
-        return Role.INIT, state.over or Reason.STARTED, ""
-    if turn.state.paused:
+def _choose_rest(state: State, now: float, policy: Policy, name: str) -> tuple[Role, Reason, str]:
+    """The role at rest that the group belongs in, and why."""
+    group, own = state.groups[name], policy.groups.get(name)
+    if state.phase is not Phase.MEMBER or own is None or state.rounds.renewed is None or group.right.adoptable:
+        return Role.INIT, state.session.over or Reason.STARTED, ""
+    if state.paused:
         return Role.PAUSED, Reason.PAUSED, ""
-    if not state.established and membership.has_twin(turn):
-        return Role.FAULT, Reason.DUPLICATE, f"another live session is named {turn.policy.node!r}"
-    if policy.priority == 0:
+    if not state.session.established and membership.has_twin(state, now, policy):
+        return Role.FAULT, Reason.DUPLICATE, f"another live session is named {policy.node!r}"
+    if own.priority == 0:
         return Role.FAULT, Reason.NEVER_ACTIVE, ""
     if group.healthy is False:
         return Role.FAULT, Reason.UNHEALTHY, group.why
-    if group.healthy is None or not state.established:
+    if group.healthy is None or not state.session.established:
         return Role.INIT, Reason.STARTED, "no check has answered yet" if group.healthy is None else ""
     return Role.STANDBY, Reason.RESUMED if group.role is Role.PAUSED else Reason.HEALTHY, ""
 
@@ -181,33 +172,33 @@ def _resting_role(turn: Turn, name: str) -> tuple[Role, Reason, str]:
 # --- promoting and serving ---------------------------------------------------------------------------------------
 
 
-def _promoting(turn: Turn, name: str) -> None:
+def _promote(turn: Turn, name: str) -> None:
     group = turn.groups[name]
-    leaving = group.leaving or _why_leave(turn, name)
+    steps, reason = group.steps, group.right.taken_as.value
+    leaving = group.leaving or _why_leave(turn.state, turn.policy, name)
     if leaving is not None:
         _leave(turn, name, leaving)
-    elif group.step is None:
-        if Step.BIND not in group.done:
-            turn.run(name, Step.BIND, group.taken_as.value)
-        elif not group.armed:
+    elif steps.running is None:
+        if Step.BIND not in steps.done:
+            turn.run(name, Step.BIND, reason)
+        elif not group.arming.confirmed:
             return
-        elif Step.ANNOUNCE not in group.done:
-            turn.run(name, Step.ANNOUNCE, group.taken_as.value)
-        elif Step.PROMOTE not in group.done:
-            turn.put_group(name, hooked=True)
-            turn.run(name, Step.PROMOTE, group.taken_as.value)
+        elif Step.ANNOUNCE not in steps.done:
+            turn.run(name, Step.ANNOUNCE, reason)
+        elif Step.PROMOTE not in steps.done:
+            turn.put_group(name, steps=replace(steps, hooked=True))
+            turn.run(name, Step.PROMOTE, reason)
         else:
-            turn.put(next_round_at=turn.now)  # others learn from our beat that we serve
+            turn.begin_round_now()  # others learn from our beat that we serve
             _move(turn, name, Role.ACTIVE, Reason.READY)
 
 
-def _active(turn: Turn, name: str) -> None:
-    group = turn.groups[name]
-    leaving = group.leaving or _why_leave(turn, name)
+def _serve(turn: Turn, name: str) -> None:
+    leaving = turn.groups[name].leaving or _why_leave(turn.state, turn.policy, name)
     if leaving is None and not turn.state.paused:
-        target = wanted_by(turn, name)
+        target = meet_wish(turn, name)
         if target is not None:
-            turn.put_group(name, hand_to=target)
+            turn.put_group(name, campaign=replace(turn.groups[name].campaign, hand_to=target))
             leaving = Leaving(Reason.SWITCHOVER, detail=target)
     if leaving is not None:
         _leave(turn, name, leaving)
@@ -217,27 +208,28 @@ def _active(turn: Turn, name: str) -> None:
 
 def _keep(turn: Turn, name: str) -> None:
     """Refresh after each round and on drift; announce when clients may have learnt another MAC."""
-    group = turn.groups[name]
-    renewed = turn.state.renewed
-    if group.step is not None or renewed is None:
+    group, renewed = turn.groups[name], turn.state.rounds.renewed
+    upkeep = group.upkeep
+    if group.steps.running is not None or renewed is None:
         return
-    if (group.refresh or (group.armed and group.refreshed_for != renewed.started_at)) and turn.due(group.retry_at):
-        turn.put_group(name, refresh=False, refreshed_for=renewed.started_at)
-        turn.run(name, Step.REFRESH, "drift" if group.refresh else "renewed")
-    elif group.announce and not group.refresh:
-        turn.put_group(name, announce=False)
+    refresh = upkeep.refresh or (group.arming.confirmed and upkeep.renewal != renewed.started_at)
+    if refresh and turn.due_or_wake(group.steps.retry_at):
+        turn.put_group(name, upkeep=replace(upkeep, refresh=False, renewal=renewed.started_at))
+        turn.run(name, Step.REFRESH, "drift" if upkeep.refresh else "renewed")
+    elif upkeep.announce and not upkeep.refresh:
+        turn.put_group(name, upkeep=replace(upkeep, announce=False))
         turn.run(name, Step.ANNOUNCE, "contact-regained")
 
 
-def _why_leave(turn: Turn, name: str) -> Leaving | None:
-    group, policy = turn.groups[name], turn.policy.groups.get(name)
-    if policy is None:
+def _why_leave(state: State, policy: Policy, name: str) -> Leaving | None:
+    group, own = state.groups[name], policy.groups.get(name)
+    if own is None:
         return Leaving(Reason.REMOVED)
-    if turn.state.paused:
+    if state.paused:
         return None
-    if turn.stopping:
+    if state.stopping:
         return Leaving(Reason.STOPPING)
-    if policy.priority == 0:
+    if own.priority == 0:
         return Leaving(Reason.NEVER_ACTIVE)
     if group.healthy is False:
         return Leaving(Reason.UNHEALTHY, detail=group.why)
@@ -248,50 +240,58 @@ def _why_leave(turn: Turn, name: str) -> Leaving | None:
 
 
 def _leave(turn: Turn, name: str, leaving: Leaving) -> None:
-    turn.put_group(name, leaving=leaving, done=frozenset(), refresh=False, announce=False, retry_at=0.0)
+    group = turn.groups[name]
+    campaign = group.campaign
     if not leaving.lost:
-        failed = leaving.reason is Reason.STEP_FAILED
-        turn.put_group(name, failed=failed, sits_out_until=turn.now + turn.policy.timing.lease_duration)
+        failed, until = leaving.reason is Reason.STEP_FAILED, turn.now + turn.policy.timing.lease_duration
+        campaign = replace(campaign, failed=failed, sits_out_until=until)
+    turn.put_group(
+        name,
+        leaving=leaving,
+        campaign=campaign,
+        steps=replace(group.steps, done=frozenset(), retry_at=0.0),
+        upkeep=replace(group.upkeep, refresh=False, announce=False),
+    )
     _move(turn, name, Role.DEMOTING, leaving.reason, leaving.detail)
 
 
-def _demoting(turn: Turn, name: str) -> None:
-    group, leaving = turn.groups[name], turn.groups[name].leaving
+def _demote(turn: Turn, name: str) -> None:
+    leaving = turn.groups[name].leaving
     assert leaving is not None
-    release_now = not leaving.lost and not turn.state.over
-    if release_now:
+    if not leaving.lost and not turn.state.session.over:
         release(turn, name)
-    order = (Step.SHUT, Step.DEMOTE) if leaving.lost else (Step.DEMOTE, Step.RESET, Step.SHUT)
-    left = [
-        step
-        for step in order
-        if not (step is Step.DEMOTE and not group.hooked)
-        and not (step is not Step.SHUT and step in group.done)
-        and not (step is Step.SHUT and group.shut)
-    ]
-    if group.step in (Step.DEMOTE, Step.SHUT) or (group.step is Step.RESET and not leaving.lost):
+    group = turn.groups[name]
+    running, left = group.steps.running, group.list_steps_left(lost=leaving.lost)
+    if running in (Step.DEMOTE, Step.SHUT) or (running is Step.RESET and not leaving.lost):
         return
     if not left:
         _settle(turn, name, leaving)
-    elif left[0] is not Step.SHUT or (not group.arming and turn.due(group.retry_at)):
+    elif left[0] is not Step.SHUT or (not group.arming.in_flight and turn.due_or_wake(group.steps.retry_at)):
         turn.run(name, left[0], leaving.reason.value)
 
 
 def _settle(turn: Turn, name: str, leaving: Leaving) -> None:
     """Clean. Who gave the group up stays out of the next race for one lease."""
-    out = turn.groups[name].sits_out_until if leaving.lost else turn.now + turn.policy.timing.lease_duration
-    turn.put_group(name, leaving=None, step=None, done=frozenset(), sits_out_until=out, owned=None)
-    after, reason, detail = _resting_role(turn, name)
+    group = turn.groups[name]
+    out = group.campaign.sits_out_until if leaving.lost else turn.now + turn.policy.timing.lease_duration
+    turn.put_group(
+        name,
+        leaving=None,
+        steps=replace(group.steps, running=None, done=frozenset()),
+        campaign=replace(group.campaign, sits_out_until=out),
+        right=replace(group.right, owned=None),
+    )
+    after, reason, detail = _choose_rest(turn.state, turn.now, turn.policy, name)
     calm = reason in (Reason.HEALTHY, Reason.STARTED, Reason.RESUMED)
     _move(turn, name, after, Reason.RELEASED if calm and not leaving.lost else Reason.SHUT if calm else reason, detail)
 
 
 _ROLES: Mapping[Role, Callable[[Turn, str], None]] = {
-    Role.INIT: _at_rest,
-    Role.STANDBY: _at_rest,
-    Role.FAULT: _at_rest,
-    Role.PAUSED: _at_rest,
-    Role.PROMOTING: _promoting,
-    Role.ACTIVE: _active,
-    Role.DEMOTING: _demoting,
+    Role.INIT: _rest,
+    Role.STANDBY: _rest,
+    Role.FAULT: _rest,
+    Role.PAUSED: _rest,
+    Role.PROMOTING: _promote,
+    Role.ACTIVE: _serve,
+    Role.DEMOTING: _demote,
 }

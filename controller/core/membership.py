@@ -5,6 +5,7 @@ from __future__ import annotations
 from controller.core import events as ev
 from controller.core.election import fit_sessions, live_sessions
 from controller.core.events import Step
+from controller.core.group import Role
 from controller.core.records import (
     CLUSTER,
     GROUPS,
@@ -16,7 +17,7 @@ from controller.core.records import (
     SessionId,
     next_record,
 )
-from controller.core.state import Phase, Purpose, Role, Round
+from controller.core.state import Phase, Policy, Purpose, Round, State
 from controller.core.turn import Turn
 from controller.core.values import replace
 
@@ -27,8 +28,9 @@ _AT_REST = frozenset({Role.INIT, Role.STANDBY, Role.FAULT, Role.PAUSED})
 def begin(turn: Turn) -> None:
     """What comes before the groups decide: a session that is over takes them all down."""
     state = turn.state
-    if state.over is not None and state.phase in (Phase.MEMBER, Phase.ADOPTING, Phase.CREATING):
-        turn.put(phase=Phase.ENDING, round=None, renewed=None, concerned=None)
+    if state.session.over is not None and state.phase in (Phase.MEMBER, Phase.ADOPTING, Phase.CREATING):
+        turn.put(phase=Phase.ENDING, rounds=replace(state.rounds, current=None, renewed=None))
+        turn.concern_all()
     _establish(turn)
 
 
@@ -43,167 +45,175 @@ def go_on(turn: Turn) -> None:
             _create(turn)
         case Phase.MEMBER | Phase.ADOPTING:
             _save(turn)
-            _round(turn)
+            _go_round(turn)
             _pause(turn)
         case _:
             pass
-    if turn.stopping:
+    if turn.state.stopping:
         _leave(turn)
-    _look(turn)
+    _read_if_due(turn)
 
 
 def _clear(turn: Turn) -> None:
-    if not turn.state.clearing and turn.due(turn.state.next_round_at):
-        turn.put(clearing=True)
+    life = turn.state.life
+    if not life.clearing and turn.due_or_wake(turn.state.rounds.next_at):
+        turn.put(life=replace(life, clearing=True))
         turn.act(ev.Clear())
 
 
 def _end(turn: Turn) -> None:
     """A new life begins once every guard of the old one is shut."""
-    state = turn.state
-    assert state.session is not None
-    shut = all(group.shut and group.owned is None for group in turn.groups.values())
+    life, session = turn.state.life, turn.state.session.id
+    assert session is not None
+    shut = all(group.arming.shut and group.right.owned is None for group in turn.groups.values())
     if shut or not turn.policy.rules.clears_at_start():
-        turn.put(phase=Phase.MINTING, past=state.past | {state.session})
+        turn.put(phase=Phase.MINTING, life=replace(life, past=life.past | {session}))
         turn.act(ev.Mint())
 
 
 def _create(turn: Turn) -> None:
     """Once: whether a creation of unknown outcome landed, a read tells. The id is never created a second time."""
     state = turn.state
-    if state.seq == 0 and not turn.stopping and turn.due(state.next_round_at):
-        record = _session(turn, beat=0)
-        turn.put(seq=record.seq)
-        turn.write(turn.state.own_key, Purpose.CREATE, record, None)
-    elif state.seq > 0:
-        turn.put(look=_may_tell(turn))
+    if state.session.seq == 0 and not state.stopping and turn.due_or_wake(state.rounds.next_at):
+        record = _make_record(state, turn.policy, beat=0)
+        turn.put(session=replace(state.session, seq=record.seq))
+        turn.write(state.session.key, Purpose.CREATE, record, None)
+    elif state.session.seq > 0:
+        _read_when_it_tells(turn)
 
 
-def _may_tell(turn: Turn) -> bool:
+def _read_when_it_tells(turn: Turn) -> None:
     """A read sent now would tell what our session's record is; one sent before our write ended does not."""
-    return not turn.busy(turn.state.own_key)
+    may_tell = not turn.busy(turn.state.session.key)
+    turn.put(requests=replace(turn.state.requests, read_due=may_tell))
 
 
-def _session(turn: Turn, beat: int) -> Session:
+def _make_record(state: State, policy: Policy, beat: int) -> Session:
     groups = {
         name: Membership(
-            turn.policy.groups[name].priority, bool(group.healthy), group.epoch if group.role is Role.ACTIVE else 0
+            policy.groups[name].priority, bool(group.healthy), group.epoch if group.role is Role.ACTIVE else 0
         )
-        for name, group in turn.groups.items()
-        if name in turn.policy.groups
+        for name, group in state.groups.items()
+        if name in policy.groups
     }
-    state, policy = turn.state, turn.policy
     return Session(
         node=policy.node,
         beat=beat,
-        campaigning=state.established,
+        campaigning=state.session.established,
         lease_duration=float(policy.timing.lease_duration),
         groups=groups,
-        seq=state.seq + 1,
-        writer=state.writer,
+        seq=state.session.seq + 1,
+        writer=state.life.writer,
     )
 
 
 def _save(turn: Turn) -> None:
     """A confirmed beat is what a later life may adopt."""
-    state, policy = turn.state, turn.policy
-    if state.renewed is not None and state.beat > state.saved_beat and state.session is not None:
-        turn.put(saved_beat=state.beat)
-        turn.act(ev.Save(ev.Saved(state.session, state.beat, policy.boot_id, policy.node)))
+    session, policy = turn.state.session, turn.policy
+    if turn.state.rounds.renewed is not None and session.beat > session.saved_beat and session.id is not None:
+        turn.put(session=replace(session, saved_beat=session.beat))
+        turn.act(ev.Save(ev.Saved(session.id, session.beat, policy.boot_id, policy.node)))
 
 
 # --- rounds ------------------------------------------------------------------------------------------------------
 
 
-def _round(turn: Turn) -> None:
+def _go_round(turn: Turn) -> None:
     """The timer starts before the renewal leaves; renewal and listing go out together."""
-    state = turn.state
-    current = state.round
-    if state.doubt:
-        turn.put(look=_may_tell(turn), round=current if current is not None and current.sent else None)
+    session, rounds = turn.state.session, turn.state.rounds
+    current = rounds.current
+    if session.doubt:
+        _read_when_it_tells(turn)
     elif current is None:
         _begin_round(turn)
     elif current.timer_at is not None and not current.sent:
-        turn.put(round=replace(current, sent=True))
-        turn.write(turn.state.own_key, Purpose.BEAT, _session(turn, state.beat + 1), state.version)
+        turn.put(rounds=replace(rounds, current=replace(current, sent=True)))
+        record = _make_record(turn.state, turn.policy, session.beat + 1)
+        turn.write(session.key, Purpose.BEAT, record, session.version)
         turn.read()
     elif current.sent and current.listing:
         turn.read()
 
 
 def _begin_round(turn: Turn) -> None:
-    state = turn.state
-    arming = any(group.arming for group in turn.groups.values())
-    if arming or turn.busy(turn.state.own_key) or not turn.due(state.next_round_at):
+    rounds = turn.state.rounds
+    arming = any(group.arming.in_flight for group in turn.groups.values())
+    if arming or turn.busy(turn.state.session.key) or not turn.due_or_wake(rounds.next_at):
         return
     _collect(turn)
-    if state.renewed is not None:
+    if rounds.renewed is not None:
         _disown(turn)
-    turn.put(round=Round(state.spare_slot, turn.now), next_round_at=turn.now)
-    turn.act(ev.StartTimer(state.spare_slot, turn.policy.timing.renew_deadline))
+    turn.put(rounds=replace(rounds, current=Round(rounds.spare_slot, turn.now), next_at=turn.now))
+    turn.act(ev.StartTimer(rounds.spare_slot, turn.policy.timing.renew_deadline))
 
 
 def _collect(turn: Turn) -> None:
     """One session that no group names and that has not changed for a day: fence it; delete it a day later."""
-    sightings = turn.state.sightings
+    sightings, writer = turn.state.store.sightings, turn.state.life.writer
     owners = [seen.record for seen in sightings.values() if isinstance(seen.record, Ownership)]
     named = {sid for record in owners for sid in (record.session, record.from_session)}
     for key, seen in sightings.items():
         record, sid = seen.record, key.removeprefix(SESSIONS)
-        old = turn.now - seen.since >= COLLECT_AFTER and sid not in named and sid != turn.state.session
+        old = turn.now - seen.since >= COLLECT_AFTER and sid not in named and sid != turn.state.session.id
         if isinstance(record, Session) and old and not turn.busy(key):
-            fenced = None if record.fenced else next_record(record, turn.state.writer, fenced=True)
+            fenced = None if record.fenced else next_record(record, writer, fenced=True)
             turn.write(key, Purpose.COLLECT, fenced, seen.version)
             return
 
 
 def _disown(turn: Turn) -> None:
     """Give back what an adopted session owns and this configuration does not have: nobody else could take it."""
-    for key, seen in turn.state.sightings.items():
+    session, writer = turn.state.session.id, turn.state.life.writer
+    for key, seen in turn.state.store.sightings.items():
         record = seen.record
         foreign = key.startswith(GROUPS) and key.removeprefix(GROUPS) not in turn.groups
-        if foreign and isinstance(record, Ownership) and record.session == turn.state.session and not turn.busy(key):
-            free = next_record(record, turn.state.writer, session=None, node=None, offered_to=None, wanted=None)
+        if foreign and isinstance(record, Ownership) and record.session == session and not turn.busy(key):
+            free = next_record(record, writer, session=None, node=None, offered_to=None, wanted=None)
             turn.write(key, Purpose.RELEASE, free, seen.version)
 
 
-def _look(turn: Turn) -> None:
-    state = turn.state
-    known = state.phase in (Phase.CREATING, Phase.MEMBER, Phase.ADOPTING)
-    if known and state.look and state.reading is None and turn.due(state.look_at):
+def _read_if_due(turn: Turn) -> None:
+    requests = turn.state.requests
+    known = turn.state.phase in (Phase.CREATING, Phase.MEMBER, Phase.ADOPTING)
+    if known and requests.read_due and requests.reading is None and turn.due_or_wake(requests.read_from):
         turn.read()
 
 
 def _establish(turn: Turn) -> None:
     """Two live sessions with one node name: the second does not campaign while the first lives."""
     state = turn.state
-    if state.established or state.renewed is None or state.round is not None:
+    if state.session.established or state.rounds.renewed is None or state.rounds.current is not None:
         return
-    if not has_twin(turn):
-        turn.put(established=True, next_round_at=turn.now, concerned=None)
+    if not has_twin(state, turn.now, turn.policy):
+        turn.put(session=replace(state.session, established=True))
+        turn.begin_round_now()
+        turn.concern_all()
 
 
-def has_twin(turn: Turn) -> bool:
+def has_twin(state: State, now: float, policy: Policy) -> bool:
     """Whether another live session has our node's name, and came first."""
-    state = turn.state
+    own = state.session.id
     return any(
-        record.node == turn.policy.node
-        and sid != state.session
-        and sid not in state.past
-        and (record.campaigning or sid < str(state.session))
-        for sid, record in live_sessions(state.sightings, turn.now, turn.policy.timing.lease_duration)
+        record.node == policy.node
+        and sid != own
+        and sid not in state.life.past
+        and (record.campaigning or sid < str(own))
+        for sid, record in live_sessions(state.store.sightings, now, policy.timing.lease_duration)
     )
 
 
 def _pause(turn: Turn) -> None:
-    wanted, seen = turn.state.want_paused, turn.state.sightings.get(CLUSTER)
-    if wanted is None or seen is None or turn.busy(CLUSTER) or turn.state.heard <= turn.state.asked_after:
+    wishes, seen = turn.state.wishes, turn.state.store.sightings.get(CLUSTER)
+    if wishes.paused is None or seen is None or turn.busy(CLUSTER):
+        return
+    if turn.state.requests.heard <= wishes.asked_after:
         return
     record = seen.record if isinstance(seen.record, Cluster) else Cluster()
-    if seen.problem or record.paused == wanted:
-        turn.put(want_paused=None)
+    if seen.problem or record.paused == wishes.paused:
+        turn.put(wishes=replace(wishes, paused=None))
     else:
-        turn.write(CLUSTER, Purpose.PAUSE, next_record(record, turn.state.writer, paused=wanted), seen.version)
+        changed = next_record(record, turn.state.life.writer, paused=wishes.paused)
+        turn.write(CLUSTER, Purpose.PAUSE, changed, seen.version)
 
 
 # --- leaving -----------------------------------------------------------------------------------------------------
@@ -213,49 +223,53 @@ def _leave(turn: Turn) -> None:
     """Paused: go and leave all as it is, for the next life to adopt. Else release, then fence our own session."""
     state = turn.state
     if state.phase is Phase.LEFT:
-        turn.act(ev.Exit())
-        turn.put(phase=Phase.GONE)
-    elif turn.state.paused and state.phase in (Phase.MEMBER, Phase.ADOPTING):
-        turn.act(ev.Exit(keep=True))
-        turn.put(phase=Phase.GONE)
-    elif state.phase in (Phase.LEAVING, Phase.GONE) or not _released(turn):
+        _exit(turn)
+    elif state.paused and state.phase in (Phase.MEMBER, Phase.ADOPTING):
+        _exit(turn, keep=True)
+    elif state.phase in (Phase.LEAVING, Phase.GONE) or not _may_go(turn):
         return
-    elif state.phase is Phase.MEMBER and not state.doubt:
-        if state.round is None and not turn.busy(turn.state.own_key):
-            record = replace(_session(turn, state.beat), fenced=True)
-            turn.write(turn.state.own_key, Purpose.LEAVE, record, state.version)
-            turn.put(phase=Phase.LEAVING)
-    else:
-        turn.act(ev.Exit())
-        turn.put(phase=Phase.GONE)
+    elif state.phase is not Phase.MEMBER or state.session.doubt:
+        _exit(turn)
+    elif state.rounds.current is None and not turn.busy(state.session.key):
+        record = replace(_make_record(state, turn.policy, state.session.beat), fenced=True)
+        turn.write(state.session.key, Purpose.LEAVE, record, state.session.version)
+        turn.put(phase=Phase.LEAVING)
 
 
-def _released(turn: Turn) -> bool:
-    """Every group is shut, and its record says so, as far as time allows. A demote hook has a limit of its own."""
-    assert turn.state.stop_by is not None
-    if any(group.step is Step.DEMOTE for group in turn.groups.values()):
+def _exit(turn: Turn, *, keep: bool = False) -> None:
+    turn.act(ev.Exit(keep=keep))
+    turn.put(phase=Phase.GONE)
+
+
+def _may_go(turn: Turn) -> bool:
+    """Everything is released, as far as time allows. A demote hook has a limit of its own."""
+    stop_by = turn.state.wishes.stop_by
+    assert stop_by is not None
+    if any(group.steps.running is Step.DEMOTE for group in turn.groups.values()):
         return False
-    if turn.due(turn.state.stop_by):
-        return True
-    if any(group.role not in _AT_REST or not group.shut for group in turn.groups.values()):
+    return turn.due_or_wake(stop_by) or _has_released(turn.state)
+
+
+def _has_released(state: State) -> bool:
+    """Every group is shut, and its record says so."""
+    if any(group.role not in _AT_REST or not group.arming.shut for group in state.groups.values()):
         return False
-    if turn.state.phase is Phase.CLEARING:
-        return not turn.state.clearing
+    if state.phase is Phase.CLEARING:
+        return not state.life.clearing
     named = any(
-        isinstance(seen.record, Ownership) and seen.record.session == turn.state.session and key.startswith(GROUPS)
-        for key, seen in turn.state.sightings.items()
+        isinstance(seen.record, Ownership) and seen.record.session == state.session.id and key.startswith(GROUPS)
+        for key, seen in state.store.sightings.items()
     )
-    pending = any(write.purpose in (Purpose.TAKE, Purpose.RELEASE) for write in turn.state.pending.values())
+    pending = any(write.purpose in (Purpose.TAKE, Purpose.RELEASE) for write in state.requests.pending.values())
     return not (named or pending)
 
 
-def best_fit(turn: Turn, group: str, to: str | None) -> SessionId | None:
+def best_fit(state: State, now: float, policy: Policy, group: str, to: str | None) -> SessionId | None:
     """The session that a switchover to this node (None: to the next in rank) would hand the group to."""
+    sightings, lease = state.store.sightings, policy.timing.lease_duration
     fit = [
         (-member.priority, record.node, sid)
-        for sid, record, member in fit_sessions(
-            group, turn.state.sightings, turn.now, turn.policy.timing.lease_duration
-        )
-        if sid != turn.state.session and to in (None, record.node)
+        for sid, record, member in fit_sessions(group, sightings, now, lease)
+        if sid != state.session.id and to in (None, record.node)
     ]
     return min(fit)[2] if fit else None

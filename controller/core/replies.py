@@ -4,138 +4,158 @@ from __future__ import annotations
 
 from controller.core import events as ev
 from controller.core.election import Sighting
-from controller.core.listing import heard
+from controller.core.group import Owned, Role
+from controller.core.listing import hear_listing
 from controller.core.records import GROUPS, Cluster, Ownership, Session
-from controller.core.state import Owned, Pending, Phase, Policy, Purpose, Renewal, Role, State, with_group
+from controller.core.state import Pending, Phase, Policy, Purpose, Renewal, State
 from controller.core.values import replace
 
 
-def wrote(state: State, event: ev.Wrote, now: float, policy: Policy) -> State:
+def note_write(state: State, event: ev.Wrote, now: float, policy: Policy) -> State:
     """It landed: the record is as we wrote it, at a new version."""
-    write = state.pending[event.request]
+    write = state.requests.pending[event.request]
     there_at = policy.rules.confirmed_at(event.sent_at, now)
     seen = Sighting(now, now, event.version, write.value or b"", write.record, there_at=there_at)
     if write.value is None:
         seen = Sighting(now, now)
-    state = replace(_ended(state, event.request, now), sightings={**state.sightings, write.key: seen})
+    store = replace(state.store, sightings={**state.store.sightings, write.key: seen})
+    state = replace(_end_write(state, event.request, now), store=store)
     if write.key.startswith(GROUPS):
-        return _wrote_group(state, write, event, now, policy)
+        return _note_group_write(state, write, event, now, policy)
     match write.purpose:
-        case Purpose.CREATE if write.key == state.own_key:
+        case Purpose.CREATE if write.key == state.session.key:
             record = write.record
             assert isinstance(record, Session)
-            return replace(
-                state, phase=Phase.MEMBER, version=event.version, doubt=False, beat=record.beat, seq=record.seq,
-                fresh=False, next_round_at=now,
-            )  # fmt: skip
-        case Purpose.BEAT if write.key == state.own_key and state.round is not None:
-            return _beaten(state, write, event, now, policy)
+            session = replace(
+                state.session, version=event.version, doubt=False, beat=record.beat, seq=record.seq, fresh=False
+            )
+            return replace(state, phase=Phase.MEMBER, session=session).with_round_at(now)
+        case Purpose.BEAT if write.key == state.session.key and state.rounds.current is not None:
+            return _note_beat(state, write, event, now, policy)
         case Purpose.PAUSE:
-            done = isinstance(write.record, Cluster) and write.record.paused == state.want_paused
-            return replace(state, want_paused=None if done else state.want_paused)
+            done = isinstance(write.record, Cluster) and write.record.paused == state.wishes.paused
+            return replace(state, wishes=replace(state.wishes, paused=None)) if done else state
         case Purpose.LEAVE:
             return replace(state, phase=Phase.LEFT)
         case _:
             return state
 
 
-def _wrote_group(state: State, write: Pending, event: ev.Wrote, now: float, policy: Policy) -> State:
+def _note_group_write(state: State, write: Pending, event: ev.Wrote, now: float, policy: Policy) -> State:
     record, name = write.record, write.key.removeprefix(GROUPS)
     assert isinstance(record, Ownership)
     group = state.groups.get(name)
     if group is None:  # given back for an earlier life that had it configured
         return state
-    confirmed_at = policy.rules.confirmed_at(event.sent_at, now)
     if write.purpose is Purpose.WANT:  # what was heard of the group meanwhile was not listened to
-        state = replace(with_group(state, name, ask=None), look=True)
-    ours = record.session is not None and record.session == state.session
-    if ours and (write.purpose is Purpose.TAKE or group.owned is not None):
-        owned = Owned(event.version, record.epoch, confirmed_at)
-        return with_group(state, name, owned=owned, epoch=max(group.epoch, record.epoch), adoptable=False)
+        group = replace(group, campaign=replace(group.campaign, ask=None))
+        state = state.with_group(name, group).with_read_due()
+    ours = record.session is not None and record.session == state.session.id
+    if ours and (write.purpose is Purpose.TAKE or group.right.owned is not None):
+        owned = Owned(event.version, record.epoch, policy.rules.confirmed_at(event.sent_at, now))
+        right = replace(group.right, owned=owned, adoptable=False)
+        return state.with_group(name, replace(group, right=right, epoch=max(group.epoch, record.epoch)))
     return state
 
 
-def _beaten(state: State, write: Pending, event: ev.Wrote, now: float, policy: Policy) -> State:
-    record, turn = write.record, state.round
+def _note_beat(state: State, write: Pending, event: ev.Wrote, now: float, policy: Policy) -> State:
+    record, current = write.record, state.rounds.current
     assert isinstance(record, Session)
-    assert turn is not None
-    assert turn.timer_at is not None
-    renewal = Renewal(policy.rules.renewed_at(turn.timer_at, now), turn.timer_at, turn.slot)
-    phase = Phase.MEMBER if state.phase is Phase.ADOPTING else state.phase
+    assert current is not None
+    assert current.timer_at is not None
+    renewal = Renewal(policy.rules.renewed_at(current.timer_at, now), current.timer_at, current.slot)
     state = replace(
-        state, phase=phase, version=event.version, beat=record.beat, seq=record.seq, fresh=False, renewed=renewal,
-        spare_slot=1 - turn.slot, round=replace(turn, beating=False),
-    )  # fmt: skip
-    return _round_over(state, now, policy)
+        state,
+        phase=Phase.MEMBER if state.phase is Phase.ADOPTING else state.phase,
+        session=replace(state.session, version=event.version, beat=record.beat, seq=record.seq, fresh=False),
+        rounds=replace(
+            state.rounds, renewed=renewal, spare_slot=1 - current.slot, current=replace(current, beating=False)
+        ),
+    )
+    return _end_round(state, now, policy)
 
 
-def refused(state: State, event: ev.Refused, now: float, policy: Policy) -> State:
+def note_refusal(state: State, event: ev.Refused, now: float, policy: Policy) -> State:
     """Somebody else wrote first: what we thought of the key was wrong."""
-    return _not_written(state, event.request, now, policy)
+    return _forget_key(state, event.request, now, policy)
 
 
-def unsure(state: State, event: ev.Unsure, now: float, policy: Policy) -> State:
+def note_silence(state: State, event: ev.Unsure, now: float, policy: Policy) -> State:
     """It may have landed or not, or may land yet."""
-    return replace(_not_written(state, event.request, now, policy), out_of_contact=True)
+    state = _forget_key(state, event.request, now, policy)
+    return replace(state, store=replace(state.store, out_of_contact=True))
 
 
-def _not_written(state: State, request: int, now: float, policy: Policy) -> State:
+def _forget_key(state: State, request: int, now: float, policy: Policy) -> State:
     """Refused, or nobody knows: forget what we thought of the key and read."""
-    write = state.pending[request]
-    sightings = {key: seen for key, seen in state.sightings.items() if key != write.key}
-    last, gone = state.sightings.get(write.key), dict(state.gone)
+    write, store = state.requests.pending[request], state.store
+    sightings = {key: seen for key, seen in store.sightings.items() if key != write.key}
+    last, gone = store.sightings.get(write.key), dict(store.gone)
     if last is not None and last.record is not None and write.key.startswith(GROUPS):
         gone[write.key] = last.record.seq
-    state = replace(_ended(state, request, now), sightings=sightings, gone=gone, look=True)
+    state = replace(state, store=replace(store, sightings=sightings, gone=gone))
+    state = _end_write(state, request, now).with_read_due()
     if write.purpose is Purpose.LEAVE:
         return replace(state, phase=Phase.LEFT)
-    if write.key == state.own_key:
-        state = replace(state, doubt=True)
-        if state.round is not None:
-            state = replace(state, round=replace(state.round, beating=False, failed=True))
-            return _round_over(state, now, policy)
+    if write.key == state.session.key:
+        state = replace(state, session=replace(state.session, doubt=True))
+        if state.rounds.current is not None:
+            current = replace(state.rounds.current, beating=False, failed=True)
+            return _end_round(replace(state, rounds=replace(state.rounds, current=current)), now, policy)
     return state
 
 
-def _ended(state: State, request: int, now: float) -> State:
-    key = state.pending[request].key
-    pending = {number: write for number, write in state.pending.items() if number != request}
-    return replace(state, pending=pending, completed={**state.completed, key: now})
+def _end_write(state: State, request: int, now: float) -> State:
+    requests = state.requests
+    key = requests.pending[request].key
+    pending = {number: write for number, write in requests.pending.items() if number != request}
+    return replace(state, requests=replace(requests, pending=pending, completed={**requests.completed, key: now}))
 
 
-def failed(state: State, event: ev.Failed, now: float, policy: Policy) -> State:
+def note_failure(state: State, event: ev.Failed, now: float, policy: Policy) -> State:
     """A listing was not answered; it is asked for again."""
-    if event.request != state.reading:
+    if event.request != state.requests.reading:
         return state
-    pause = now + policy.timing.retry_period / 4
-    state = replace(state, reading=None, look=True, look_at=pause, out_of_contact=True)
-    if state.round is not None and state.round.sent:
-        state = replace(state, round=replace(state.round, listing=False, failed=True))
-    return _round_over(state, now, policy)
+    read_from = now + policy.timing.retry_period / 4
+    requests = replace(state.requests, reading=None, read_due=True, read_from=read_from)
+    state = replace(state, requests=requests, store=replace(state.store, out_of_contact=True))
+    current = state.rounds.current
+    if current is not None and current.sent:
+        current = replace(current, listing=False, failed=True)
+        state = replace(state, rounds=replace(state.rounds, current=current))
+    return _end_round(state, now, policy)
 
 
-def _round_over(state: State, now: float, policy: Policy) -> State:
-    turn = state.round
-    if turn is None or turn.beating or turn.listing:
+def _end_round(state: State, now: float, policy: Policy) -> State:
+    """The round is over once renewal and listing are answered; before, nothing changes."""
+    rounds, current, period = state.rounds, state.rounds.current, policy.timing.retry_period
+    if current is None or current.beating or current.listing:
         return state
-    if turn.failed:
-        return replace(state, round=None, next_round_at=now + policy.timing.retry_period / 4)
-    groups = state.groups
-    if state.out_of_contact:  # clients may have learnt another MAC meanwhile
-        groups = {name: replace(g, announce=g.role is Role.ACTIVE) for name, g in groups.items()}
-    pause = policy.timing.retry_period
-    if state.next_round_at > turn.began_at:  # something that the others must know happened meanwhile
-        pause /= 4
-    next_at = max(turn.began_at + pause, now)
-    return replace(state, round=None, next_round_at=next_at, out_of_contact=False, groups=groups)
+    if current.failed:
+        return replace(state, rounds=replace(rounds, current=None, next_at=now + period / 4))
+    if rounds.next_at > current.began_at:  # something that the others must know happened meanwhile
+        period /= 4
+    next_at = max(current.began_at + period, now)
+    state = replace(state, rounds=replace(rounds, current=None, next_at=next_at))
+    return _regain_contact(state) if state.store.out_of_contact else state
 
 
-def listed(state: State, event: ev.Listed, now: float, policy: Policy) -> State:
+def _regain_contact(state: State) -> State:
+    """Clients may have learnt another MAC meanwhile."""
+    groups = {
+        name: replace(group, upkeep=replace(group.upkeep, announce=group.role is Role.ACTIVE))
+        for name, group in state.groups.items()
+    }
+    return replace(state, groups=groups, store=replace(state.store, out_of_contact=False))
+
+
+def note_listing(state: State, event: ev.Listed, now: float, policy: Policy) -> State:
     """What the store holds, as of some moment after it was asked."""
-    if event.request != state.reading:
+    if event.request != state.requests.reading:
         return state
-    state = heard(state, event, now, policy)
-    turn = state.round
-    if turn is not None and turn.timer_at is not None and event.sent_at >= turn.timer_at and turn.sent:
-        state = _round_over(replace(state, round=replace(turn, listing=False)), now, policy)
+    state = hear_listing(state, event, now, policy)
+    current = state.rounds.current
+    if current is not None and current.timer_at is not None and event.sent_at >= current.timer_at and current.sent:
+        rounds = replace(state.rounds, current=replace(current, listing=False))
+        state = _end_round(replace(state, rounds=rounds), now, policy)
     return state

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from controller.core import events as ev
-from controller.core.election import View
 from controller.core.events import Step
-from controller.core.records import GROUPS, Ownership, Record, encode
-from controller.core.state import Decision, GroupState, Pending, Policy, Purpose, Reason, Role, State, Transition
+from controller.core.group import GroupState, Reason, Role, Transition
+from controller.core.records import Record, encode
+from controller.core.state import Agenda, Decision, Pending, Policy, Purpose, State
 from controller.core.values import replace
 from controller.stores.base import Version
 
@@ -17,29 +17,29 @@ class Turn:
     """Collects what one call of `decide` changes and orders. Lives for that call only."""
 
     def __init__(self, state: State, now: float, policy: Policy) -> None:
-        self.state = state
         self.now = now
         self.policy = policy
         self.groups = dict(state.groups)
+        self.state = replace(state, groups=self.groups)  # always shows the groups as they are now
         self._actions: list[ev.Action] = []
         self._transitions: list[Transition] = []
-        self._wakes = {name: at for name, at in state.wakes.items() if name}
+        self._wakes = {name: at for name, at in state.agenda.wakes.items() if name}
         self._deciding = ""  # the group that decides; empty: the node
-        self._writing = {write.key for write in state.pending.values()}
+        self._writing = {write.key for write in state.requests.pending.values()}
 
     def decision(self) -> Decision:
         """What was decided."""
         wakes = self._wakes
-        self.put(groups=self.groups, wakes=wakes, concerned=frozenset(), decided_by=self.policy)
+        self.put(agenda=Agenda(concerned=frozenset(), wakes=wakes, decided_by=self.policy))
         return Decision(self.state, tuple(self._actions), min(wakes.values(), default=None), tuple(self._transitions))
 
-    def concerned(self) -> list[str]:
+    def list_concerned(self) -> list[str]:
         """The groups that have to decide: those that something happened to, and those whose time has come."""
-        state = self.state
-        if state.concerned is None or state.decided_by is not self.policy:
+        agenda = self.state.agenda
+        if agenda.concerned is None or agenda.decided_by is not self.policy:
             return list(self.groups)
         due = {name for name, at in self._wakes.items() if at <= self.now}
-        return [name for name in self.groups if name in due or name in state.concerned]
+        return [name for name in self.groups if name in due or name in agenda.concerned]
 
     def begin(self, name: str) -> None:
         """From now on this group decides (empty: the node), and wakes are its."""
@@ -47,11 +47,19 @@ class Turn:
         self._wakes.pop(name, None)
 
     def put(self, **changes: Any) -> None:
-        """Change the node's part of the state."""
+        """Change parts of the node's state."""
         self.state = replace(self.state, **changes)
 
+    def concern_all(self) -> None:
+        """All groups decide anew, in this turn."""
+        self.put(agenda=replace(self.state.agenda, concerned=None))
+
+    def begin_round_now(self) -> None:
+        """The next round begins as soon as none is under way."""
+        self.state = self.state.with_round_at(self.now)
+
     def put_group(self, name: str, **changes: Any) -> GroupState:
-        """Change one group."""
+        """Change parts of one group."""
         self.groups[name] = replace(self.groups[name], **changes)
         return self.groups[name]
 
@@ -69,8 +77,8 @@ class Turn:
         if at is not None:
             self._wakes[self._deciding] = min(at, self._wakes.get(self._deciding, at))
 
-    def due(self, at: float) -> bool:
-        """Whether this moment has come; if not, wake then."""
+    def due_or_wake(self, at: float) -> bool:
+        """Whether this moment has come. If not, decide again then."""
         if self.now >= at:
             return True
         self.wake(at)
@@ -90,45 +98,27 @@ class Turn:
 
     def write(self, key: str, purpose: Purpose, record: Record | None, expected: Version | None) -> None:
         """Order a compare-and-swap."""
-        request = self.state.requests + 1
+        requests = self.state.requests
+        number = requests.last + 1
         value = None if record is None else encode(record)
-        pending = {**self.state.pending, request: Pending(key, purpose, record, value)}
+        pending = {**requests.pending, number: Pending(key, purpose, record, value)}
         self._writing.add(key)
-        self.put(requests=request, pending=pending)
-        self.act(ev.Write(request, key, value, expected))
+        self.put(requests=replace(requests, last=number, pending=pending))
+        self.act(ev.Write(number, key, value, expected))
 
     def read(self) -> None:
         """Order a listing, unless one is under way."""
-        if self.state.reading is None:
-            request = self.state.requests + 1
-            self.put(requests=request, reading=request, look=False)
-            self.act(ev.Read(request))
-
-    def ownership(self, name: str) -> tuple[Ownership | None, Version | None]:
-        """The group's record as last seen, and its version."""
-        seen = self.state.sightings.get(GROUPS + name)
-        if seen is None or not isinstance(seen.record, Ownership):
-            return None, None
-        return seen.record, seen.version
-
-    @property
-    def stopping(self) -> bool:
-        """Whether this daemon was asked to leave."""
-        return self.state.stop_by is not None
-
-    def view(self, name: str) -> View:
-        """What a judgement about the group rests on."""
-        state, policy = self.state, self.policy
-        assert state.session is not None
-        return View(
-            state.session, state.writer, state.past, state.sightings, self.now, policy.timing, policy.rules,
-            policy.groups[name].priority, policy.node,
-        )  # fmt: skip
+        requests = self.state.requests
+        if requests.reading is None:
+            number = requests.last + 1
+            self.put(requests=replace(requests, last=number, reading=number, read_due=False))
+            self.act(ev.Read(number))
 
     # --- steps ---
 
     def run(self, name: str, step: Step, reason: str) -> None:
         """Order one step of a group; one that is still running is superseded."""
-        group = self.put_group(name, step=step)
-        expires_at = self.now if group.expires_at is None else group.expires_at
+        before = self.groups[name]
+        group = self.put_group(name, steps=replace(before.steps, running=step))
+        expires_at = self.now if group.right.expires_at is None else group.right.expires_at
         self.act(ev.Run(name, group.epoch, step, expires_at, group.role.value, reason))

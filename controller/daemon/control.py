@@ -11,8 +11,9 @@ from controller.api.status import GroupView, Member, MemberGroup, Status, StoreV
 from controller.config.model import Config
 from controller.core import events as ev
 from controller.core.election import live_sessions
+from controller.core.group import GroupState, Role
 from controller.core.records import GROUPS, SESSIONS, Ownership, Session, SessionId
-from controller.core.state import GroupState, Phase, Role, State
+from controller.core.state import Phase, State
 from controller.daemon.clock import Clock
 from controller.daemon.node import Node
 from controller.telemetry.history import Entry
@@ -34,12 +35,14 @@ class Control:
     def status(self) -> Status:
         """This node now."""
         state, config, now = self._node.state, self._config(), self._clock()
-        live = {session for session, _ in live_sessions(state.sightings, now, self._node.policy.timing.lease_duration)}
+        live = {
+            session for session, _ in live_sessions(state.store.sightings, now, self._node.policy.timing.lease_duration)
+        }
         return Status(
             version=version("anyvip"),
             cluster=config.cluster,
             node=config.node,
-            session=state.session,
+            session=state.session.id,
             paused=state.paused,
             uptime_seconds=now - self._began_at,
             store=self._store(config, now),
@@ -71,7 +74,7 @@ class Control:
     async def pause(self, paused: bool) -> None:
         """Pause or resume, and return when a listing shows it."""
         self._node.post(ev.PauseAsked(paused))
-        await self._node.until(lambda state: state.want_paused is None and state.paused is paused)
+        await self._node.until(lambda state: state.wishes.paused is None and state.paused is paused)
 
     # --- switchover ---
 
@@ -82,7 +85,7 @@ class Control:
             raise Refusal(
                 Code.UNKNOWN_GROUP, f"no group {group!r}; there is {', '.join(sorted(self._config().groups))}"
             )
-        if self._node.state.stop_by is not None:
+        if self._node.state.stopping:
             raise Refusal(Code.STOPPING, "this daemon is stopping")
         if state.paused:
             raise Refusal(Code.PAUSED, "the cluster is paused: run `anyvip resume` first")
@@ -116,13 +119,13 @@ class Control:
         record = _record(state, group)
         if record is None or record.session is None or record.session == before.session:
             return None
-        seen = state.sightings.get(f"{SESSIONS}{record.session}")
+        seen = state.store.sightings.get(f"{SESSIONS}{record.session}")
         session = seen.record if seen is not None else None
         if not isinstance(session, Session):
             return None
         member = session.groups.get(group)
         own = state.groups.get(group)
-        here = record.session == state.session and own is not None and own.role is Role.ACTIVE
+        here = record.session == state.session.id and own is not None and own.role is Role.ACTIVE
         if not here and (member is None or member.serving != record.epoch):
             return None
         return Moved(group, before.node, session.node, record.epoch, self._clock() - began_at)
@@ -154,24 +157,24 @@ class Control:
             priority=config.groups[name].priority,
             healthy=group.healthy,
             why=group.why,
-            grant_seconds_left=None if group.expires_at is None else max(0.0, group.expires_at - now),
+            grant_seconds_left=None if group.right.expires_at is None else max(0.0, group.right.expires_at - now),
             waits_for=self._waits_for(name, group, live),
-            error=group.error,
+            error=group.steps.error,
         )
 
     def _waits_for(self, name: str, group: GroupState, live: Collection[SessionId]) -> str:
         """Why it is not taken, where it might be: nobody waits for an owner who renews."""
         state = self._node.state
-        seen, record = state.sightings.get(GROUPS + name), _record(state, name)
+        seen, record = state.store.sightings.get(GROUPS + name), _record(state, name)
         if seen is not None and seen.problem:
             return seen.problem
         renewed = record is not None and record.session in live
-        return "" if renewed or group.role is not Role.STANDBY else group.waits_for
+        return "" if renewed or group.role is not Role.STANDBY else group.campaign.waits_for
 
     def _members(self, now: float) -> list[Member]:
         state, lease = self._node.state, self._node.policy.timing.lease_duration
         members = []
-        for key, seen in sorted(state.sightings.items()):
+        for key, seen in sorted(state.store.sightings.items()):
             record = seen.record
             if not isinstance(record, Session) or record.fenced:
                 continue
@@ -184,7 +187,7 @@ class Control:
                 Member(
                     node=record.node,
                     session=session,
-                    here=session == state.session,
+                    here=session == state.session.id,
                     live=now - seen.since < lease,
                     campaigning=record.campaigning,
                     groups=groups,
@@ -194,5 +197,5 @@ class Control:
 
 
 def _record(state: State, group: str) -> Ownership | None:
-    seen = state.sightings.get(GROUPS + group)
+    seen = state.store.sightings.get(GROUPS + group)
     return seen.record if seen is not None and isinstance(seen.record, Ownership) else None

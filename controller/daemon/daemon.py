@@ -200,7 +200,7 @@ class Daemon:
 
     def _decided(self, state: State) -> None:
         groups = {name: GroupStatus(serving_until(state, name)) for name in self.config.groups}
-        ready = state.phase is Phase.MEMBER and not state.out_of_contact
+        ready = state.phase is Phase.MEMBER and not state.store.out_of_contact
         detail = "the store does not answer" if state.phase is Phase.MEMBER else f"session: {state.phase.value}"
         self._status = Status(groups, ready, live=True, detail="" if ready else detail)
         paused = state.paused

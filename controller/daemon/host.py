@@ -141,14 +141,14 @@ class Local:
 
     def _prepare(self, state: State) -> None:
         """What may be ours in a moment is bound sooner if what that needs is looked up while the store is asked."""
-        taking = frozenset(w.key.removeprefix(GROUPS) for w in state.pending.values() if w.purpose in _COMING)
+        taking = frozenset(w.key.removeprefix(GROUPS) for w in state.requests.pending.values() if w.purpose in _COMING)
         for name in (taking - self._taking) & self.groups.keys():
             asyncio.get_running_loop().call_later(0, self.groups[name].prepare)  # the request leaves first
         self._taking = taking
 
     def _granted(self, name: str) -> float | None:
         group = None if self._state is None else self._state.groups.get(name)
-        return None if group is None else group.expires_at
+        return None if group is None else group.right.expires_at
 
     def _reinstall(self) -> None:
         """Make the guard as it must be now; a failure is tried again with the next look."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import StrEnum
 
 from controller.core.events import Drifted, Judged, Ran, Step
-from controller.core.state import Role, Transition
+from controller.core.group import Role, Transition
 from controller.telemetry.history import Entry, History
 from controller.telemetry.logs import emit, utc
 from controller.telemetry.metrics import Metrics

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from controller.core.events import Action, Event
+    from controller.core.group import Transition
     from controller.core.machine import Decision
-    from controller.core.state import Transition
     from controller.stores.base import Entry, Version
     from tests.simulation.network import Message
     from tests.simulation.process import Process

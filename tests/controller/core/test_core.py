@@ -64,9 +64,9 @@ def test_what_is_left_behind_is_cleared_until_it_is_gone() -> None:
 
 def test_a_timer_that_cannot_be_started_sends_no_renewal(node: Lone) -> None:
     node.fails[ev.StartTimer] = "netlink"
-    beats = node.state.beat
+    beats = node.state.session.beat
     node.run(2)
-    assert node.state.beat <= beats + 1
+    assert node.state.session.beat <= beats + 1
     node.fails.clear()
     node.run(4)
     assert node.state.groups["web"].role is Role.ACTIVE
@@ -83,11 +83,11 @@ def test_a_timer_of_an_abandoned_round_is_not_waited_for(node: Lone) -> None:
     node.run(1)
     state = node.state
     node.tell(ev.TimerStarted(0, node.now))
-    assert node.state.renewed == state.renewed
+    assert node.state.rounds.renewed == state.rounds.renewed
 
 
 def test_answers_nobody_asked_for_change_nothing(active: Lone) -> None:
-    before = active.state.sightings
+    before = active.state.store.sightings
     active.tell(ev.Listed(10**6, active.now, {}))
     active.tell(ev.Failed(10**6, "late"))
     active.tell(ev.Armed(0, frozenset({"gone"})))
@@ -95,7 +95,8 @@ def test_answers_nobody_asked_for_change_nothing(active: Lone) -> None:
     active.tell(ev.Ran("web", 1, Step.BIND, "superseded"))
     active.tell(ev.Judged("gone", healthy=True))
     active.tell(ev.Drifted("gone", "address"))
-    assert active.state.sightings == before
+    active.tell(ev.Asked("gone", None))
+    assert active.state.store.sightings == before
     assert active.state.groups["web"].role is Role.ACTIVE
 
 
@@ -115,10 +116,10 @@ def test_a_refresh_that_fails_is_tried_again(active: Lone) -> None:
     active.fails[ev.Run] = "no such device"
     active.run(1)
     assert active.state.groups["web"].role is Role.ACTIVE
-    assert active.state.groups["web"].error == "no such device"
+    assert active.state.groups["web"].steps.error == "no such device"
     active.fails.clear()
     active.run(1.5)
-    assert active.state.groups["web"].error == ""
+    assert active.state.groups["web"].steps.error == ""
 
 
 def test_drift_binds_and_announces_again(active: Lone) -> None:
@@ -187,7 +188,7 @@ def test_a_record_that_cannot_be_read_is_left_alone(node: Lone) -> None:
     node.put("groups/web", b'{"format":2}')
     node.run(8)
     assert node.store["groups/web"].value == b'{"format":2}'
-    assert node.state.groups["web"].waits_for == "bad-record"
+    assert node.state.groups["web"].campaign.waits_for == "bad-record"
 
 
 def test_a_session_that_cannot_be_read_is_fenced_like_a_silent_one(node: Lone) -> None:
@@ -253,12 +254,12 @@ def test_a_store_that_takes_no_writes_is_not_asked_without_end() -> None:
     lone = Lone(fails={ev.Write: "no space"})
     lone.start().run(10)
     assert len(lone.did(ev.Write)) <= 10 / TIMING.retry_period + 2
-    assert len(lone.state.completed) <= 2
+    assert len(lone.state.requests.completed) <= 2
 
 
 def adopted(node: Lone, *open_groups: str) -> Lone:
     """The next life of this node, which adopts; it has only `web` configured."""
-    saved = Saved(SessionId("n1-a"), node.state.beat, "boot", "n1")
+    saved = Saved(SessionId("n1-a"), node.state.session.beat, "boot", "n1")
     policy = replace(node.policy, groups={"web": GroupPolicy()})
     heir = Lone(policy=policy, now=node.now, store=node.store, versions=node.versions)
     return heir.start(session=SessionId("n1-b"), saved=saved, open_groups=frozenset(open_groups), open_slot=0)
@@ -266,7 +267,7 @@ def adopted(node: Lone, *open_groups: str) -> Lone:
 
 def test_an_adopted_session_gives_back_what_is_configured_no_more(active: Lone) -> None:
     heir = adopted(active, "web", "db").run(1)
-    assert heir.state.session == "n1-a"
+    assert heir.state.session.id == "n1-a"
     assert heir.state.groups["web"].role is Role.ACTIVE
     assert ownership(heir, "db").session is None
 
@@ -291,12 +292,12 @@ def test_who_no_longer_outranks_the_owner_does_not_preempt() -> None:
         lone.put("sessions/n2-x", fit(beat=beat + 2, seq=beat + 2, groups=member))
         lone.run(1)
     assert ownership(lone).wanted is None
-    assert lone.state.groups["web"].preempt_since is None
+    assert lone.state.groups["web"].campaign.preempt_since is None
 
 
 def test_it_leaves_though_adoption_was_never_confirmed(active: Lone) -> None:
     heir = Lone(policy=active.policy, now=active.now, fails={ev.Read: "down", ev.Write: "down"})
-    saved = Saved(SessionId("n1-a"), active.state.beat, "boot", "n1")
+    saved = Saved(SessionId("n1-a"), active.state.session.beat, "boot", "n1")
     heir.start(session=SessionId("n1-b"), saved=saved, open_groups=frozenset({"web"}), open_slot=0)
     heir.tell(ev.Stop())
     heir.run(2 * TIMING.lease_duration + 1)
@@ -407,7 +408,7 @@ def test_what_is_handed_to_us_without_a_hint_is_opened_without_a_write(standby: 
 
 def test_a_handover_that_does_not_follow_on_what_is_known_is_no_handover(standby: Lone) -> None:
     standby.tell(handed_to_us(standby, after="another"))
-    assert standby.state.groups["web"].taken_as is Reason.REGAINED
+    assert standby.state.groups["web"].right.taken_as is Reason.REGAINED
     assert ownership(standby).writer == "writer"
 
 
@@ -426,7 +427,7 @@ def test_a_handover_that_follows_on_a_hint_is_no_handover(standby: Lone) -> None
     standby.put("groups/web", replace(record, wanted=Wanted("n1", record.epoch), seq=record.seq + 1))
     standby.tell(ev.Hint({"groups/web": standby.store["groups/web"]}))
     standby.tell(handed_to_us(standby))
-    assert standby.state.groups["web"].taken_as is Reason.REGAINED
+    assert standby.state.groups["web"].right.taken_as is Reason.REGAINED
 
 
 def test_a_handover_before_the_last_renewal_is_looked_at_again(standby: Lone) -> None:
@@ -496,11 +497,11 @@ def test_a_hint_that_is_old_says_nothing(node: Lone, seq: int) -> None:
     node.put("sessions/n2-x", fit())
     node.put("groups/web", owned_by("n2-x"))
     node.run(1)
-    sightings = node.state.sightings
+    sightings = node.state.store.sightings
     node.held = (ev.Read,)
     old = Entry(encode(Ownership(None, None, 4000, seq=seq, writer="other")), Version("0"))
     node.tell(ev.Hint({"groups/web": old, "groups/db": Entry(b"rubbish", Version("0"))}))
-    assert node.state.sightings == sightings
+    assert node.state.store.sightings == sightings
 
 
 def test_a_hint_about_what_is_ours_takes_nothing_away(active: Lone) -> None:
@@ -525,8 +526,8 @@ def test_a_listing_from_before_a_hint_does_not_take_the_store_back(node: Lone) -
     (read,) = node.waiting
     assert isinstance(read, ev.Read)
     node.tell(ev.Listed(read.request, sent_at, before))
-    assert node.state.over is None
-    assert node.state.sightings["groups/web"].record == owned_by("n2-y", epoch=5006, seq=5006)
+    assert node.state.session.over is None
+    assert node.state.store.sightings["groups/web"].record == owned_by("n2-y", epoch=5006, seq=5006)
 
 
 def test_a_switchover_of_a_group_that_nobody_owns_is_dropped(node: Lone) -> None:
@@ -534,7 +535,7 @@ def test_a_switchover_of_a_group_that_nobody_owns_is_dropped(node: Lone) -> None
     node.put("sessions/n2-x", fit())
     node.run(0.3)
     node.tell(ev.Asked("web", "n2"))
-    assert node.state.groups["web"].ask is None
+    assert node.state.groups["web"].campaign.ask is None
 
 
 def test_a_switchover_asked_while_paused_is_written_when_the_pause_ends(node: Lone) -> None:
@@ -575,7 +576,7 @@ def test_a_pause_of_a_newer_format_is_not_overwritten(node: Lone) -> None:
     node.put(CLUSTER, b'{"format":2}')
     node.run(1)
     node.tell(ev.PauseAsked(paused=True))
-    assert node.state.want_paused is None
+    assert node.state.wishes.paused is None
     assert node.store[CLUSTER].value == b'{"format":2}'
 
 

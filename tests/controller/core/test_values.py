@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from controller.core.group import GroupState
 from controller.core.records import Ownership, Session
-from controller.core.state import GroupState, State
+from controller.core.state import Phase, State
 from controller.core.values import replace
 
 
@@ -25,7 +26,7 @@ class More(One):
 @pytest.mark.parametrize(
     ("value", "changes"),
     [
-        (State(), {"beat": 7, "fresh": False}),
+        (State(), {"phase": Phase.MEMBER, "groups": {"web": GroupState()}}),
         (GroupState(epoch=3), {"why": "checks"}),
         (Ownership(epoch=9), {}),
         (Session(node="a"), {"fenced": True}),

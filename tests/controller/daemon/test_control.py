@@ -85,7 +85,7 @@ async def test_without_a_store_nothing_can_move(standby: Desk) -> None:
 
 
 async def test_there_must_be_somebody_to_hand_over_to(standby: Desk) -> None:
-    standby.core.put(f"{GROUPS}web", Ownership(session=standby.core.state.session, node="n1", epoch=8, seq=8))
+    standby.core.put(f"{GROUPS}web", Ownership(session=standby.core.state.session.id, node="n1", epoch=8, seq=8))
     standby.core.run(1.0)
     assert await refused(standby, "n3") == (Code.UNKNOWN_NODE, "no node 'n3'; there is n2 to hand over to")
     del standby.core.store[f"{SESSIONS}{OTHER}"]

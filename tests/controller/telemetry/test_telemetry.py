@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from controller.core.events import Drifted, Judged, Ran, Step
-from controller.core.state import Reason, Role, Transition
+from controller.core.group import Reason, Role, Transition
 from controller.telemetry.history import History
 from controller.telemetry.logs import JsonLines, TextLines, emit
 from controller.telemetry.metrics import ROLES
