@@ -38,7 +38,7 @@ def contest(turn: Turn, name: str) -> bool:
     elif _is_proven(turn.state, turn.now, turn.policy):
         if handed and _may_accept(turn.state, rules, name):
             return _accept(turn, name)
-        _take(turn, name, judge(name, _view(turn.state, turn.now, turn.policy, name)))
+        _take(turn, name, judge(name, _make_view(turn.state, turn.now, turn.policy, name)))
     return False
 
 
@@ -87,7 +87,7 @@ def _is_proven(state: State, now: float, policy: Policy) -> bool:
     return now < renewed.at + policy.timing.renew_deadline
 
 
-def _view(state: State, now: float, policy: Policy, name: str) -> View:
+def _make_view(state: State, now: float, policy: Policy, name: str) -> View:
     """What a judgement about the group rests on."""
     session, life = state.session.id, state.life
     assert session is not None
@@ -147,7 +147,7 @@ def _claim(state: State, now: float, policy: Policy, name: str, record: Ownershi
     epoch = max(record.epoch, state.groups[name].epoch) + 1
     return next_record(
         record, state.life.writer, session=state.session.id, node=policy.node,
-        epoch=max(epoch, _first_epoch(state, now, policy.rules, name)) if record.new else epoch,
+        epoch=max(epoch, _find_first_epoch(state, now, policy.rules, name)) if record.new else epoch,
         offered_to=None, wanted=None, after=None, new=False, from_session=None, go=None,
     )  # fmt: skip
 
@@ -155,7 +155,7 @@ def _claim(state: State, now: float, policy: Policy, name: str, record: Ownershi
 def _begin(turn: Turn, name: str) -> None:
     """There is no record of the group: let there be one, to be watched."""
     rules, state = turn.policy.rules, turn.state
-    first = _first_epoch(state, turn.now, rules, name)
+    first = _find_first_epoch(state, turn.now, rules, name)
     seq = max(first, state.store.gone.get(GROUPS + name, 0) + 1)
     record = Ownership(epoch=first - 1, seq=seq, new=True, writer=state.life.writer)
     if not rules.begins_unowned():
@@ -163,7 +163,7 @@ def _begin(turn: Turn, name: str) -> None:
     turn.write(GROUPS + name, Purpose.TAKE if record.session else Purpose.BEGIN, record, None)
 
 
-def _first_epoch(state: State, now: float, rules: Rules, name: str) -> int:
+def _find_first_epoch(state: State, now: float, rules: Rules, name: str) -> int:
     return rules.first_epoch(state.groups[name].epoch, now + state.life.wall_offset)
 
 

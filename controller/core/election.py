@@ -62,10 +62,10 @@ def sight(  # noqa: PLR0913  (what was known, what was answered, and when, each 
         record = _decode(key, value)
     except BadRecord as problem:
         return Sighting(now, now, version, value, None, str(problem))
-    return Sighting(now, now, version, value, record, there_at=sent_at, handed=_handed(old, record))
+    return Sighting(now, now, version, value, record, there_at=sent_at, handed=_was_handed(old, record))
 
 
-def _handed(old: Sighting | None, record: Record) -> bool:
+def _was_handed(old: Sighting | None, record: Record) -> bool:
     if old is None or not isinstance(old.record, Ownership) or not isinstance(record, Ownership):
         return False
     return old.handed or record.session != old.record.session
@@ -120,36 +120,38 @@ def judge(group: str, view: View) -> Judgement:
         return Judgement(Verdict.WAIT, "bad-record")
     turn = view.timing.retry_period * rank(group, seen, view)
     if not isinstance(seen.record, Ownership):
-        return _begin(seen, turn, view)
+        return _judge_missing(seen, turn, view)
     owner = seen.record
     for holder in (owner.session, owner.from_session):
         if holder is not None and holder != view.me:
-            blocked = _holder(holder, turn, view)
+            blocked = _judge_holder(holder, turn, view)
             if blocked is not None:
                 return blocked
     if owner.session == view.me:
         return Judgement(Verdict.TAKE, "regained")
     if owner.session is not None:
         return Judgement(Verdict.TAKE, "owner-fenced")
-    return _free(owner, seen.since, turn, view)
+    return _judge_free(owner, seen.since, turn, view)
 
 
-def _free(owner: Ownership, since: float, turn: float, view: View) -> Judgement:
+def _judge_free(owner: Ownership, since: float, turn: float, view: View) -> Judgement:
     lease = view.timing.lease_duration
     if owner.new:
         ripe = view.rules.new_group_watched(since, view.now - turn, lease)
-        return _when(ripe, Verdict.TAKE, "group-was-free", since + lease + turn)
+        return _wait_unless(ripe, Verdict.TAKE, "group-was-free", since + lease + turn)
     if owner.offered_to == view.me:
         return Judgement(Verdict.TAKE, "offered")
-    return _when(view.now >= since + turn, Verdict.TAKE, "group-was-free", since + turn)
+    return _wait_unless(view.now >= since + turn, Verdict.TAKE, "group-was-free", since + turn)
 
 
-def _begin(seen: Sighting, turn: float, view: View) -> Judgement:
+def _judge_missing(seen: Sighting, turn: float, view: View) -> Judgement:
     lease = 0.0 if view.rules.begins_unowned() else view.timing.lease_duration
-    return _when(view.now >= seen.since + lease + turn, Verdict.BEGIN, "group-was-free", seen.since + lease + turn)
+    return _wait_unless(
+        view.now >= seen.since + lease + turn, Verdict.BEGIN, "group-was-free", seen.since + lease + turn
+    )
 
 
-def _holder(holder: SessionId, turn: float, view: View) -> Judgement | None:
+def _judge_holder(holder: SessionId, turn: float, view: View) -> Judgement | None:
     """None when this session is known to be fenced; else what to do about it first."""
     key = SESSIONS + holder
     seen = view.sightings.get(key)
@@ -169,14 +171,14 @@ def _holder(holder: SessionId, turn: float, view: View) -> Judgement | None:
         ripe = view.rules.missing_watched(seen.since, view.now - turn, lease)
         if ripe and not view.rules.needs_tombstone():
             return None
-        return _when(ripe, Verdict.FENCE, "owner-missing", ripe_at, key)
+        return _wait_unless(ripe, Verdict.FENCE, "owner-missing", ripe_at, key)
     ripe = view.rules.watched(seen.since, view.now - turn, lease)
     if ripe and not view.rules.needs_fence():
         return None
-    return _when(ripe, Verdict.FENCE, "owner-silent", ripe_at, key)
+    return _wait_unless(ripe, Verdict.FENCE, "owner-silent", ripe_at, key)
 
 
-def _when(ripe: bool, verdict: Verdict, why: str, at: float, key: str = "") -> Judgement:
+def _wait_unless(ripe: bool, verdict: Verdict, why: str, at: float, key: str = "") -> Judgement:
     return Judgement(verdict, why, key) if ripe else Judgement(Verdict.WAIT, why, key, at)
 
 

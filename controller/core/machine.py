@@ -15,6 +15,11 @@ A round (`controller.core.membership`) is what makes time: the guard's timer is 
 and listing prove it, and the groups that the listing shows ours are armed in the timer's slot. Whatever stops this node
 in between, the kernel ends what it serves `renew_deadline` after the last timer that was proven was started.
 
+Every change of a role is made here, and asserts `TRANSITIONS`. But not every reason for one is seen here: a group that
+has `GroupState.leaving` set is given up in the next decision. `observation` sets it (a step or an arming failed),
+`listing` (the record names another, or is gone) and `grant` (the grant ended, or the session is over). In the same way
+`GroupState.right.owned` makes a group at rest promote: `replies` and `listing` set it, and `campaign` for a handover.
+
 Not guaranteed: that a group always has an owner; what a node does whose clock's rate is off by more than `drift`, or
 that was suspended together with its clock.
 """
@@ -133,11 +138,8 @@ def _rest(turn: Turn, name: str) -> None:
 def _take_up(turn: Turn, name: str) -> None:
     group = turn.groups[name]
     reason, adopted = group.right.taken_as, group.right.taken_as is Reason.ADOPTED
-    turn.put_group(
-        name,
-        steps=replace(group.steps, running=None, done=frozenset(), error="", hooked=group.steps.hooked or adopted),
-        arming=replace(group.arming, confirmed=False),
-    )
+    steps = replace(group.steps, running=None, done=frozenset(), error="", hooked=group.steps.hooked or adopted)
+    turn.put_group(name, steps=steps, arming=replace(group.arming, confirmed=False))
     if adopted:
         turn.put_group(name, upkeep=replace(group.upkeep, refresh=True, announce=True))
     _move(turn, name, Role.ACTIVE if adopted else Role.PROMOTING, reason)
@@ -274,13 +276,9 @@ def _settle(turn: Turn, name: str, leaving: Leaving) -> None:
     """Clean. Who gave the group up stays out of the next race for one lease."""
     group = turn.groups[name]
     out = group.campaign.sits_out_until if leaving.lost else turn.now + turn.policy.timing.lease_duration
-    turn.put_group(
-        name,
-        leaving=None,
-        steps=replace(group.steps, running=None, done=frozenset()),
-        campaign=replace(group.campaign, sits_out_until=out),
-        right=replace(group.right, owned=None),
-    )
+    steps, right = replace(group.steps, running=None, done=frozenset()), replace(group.right, owned=None)
+    campaign = replace(group.campaign, sits_out_until=out)
+    turn.put_group(name, leaving=None, steps=steps, right=right, campaign=campaign)
     after, reason, detail = _choose_rest(turn.state, turn.now, turn.policy, name)
     calm = reason in (Reason.HEALTHY, Reason.STARTED, Reason.RESUMED)
     _move(turn, name, after, Reason.RELEASED if calm and not leaving.lost else Reason.SHUT if calm else reason, detail)

@@ -107,7 +107,7 @@ def next_record(record: R, writer: str, **changes: Any) -> R:
 
 def encode(record: Record) -> bytes:
     """The record as canonical JSON."""
-    body = {"format": FORMAT, "kind": _KIND[type(record)], **_plain(record)}
+    body = {"format": FORMAT, "kind": _KIND[type(record)], **_make_plain(record)}
     return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
 
 
@@ -123,7 +123,7 @@ def decode(value: bytes, kind: type[R]) -> R:
         raise BadRecord(f"format {body.get('format')!r}, this version reads format {FORMAT}")
     if body.get("kind") != _KIND[kind]:
         raise BadRecord(f"a {body.get('kind')!r} record where a {_KIND[kind]!r} record belongs")
-    record: R = _typed(body, kind, "")
+    record: R = _check_type(body, kind, "")
     return record
 
 
@@ -138,35 +138,35 @@ _CHECKS: Mapping[str, tuple[type, bool]] = {  # annotation -> (type, may be null
 }
 
 
-def _plain(record: object) -> Any:
+def _make_plain(record: object) -> Any:
     if isinstance(record, Mapping):
-        return {name: _plain(value) for name, value in record.items()}
+        return {name: _make_plain(value) for name, value in record.items()}
     if is_dataclass(record) and not isinstance(record, type):
-        return {f.name: _plain(getattr(record, f.name)) for f in fields(record)}
+        return {f.name: _make_plain(getattr(record, f.name)) for f in fields(record)}
     return record
 
 
-def _typed(body: Any, kind: type[Any], path: str) -> Any:
+def _check_type(body: Any, kind: type[Any], path: str) -> Any:
     """`body` as a `kind`, every field checked; unknown fields are ignored, missing ones take their default."""
     if not isinstance(body, dict):
         raise BadRecord(f"{path}: {body!r} is not an object")
     given: dict[str, Any] = {}
     for f in fields(kind):
         if f.name in body:
-            given[f.name] = _field(body[f.name], str(f.type), f"{path}.{f.name}".lstrip("."))
+            given[f.name] = _check_field(body[f.name], str(f.type), f"{path}.{f.name}".lstrip("."))
     try:
         return kind(**given)
     except TypeError as error:
         raise BadRecord(f"{path or 'record'}: {error}") from error
 
 
-def _field(value: Any, annotation: str, path: str) -> Any:
+def _check_field(value: Any, annotation: str, path: str) -> Any:
     if annotation == "Mapping[str, Membership]":
         if not isinstance(value, dict):
             raise BadRecord(f"{path}: {value!r} is not an object")
-        return {name: _typed(inner, Membership, f"{path}.{name}") for name, inner in value.items()}
+        return {name: _check_type(inner, Membership, f"{path}.{name}") for name, inner in value.items()}
     if annotation == "Wanted | None":
-        return None if value is None else _typed(value, Wanted, path)
+        return None if value is None else _check_type(value, Wanted, path)
     expected, nullable = _CHECKS[annotation]
     if value is None and nullable:
         return None

@@ -17,7 +17,7 @@ else:
     def replace(value: Any, /, **changes: Any) -> Any:
         """A copy of a frozen dataclass with slots, with these fields changed. Its `__init__` is not called again."""
         kind = type(value)
-        read, writes = _parts(kind)
+        read, writes = _take_apart(kind)
         copy = kind.__new__(kind)
         for write, content in zip(writes, read(value), strict=True):
             write(copy, content)
@@ -27,7 +27,7 @@ else:
 
 
 @cache
-def _parts(kind: Any) -> tuple[Callable[[Any], Any], tuple[Callable[[Any, Any], None], ...]]:
+def _take_apart(kind: Any) -> tuple[Callable[[Any], Any], tuple[Callable[[Any, Any], None], ...]]:
     names = tuple(field.name for field in fields(kind))
     read = attrgetter(*names) if len(names) > 1 else lambda value: (getattr(value, names[0]),)
     return read, tuple(getattr(kind, name).__set__ for name in names)
