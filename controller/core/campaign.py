@@ -100,9 +100,7 @@ def _make_view(state: State, now: float, policy: Policy, name: str) -> View:
 def _may_accept(state: State, rules: Rules, name: str) -> bool:
     """Whether what was handed to us may be opened as it is: an answer proves it, and the record is as it should be."""
     seen, known = state.store.sightings[GROUPS + name], state.groups[name].epoch
-    if not isinstance(seen.record, Ownership) or seen.record.from_session is not None:
-        return False
-    return seen.there_at > -inf and rules.grows(known, seen.record.epoch)
+    return isinstance(seen.record, Ownership) and seen.there_at > -inf and rules.grows(known, seen.record.epoch)
 
 
 def _accept(turn: Turn, name: str) -> bool:
@@ -148,7 +146,7 @@ def _claim(state: State, now: float, policy: Policy, name: str, record: Ownershi
     return next_record(
         record, state.life.writer, session=state.session.id, node=policy.node,
         epoch=max(epoch, _find_first_epoch(state, now, policy.rules, name)) if record.new else epoch,
-        offered_to=None, wanted=None, after=None, new=False, from_session=None, go=None,
+        offered_to=None, wanted=None, after=None, new=False,
     )  # fmt: skip
 
 

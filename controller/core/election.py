@@ -122,16 +122,11 @@ def judge(group: str, view: View) -> Judgement:
     if not isinstance(seen.record, Ownership):
         return _judge_missing(seen, turn, view)
     owner = seen.record
-    for holder in (owner.session, owner.from_session):
-        if holder is not None and holder != view.me:
-            blocked = _judge_holder(holder, turn, view)
-            if blocked is not None:
-                return blocked
+    if owner.session is None:
+        return _judge_free(owner, seen.since, turn, view)
     if owner.session == view.me:
         return Judgement(Verdict.TAKE, "regained")
-    if owner.session is not None:
-        return Judgement(Verdict.TAKE, "owner-fenced")
-    return _judge_free(owner, seen.since, turn, view)
+    return _judge_holder(owner.session, turn, view) or Judgement(Verdict.TAKE, "owner-fenced")
 
 
 def _judge_free(owner: Ownership, since: float, turn: float, view: View) -> Judgement:
@@ -188,7 +183,7 @@ def rank(group: str, seen: Sighting, view: View) -> int:
     The owner is none of them: it looks alive until the very moment at which it may be succeeded.
     """
     owner = seen.record if isinstance(seen.record, Ownership) else Ownership()
-    out = (view.me, owner.session, owner.from_session)
+    out = (view.me, owner.session)
     offered = owner.offered_to
     me = (view.me != offered, -view.priority, view.node, view.me)
     others = fit_sessions(group, view.sightings, view.now, view.timing.lease_duration)

@@ -86,7 +86,7 @@ def _sight_all(state: State, event: ev.Listed, now: float, policy: Policy, scope
 def _find_named_sessions(sightings: Mapping[str, Sighting]) -> set[str]:
     """The keys of the sessions that some group names: one that is missing must be watched."""
     records = [seen.record for seen in sightings.values() if isinstance(seen.record, Ownership)]
-    return {SESSIONS + sid for r in records for sid in (r.session, r.from_session) if sid is not None}
+    return {SESSIONS + record.session for record in records if record.session is not None}
 
 
 def _check_session(state: State, policy: Policy, scope: _Scope) -> State:

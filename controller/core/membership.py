@@ -150,8 +150,7 @@ def _begin_round(turn: Turn) -> None:
 def _collect(turn: Turn) -> None:
     """One session that no group names and that has not changed for a day: fence it; delete it a day later."""
     sightings, writer = turn.state.store.sightings, turn.state.life.writer
-    owners = [seen.record for seen in sightings.values() if isinstance(seen.record, Ownership)]
-    named = {sid for record in owners for sid in (record.session, record.from_session)}
+    named = {seen.record.session for seen in sightings.values() if isinstance(seen.record, Ownership)}
     for key, seen in sightings.items():
         record, sid = seen.record, key.removeprefix(SESSIONS)
         old = turn.now - seen.since >= COLLECT_AFTER and sid not in named and sid != turn.state.session.id

@@ -70,8 +70,6 @@ class Ownership:
 
     `after` is the version on which the handover to this owner was written. A record begins as `new`, naming nobody: the
     owner by a record that was there before, and was deleted, may serve for a while yet.
-    `from_session` and `go` are reserved for handing over ahead of time; today they are carried along and a
-    `from_session` that is set is respected (nobody takes a group from under a session that may still serve).
     """
 
     session: SessionId | None = None
@@ -81,8 +79,6 @@ class Ownership:
     wanted: Wanted | None = None
     after: str | None = None
     new: bool = False
-    from_session: SessionId | None = None
-    go: str | None = None
     seq: int = 0
     writer: str = ""
 

@@ -228,15 +228,6 @@ def test_one_fence_does_for_all_groups_of_a_dead_node(node: Lone) -> None:
     assert {ownership(node, group).session for group in ("web", "db")} == {"n1-a"}
 
 
-def test_a_session_that_may_still_serve_on_the_side_is_respected(node: Lone) -> None:
-    node.put("sessions/n2-x", fit())
-    node.put("groups/web", Ownership(None, None, 5000, from_session=SessionId("n2-x"), seq=5005, writer="other"))
-    for beat in range(8):
-        node.put("sessions/n2-x", fit(beat=beat + 2, seq=beat + 2))
-        node.run(1)
-    assert ownership(node).session is None
-
-
 def test_what_nobody_names_for_a_day_is_fenced_and_a_day_later_deleted(node: Lone) -> None:
     node.put("sessions/n2-old", fit())
     node.put("sessions/n2-named", fit(fenced=True))
@@ -412,12 +403,8 @@ def test_a_handover_that_does_not_follow_on_what_is_known_is_no_handover(standby
     assert ownership(standby).writer == "writer"
 
 
-@pytest.mark.parametrize("more", [{"epoch": 4000}, {"from_session": SessionId("n2-x")}], ids=["epoch", "from_session"])
-def test_what_may_not_be_opened_as_it_is_handed_is_not_taken_up_as_it_is(
-    standby: Lone, more: dict[str, object]
-) -> None:
-    """An epoch below one that was seen; and, reserved, an owner that goes on serving until it has confirmed."""
-    standby.tell(handed_to_us(standby, **more))
+def test_what_is_handed_to_us_under_an_epoch_below_one_that_was_seen_is_not_taken_up_as_it_is(standby: Lone) -> None:
+    standby.tell(handed_to_us(standby, epoch=4000))
     assert Reason.HANDED not in [t.reason for t in standby.transitions]
 
 
