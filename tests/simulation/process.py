@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
     from typing import Any
 
+    from controller.core.group import Transition
     from controller.core.machine import Decision, Policy
-    from controller.core.state import Transition
     from controller.telemetry.telemetry import Op, Outcome
     from providers.base import Provider
     from tests.simulation.host import Host
@@ -164,7 +164,7 @@ class Process:
 
     def _granted(self, group: str) -> float | None:
         known = self.node.state.groups.get(group)
-        return None if known is None else known.expires_at
+        return None if known is None else known.right.expires_at
 
     async def _started(self) -> Started:
         found = await self.guard.inspect()
