@@ -26,10 +26,9 @@ from controller.demo.pace import hurry
 from providers.azure.ip_config import IpConfig
 from providers.azure.public_ip import PublicIp
 from providers.azure.route import Route
-from providers.base import Grant
 from tests.lab.azure.arm import Arm
 from tests.lab.azure.metadata import Metadata
-from tests.lab.azure.movers import moving, soon
+from tests.lab.azure.movers import grant, moving
 from tests.lab.azure.world import Node, ip_config, network, nic, public_ip, route_table
 from tests.lab.http.rest import RestServer
 
@@ -105,7 +104,7 @@ async def _moved(  # noqa: PLR0913  (what a run differs in)
             await provider.inspect()
         before, written = _everything_else(arm), len(arm.writes)
         began_at = time.monotonic()
-        await provider.bind(Grant("web", 1, soon()))
+        await provider.bind(grant(1))
         seconds = time.monotonic() - began_at
     if len(arm.writes) - written != writes:
         raise SystemExit(f"{case.name}: {len(arm.writes) - written} writes instead of {writes}")

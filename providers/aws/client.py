@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, Self
 
@@ -29,6 +28,7 @@ from botocore.utils import InstanceMetadataRegionFetcher
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from providers.base import ProviderError, StaleGrant
+from providers.cloud.deadline import Deadline
 
 LEAST_SECONDS = 0.05  # no call leaves with less time to read its answer
 
@@ -71,23 +71,17 @@ class AwsOptions(BaseModel):
         return self
 
 
-@dataclass(frozen=True, slots=True)
-class _Deadline:
-    at: float
-    clock: Callable[[], float]
-
-
 class _Calling(threading.local):
-    until: _Deadline | None = None
+    until: Deadline | None = None
 
 
 _calling = _Calling()
 
 
 @contextmanager
-def leaving_before(until: float, clock: Callable[[], float]) -> Iterator[None]:
-    """AWS calls of this thread end before `until` (seconds, by `clock`); one that cannot is not sent: StaleGrant."""
-    before, _calling.until = _calling.until, _Deadline(until, clock)
+def leaving_before(until: Deadline) -> Iterator[None]:
+    """AWS calls of this thread end before `until`; one that cannot is not sent: StaleGrant."""
+    before, _calling.until = _calling.until, until
     try:
         yield
     finally:
@@ -216,7 +210,7 @@ class Aws:
         until = _calling.until
         if until is None:
             return
-        left = until.at - until.clock()
+        left = until.seconds()
         reading = left - self._options.connect_timeout_seconds
         if reading < LEAST_SECONDS:
             raise StaleGrant(f"{left:.3f} s are left, too little for a call to AWS")

@@ -13,9 +13,11 @@ from providers.aws.client import Aws, AwsOptions, leaving_before
 from providers.aws.errors import EXPIRED, code_of, translate
 from providers.aws.identity import Imds, Nic, nic
 from providers.baremetal.provider import InterfaceName
-from providers.base import ProviderError
+from providers.base import ProviderError, Vip
 from providers.cloud.calls import CallRefused, Calls
-from providers.cloud.moving import MovingOptions
+from providers.cloud.deadline import Deadline
+from providers.cloud.mechanism import Mechanism
+from providers.cloud.moving import Mover, MovingOptions
 from providers.cloud.refusal import Refusal
 
 _log = logging.getLogger(__name__)
@@ -48,10 +50,9 @@ class Ec2Options(AwsOptions, MovingOptions):
 class Ec2:
     """EC2, asked by one provider; and which network interface is ours. `own`: never by an assumed role."""
 
-    def __init__(self, options: Ec2Options, calls: Calls, *, interface: str | None, clock: Callable[[], float]) -> None:
-        """`interface`: of this host; None: the instance's primary one. `clock`: CLOCK_BOOTTIME, seconds."""
+    def __init__(self, options: Ec2Options, calls: Calls, *, interface: str | None) -> None:
+        """`interface`: of this host; None: the instance's primary one."""
         self.calls = calls
-        self._clock = clock
         self._interface = interface
         self._imds = Imds()
         self._nic: Nic | None = None
@@ -66,15 +67,11 @@ class Ec2:
         self._aws.close()
         self._own.close()
 
-    def within(self, seconds: float) -> float:
-        """The end of calls that no grant limits."""
-        return self._clock() + seconds
-
-    async def nic(self, until: float) -> Nic:
+    async def nic(self, until: Deadline) -> Nic:
         """Our network interface, as it was last asked for. Raises ProviderError."""
         return self._nic or await self._ask_nic(until)
 
-    async def warm(self, until: float) -> None:
+    async def warm(self, until: Deadline) -> None:
         """Ask again who we are: the interface may be another by now. What was known stays, if nobody answers."""
         try:
             await self._ask_nic(until)
@@ -83,12 +80,12 @@ class Ec2:
                 raise
             _log.warning("asking who we are: %s", error)
 
-    async def _ask_nic(self, until: float) -> Nic:
+    async def _ask_nic(self, until: Deadline) -> Nic:
         what = "ask which network interface this is"
         self._nic = await self.calls.run(what, lambda: nic(self._imds, self._interface), until=until)
         return self._nic
 
-    async def interface(self, eni: str, until: float, *, own: bool = False) -> Mapping[str, Any]:
+    async def interface(self, eni: str, until: Deadline, *, own: bool = False) -> Mapping[str, Any]:
         """What EC2 says of a network interface. Raises CallRefused, ProviderError."""
         answer = await self.ask("describe_network_interfaces", until, own=own, NetworkInterfaceIds=[eni])
         found: list[Mapping[str, Any]] = answer["NetworkInterfaces"]
@@ -96,12 +93,12 @@ class Ec2:
             raise ProviderError(f"EC2 describes no {eni}")
         return found[0]
 
-    async def instance_type(self, until: float) -> str:
+    async def instance_type(self, until: Deadline) -> str:
         """Ours, such as t4g.small. Raises ProviderError."""
         path = "/latest/meta-data/instance-type"
         return await self.calls.run("ask for the instance type", lambda: self._imds.text(path), until=until)
 
-    async def ask(self, operation: str, until: float, *, own: bool = False, **params: Any) -> Mapping[str, Any]:
+    async def ask(self, operation: str, until: Deadline, *, own: bool = False, **params: Any) -> Mapping[str, Any]:
         """The answer to one operation, by its name in Python (`describe_subnets`). Raises CallRefused, ProviderError.
 
         What may pass is tried again until then. `own`: by the instance's credentials, whatever role is configured.
@@ -111,7 +108,7 @@ class Ec2:
             _said(operation, params), lambda: self._asked(aws, operation, until, params), until=until
         )
 
-    async def list(self, operation: str, key: str, until: float, *, own: bool = False, **params: Any) -> list[Any]:
+    async def list(self, operation: str, key: str, until: Deadline, *, own: bool = False, **params: Any) -> list[Any]:
         """All that a Describe operation has under `key`, page by page."""
         found: list[Any] = []
         answer = await self.ask(operation, until, own=own, **params)
@@ -121,9 +118,9 @@ class Ec2:
             found += answer[key]
         return found
 
-    def _asked(self, aws: Aws, operation: str, until: float, params: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _asked(self, aws: Aws, operation: str, until: Deadline, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """In a thread: one request."""
-        with leaving_before(self.calls.ends_at(until), self._clock):
+        with leaving_before(until):
             client = aws.client("ec2")
             try:
                 answer: Mapping[str, Any] = getattr(client, operation)(**params)
@@ -132,6 +129,36 @@ class Ec2:
                     aws.forget(client)
                 raise
             return answer
+
+
+class Ec2Mechanism(Mechanism):
+    """How a mover of EC2 is opened."""
+
+    @classmethod
+    def make_calls(
+        cls,
+        options: Any,  # noqa: ARG003  (those of other clouds count)
+        group: str,
+        vips: tuple[Vip, ...],  # noqa: ARG003  (likewise)
+        clock: Callable[[], float],
+    ) -> Calls:
+        """See `calls`."""
+        return calls(group, clock)
+
+    @classmethod
+    def make_mover(
+        cls,
+        options: Any,
+        *,
+        group: str,  # noqa: ARG003  (EC2 knows no groups)
+        vips: tuple[Vip, ...],
+        calls: Calls,
+        interfaces: frozenset[str],
+    ) -> Mover:
+        """Asks nobody yet. Raises ProviderError."""
+        kind: Any = cls
+        made: Mover = kind(Ec2(options, calls, interface=wire(interfaces, options.interface)), vips, options)
+        return made
 
 
 def calls(group: str, clock: Callable[[], float]) -> Calls:

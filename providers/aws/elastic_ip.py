@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from ipaddress import IPv4Address
 from typing import Any, Final
 
 from pydantic import Field
 
 from providers.aws import preflight
-from providers.aws.ec2 import Ec2, Ec2Options, calls, code
+from providers.aws.ec2 import Ec2, Ec2Mechanism, Ec2Options, code
 from providers.aws.preflight import Looking, may
 from providers.base import Finding, Level, Place, Placement, ProviderError, Vip
 from providers.cloud.calls import CallRefused, together
-from providers.cloud.moving import Moving
+from providers.cloud.deadline import Deadline
 
 _POLICY: Final = "elastic_ip"
 _NO_ASSOCIATION: Final = "eipassoc-00000000000000000"
@@ -31,10 +31,11 @@ class ElasticIpOptions(Ec2Options):
     )
 
 
-class ElasticIp:
+class ElasticIp(Ec2Mechanism):
     """Associates one group's Elastic IPs with our network interface (`providers.cloud.moving.Mover`)."""
 
     Options = ElasticIpOptions
+    in_guest = False  # the guest has private addresses only
 
     def __init__(self, ec2: Ec2, vips: tuple[Vip, ...], options: ElasticIpOptions) -> None:
         """Raises ProviderError for VIPs that cannot be Elastic IPs."""
@@ -49,36 +50,27 @@ class ElasticIp:
         self._allocations: Mapping[str, str] = {}  # by public address
         self._seen: dict[str, str] = {}  # associations of ours, by public address
 
-    @classmethod
-    def open(
-        cls, options: ElasticIpOptions, *, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]
-    ) -> Moving:
-        """How the registry makes a provider of it. Raises ProviderError."""
-        asking = calls(group, clock)
-        mover = cls(Ec2(options, asking, interface=options.interface, clock=clock), vips, options)
-        return Moving(mover, asking, group=group, clock=clock, options=options)
-
     def close(self) -> None:
         """Close the connections."""
         self._ec2.close()
 
-    async def warm(self, until: float) -> None:
+    async def warm(self, until: Deadline) -> None:
         """Know our network interface; what `look` asks finds the allocations and opens a connection."""
         await self._ec2.warm(until)
 
-    async def move(self, until: float) -> None:
+    async def move(self, until: Deadline) -> None:
         """Associate every Elastic IP with its private address here, all at once."""
         if not self._allocations:
             await self._described(until)
         targets = await self._targets(until)
         await together(self._associate(public, until, target) for public, target in targets.items())
 
-    async def leave(self, until: float) -> None:
+    async def leave(self, until: Deadline) -> None:
         """End the associations that we have seen as ours; one that is another's by now has another name."""
         seen, self._seen = self._seen, {}
         await together(self._disassociate(association, until) for association in seen.values())
 
-    async def look(self, until: float) -> Placement:
+    async def look(self, until: Deadline) -> Placement:
         """Ask for all of them in one call."""
         targets = await self._targets(until)
         astray = []
@@ -101,14 +93,14 @@ class ElasticIp:
 
     # --- associations
 
-    async def _targets(self, until: float) -> dict[str, dict[str, str]]:
+    async def _targets(self, until: Deadline) -> dict[str, dict[str, str]]:
         """Where each Elastic IP belongs, as EC2 names it."""
         nic = await self._ec2.nic(until)
         private = [str(each) for each in self._options.private_addresses or (nic.address,)]
         where = [{"NetworkInterfaceId": nic.id, "PrivateIpAddress": address} for address in private]
         return dict(zip(self._public, where, strict=True))
 
-    async def _described(self, until: float) -> list[Any]:
+    async def _described(self, until: Deadline) -> list[Any]:
         """Every Elastic IP of ours. Raises ProviderError that names those that the account does not have."""
         if self._allocations:
             which: dict[str, Any] = {"AllocationIds": sorted(self._allocations.values())}
@@ -121,12 +113,12 @@ class ElasticIp:
         self._allocations = {address["PublicIp"]: address["AllocationId"] for address in found}
         return found
 
-    async def _associate(self, public: str, until: float, target: Mapping[str, str]) -> None:
+    async def _associate(self, public: str, until: Deadline, target: Mapping[str, str]) -> None:
         given: dict[str, Any] = {"AllocationId": self._allocations[public], **target, "AllowReassociation": True}
         answer = await self._ec2.ask("associate_address", until, **given)
         self._seen[public] = answer["AssociationId"]
 
-    async def _disassociate(self, association: str, until: float) -> None:
+    async def _disassociate(self, association: str, until: Deadline) -> None:
         try:
             await self._ec2.ask("disassociate_address", until, AssociationId=association)
         except CallRefused as refused:

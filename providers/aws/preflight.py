@@ -11,6 +11,7 @@ from providers.aws.ec2 import Ec2, Ec2Options, code
 from providers.aws.identity import Nic
 from providers.base import Finding, Level, ProviderError
 from providers.cloud.calls import CallRefused, together
+from providers.cloud.deadline import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -27,7 +28,7 @@ class Looking:
     """What all looks need: whom to ask, until when, what is configured, and what EC2 says of our interface."""
 
     ec2: Ec2
-    until: float
+    until: Deadline
     options: Ec2Options
     nic: Nic
     eni: Mapping[str, Any]
@@ -38,7 +39,7 @@ Look = Callable[[Looking], "Coroutine[Any, Any, list[Finding]]"]
 
 async def looked(ec2: Ec2, options: Ec2Options, looks: Mapping[str, Look]) -> list[Finding]:
     """The findings of all looks, by what each is about; one that fails is a finding of its own."""
-    until = ec2.within(_SECONDS)
+    until = ec2.calls.within(_SECONDS)
     try:
         nic = await ec2.nic(until)
     except ProviderError as error:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from typing import Annotated, Any, Final, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
 from providers.aws import preflight
-from providers.aws.ec2 import Ec2, Ec2Options, calls, code, wire
+from providers.aws.ec2 import Ec2, Ec2Mechanism, Ec2Options, code
 from providers.aws.preflight import Looking, may, outside_vpc, source_checked
-from providers.baremetal.provider import BareMetal, BareMetalOptions
 from providers.base import Finding, Level, Place, Placement, ProviderError, Vip
 from providers.cloud.calls import CallRefused, together
-from providers.cloud.moving import Moving
+from providers.cloud.deadline import Deadline
 
 RouteTableId = Annotated[str, StringConstraints(pattern=r"^rtb-[0-9a-z]+$")]
 PrefixListId = Annotated[str, StringConstraints(pattern=r"^pl-[0-9a-z]+$")]
@@ -50,7 +49,7 @@ class RouteOptions(Ec2Options):
         return self
 
 
-class Route:
+class Route(Ec2Mechanism):
     """Points the routes of one group's VIPs at our network interface (`providers.cloud.moving.Mover`)."""
 
     Options = RouteOptions
@@ -62,24 +61,15 @@ class Route:
         self._destinations = [options.prefix_list] if options.prefix_list else [_whole(vip) for vip in vips]
         self._tables = list(options.route_tables or ())
 
-    @classmethod
-    def open(cls, options: RouteOptions, *, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]) -> Moving:
-        """How the registry makes a provider of it. Raises ProviderError."""
-        local = BareMetal(BareMetalOptions(interface=options.interface), group, vips, clock, announced=False)
-        asking = calls(group, clock)
-        ec2 = Ec2(options, asking, interface=wire(local.interfaces, options.interface), clock=clock)
-        mover = cls(ec2, vips, options)
-        return Moving(mover, asking, group=group, clock=clock, options=options, local=local)
-
     def close(self) -> None:
         """Close the connections."""
         self._ec2.close()
 
-    async def warm(self, until: float) -> None:
+    async def warm(self, until: Deadline) -> None:
         """Know our network interface; what `look` asks finds the tables and opens a connection."""
         await self._ec2.warm(until)
 
-    async def move(self, until: float) -> None:
+    async def move(self, until: Deadline) -> None:
         """Point every route in every table here, all at once, each tried again on its own."""
         ours = (await self._ec2.nic(until)).id
         known = self._tables
@@ -89,10 +79,10 @@ class Route:
         await together(moving)
         await self._point_all([table for table in self._tables if table not in known], ours, until)
 
-    async def leave(self, until: float) -> None:
+    async def leave(self, until: Deadline) -> None:
         """Nothing: no call deletes a route only if it is still ours, and who takes over replaces it."""
 
-    async def look(self, until: float) -> Placement:
+    async def look(self, until: Deadline) -> Placement:
         """Ask where every route in every table leads, all in one call."""
         ours = (await self._ec2.nic(until)).id
         astray = [found for table in await self._described(until) for found in self._astray(table, ours)]
@@ -110,10 +100,10 @@ class Route:
 
     # --- routes
 
-    async def _find_tables(self, until: float) -> None:
+    async def _find_tables(self, until: Deadline) -> None:
         await self._described(until)
 
-    async def _point_all(self, tables: Sequence[str], ours: str, until: float) -> None:
+    async def _point_all(self, tables: Sequence[str], ours: str, until: Deadline) -> None:
         """Raises ProviderError that says how many routes are not moved; the others are."""
         routes = [(table, destination) for table in tables for destination in self._destinations]
         work = (self._point(table, destination, ours, until) for table, destination in routes)
@@ -125,7 +115,7 @@ class Route:
             said = "; ".join(str(each) for each in failed[:_NAMED])
             raise ProviderError(f"{len(failed)} of {len(routes)} routes are not moved: {said}") from failed[0]
 
-    async def _point(self, table: str, destination: str, ours: str, until: float) -> None:
+    async def _point(self, table: str, destination: str, ours: str, until: Deadline) -> None:
         route: dict[str, Any] = {"RouteTableId": table, kind(destination): destination, "NetworkInterfaceId": ours}
         try:
             await self._ec2.ask("replace_route", until, **route)
@@ -134,7 +124,7 @@ class Route:
                 raise
             await self._create(route, until)
 
-    async def _create(self, route: Mapping[str, Any], until: float) -> None:
+    async def _create(self, route: Mapping[str, Any], until: Deadline) -> None:
         try:
             await self._ec2.ask("create_route", until, **route)
         except CallRefused as refused:
@@ -142,7 +132,7 @@ class Route:
                 raise
             await self._ec2.ask("replace_route", until, **route)  # somebody else has created it meanwhile
 
-    async def _described(self, until: float) -> list[Any]:
+    async def _described(self, until: Deadline) -> list[Any]:
         """Every route table of ours, as EC2 describes it. Raises ProviderError where there is none."""
         if self._options.route_tables is not None:
             which: dict[str, Any] = {"RouteTableIds": list(self._options.route_tables)}

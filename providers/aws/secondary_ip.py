@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Any, Final
 
 from providers.aws import preflight
-from providers.aws.ec2 import Ec2, Ec2Options, calls, code, wire
+from providers.aws.ec2 import Ec2, Ec2Mechanism, Ec2Options, code
 from providers.aws.preflight import Looking, inside_subnet, may
-from providers.baremetal.provider import BareMetal, BareMetalOptions
 from providers.base import Finding, Level, Place, Placement, Vip
-from providers.cloud.calls import CallRefused, Calls, together
-from providers.cloud.moving import Moving
+from providers.cloud.calls import CallRefused, together
+from providers.cloud.deadline import Deadline
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +28,7 @@ class SecondaryIpOptions(Ec2Options):
     """The configuration keys of `type: aws.secondary_ip`."""
 
 
-class SecondaryIp:
+class SecondaryIp(Ec2Mechanism):
     """Moves the VIPs of one group to our network interface (`providers.cloud.moving.Mover`)."""
 
     Options = SecondaryIpOptions
@@ -40,26 +39,15 @@ class SecondaryIp:
         self._ipv4 = [str(vip.ip) for vip in vips if vip.version == 4]
         self._ipv6 = [str(vip.ip) for vip in vips if vip.version == 6]
 
-    @classmethod
-    def open(
-        cls, options: SecondaryIpOptions, *, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]
-    ) -> Moving:
-        """How the registry makes a provider of it. Raises ProviderError."""
-        local = BareMetal(BareMetalOptions(interface=options.interface), group, vips, clock, announced=False)
-        asking: Calls = calls(group, clock)
-        ec2 = Ec2(options, asking, interface=wire(local.interfaces, options.interface), clock=clock)
-        mover = cls(ec2, vips, options)
-        return Moving(mover, asking, group=group, clock=clock, options=options, local=local)
-
     def close(self) -> None:
         """Close the connections."""
         self._ec2.close()
 
-    async def warm(self, until: float) -> None:
+    async def warm(self, until: Deadline) -> None:
         """Know our network interface; what `look` asks makes the client and opens the connection."""
         await self._ec2.warm(until)
 
-    async def move(self, until: float) -> None:
+    async def move(self, until: Deadline) -> None:
         """Assign the VIPs to our network interface, from wherever they are."""
         ours = (await self._ec2.nic(until)).id
         work = []
@@ -69,12 +57,12 @@ class SecondaryIp:
             work.append(self._take_ipv6(ours, until))
         await together(work)
 
-    async def leave(self, until: float) -> None:
+    async def leave(self, until: Deadline) -> None:
         """Unassign IPv6 addresses, which nobody can take from us in one call; IPv4 ones are taken as they are."""
         if self._ipv6:
             await self._give_ipv6((await self._ec2.nic(until)).id, self._ipv6, until)
 
-    async def look(self, until: float) -> Placement:
+    async def look(self, until: Deadline) -> Placement:
         """Ask for our network interface; only where it has not all VIPs, for the others."""
         ours = (await self._ec2.nic(until)).id
         eni = await self._ec2.interface(ours, until)
@@ -93,7 +81,7 @@ class SecondaryIp:
 
     # --- one version of addresses
 
-    async def _take_ipv4(self, ours: str, until: float) -> None:
+    async def _take_ipv4(self, ours: str, until: Deadline) -> None:
         given: dict[str, Any] = {
             "NetworkInterfaceId": ours,
             "PrivateIpAddresses": self._ipv4,
@@ -101,7 +89,7 @@ class SecondaryIp:
         }
         await self._ec2.ask("assign_private_ip_addresses", until, **given)
 
-    async def _take_ipv6(self, ours: str, until: float) -> None:
+    async def _take_ipv6(self, ours: str, until: Deadline) -> None:
         """Unassign where they are, assign, and again if they are not free: no call reassigns IPv6 addresses."""
         subnet = (await self._ec2.nic(until)).subnet
         for attempt in range(1, _ATTEMPTS + 1):
@@ -120,14 +108,14 @@ class SecondaryIp:
             else:
                 return
 
-    async def _give_ipv6(self, eni: str, vips: list[str], until: float) -> None:
+    async def _give_ipv6(self, eni: str, vips: list[str], until: Deadline) -> None:
         try:
             await self._ec2.ask("unassign_ipv6_addresses", until, NetworkInterfaceId=eni, Ipv6Addresses=vips)
         except CallRefused as refused:
             if code(refused) not in _IN_USE:  # it is not there any more
                 raise
 
-    async def _holders(self, vips: Iterable[str], subnet: str, until: float) -> dict[str, str]:
+    async def _holders(self, vips: Iterable[str], subnet: str, until: Deadline) -> dict[str, str]:
         """The network interface of each of these VIPs that one has."""
         by_filter = {
             "addresses.private-ip-address": set(vips) & set(self._ipv4),
@@ -137,7 +125,7 @@ class SecondaryIp:
         found = [eni for some in await together(asked) for eni in some]
         return {vip: eni["NetworkInterfaceId"] for eni in found for vip in _addresses(eni) & set(vips)}
 
-    async def _having(self, name: str, wanted: Iterable[str], subnet: str, until: float) -> list[Any]:
+    async def _having(self, name: str, wanted: Iterable[str], subnet: str, until: Deadline) -> list[Any]:
         filters = [{"Name": "subnet-id", "Values": [subnet]}, {"Name": name, "Values": sorted(wanted)}]
         return await self._ec2.list("describe_network_interfaces", "NetworkInterfaces", until, Filters=filters)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from pydantic import Field
@@ -28,10 +28,10 @@ from providers.azure.nic import (
     with_added,
     without,
 )
-from providers.azure.own_nic import NICS, Candidates, Here, NicOptions, in_guest
+from providers.azure.own_nic import NICS, AzureMechanism, Candidates, Here, NicOptions
 from providers.base import Finding, Level, Place, Placement, ProviderError, Vip
 from providers.cloud.calls import together
-from providers.cloud.moving import Moving
+from providers.cloud.deadline import Deadline
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class IpConfigOptions(NicOptions):
     )
 
 
-class IpConfig:
+class IpConfig(AzureMechanism):
     """Moves the VIPs of one group between network interfaces (`providers.cloud.moving.Mover`)."""
 
     Options = IpConfigOptions
@@ -63,22 +63,15 @@ class IpConfig:
         self._candidates = Candidates(options.nics, here.network, here.own)
         self._seen: dict[str, Json] = {}  # by address, its configuration when some NIC was last seen to have it
 
-    @classmethod
-    def open(cls, options: IpConfigOptions, *, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]) -> Moving:
-        """How the registry makes a provider of it. Raises ProviderError."""
-        local, link = in_guest(options, group=group, vips=vips, clock=clock)
-        here = Here.of(options, group=group, vips=vips, clock=clock, link=link)
-        return here.moving(cls(options, here), options, local)
-
     def close(self) -> None:
         """Close all connections."""
         self._network.close()
 
-    async def warm(self, until: float) -> None:
+    async def warm(self, until: Deadline) -> None:
         """Know which interface is ours; what `look` asks opens the connections and fetches the token."""
         await self._own.named(until)
 
-    async def move(self, until: float) -> None:
+    async def move(self, until: Deadline) -> None:
         """Remove the VIPs where they are, and add them here. Raises ProviderError."""
         while True:
             try:
@@ -87,10 +80,10 @@ class IpConfig:
                 _log.info("group %s: %s; reading it again", self._here.group, changed)
                 await asyncio.sleep(CHANGED_PAUSE_SECONDS)
 
-    async def leave(self, until: float) -> None:
+    async def leave(self, until: Deadline) -> None:
         """Nothing: the next owner moves the configurations with all that hangs on them, which a removal would lose."""
 
-    async def look(self, until: float) -> Placement:
+    async def look(self, until: Deadline) -> Placement:
         """Ask for our interface; only where it has not all VIPs, for the others."""
         own = await self._own.read(until)
         self._remember([own])
@@ -108,7 +101,7 @@ class IpConfig:
 
     async def preflight(self) -> list[Finding]:
         """What would keep the VIPs from being moved here."""
-        until = self._here.clock() + preflight.LOOK_SECONDS
+        until = self._here.calls.within(preflight.LOOK_SECONDS)
         found, own = await preflight.machine_and_nic(self._network, self._own, until)
         if own is None:
             return found
@@ -123,7 +116,7 @@ class IpConfig:
         needs = [need for nic in written for need in permissions.to_write(nic)]
         return found + await permissions.findings(self._network, needs, until)
 
-    async def _move(self, until: float) -> None:
+    async def _move(self, until: Deadline) -> None:
         own, others = await self._candidates.read(until)
         self._remember([own, *others])
         holders = [nic for nic in others if holding(nic, self._wanted)]
@@ -133,7 +126,7 @@ class IpConfig:
         await together(self._removed(nic, until) for nic in leaving)
         await self._added(own, until)
 
-    async def _removed(self, nic: Json, until: float) -> None:
+    async def _removed(self, nic: Json, until: Deadline) -> None:
         """The NIC without the VIPs, once Azure has carried that out."""
         which = await self._which(nic, until)
         current = await self._at_rest(nic, which, until)
@@ -141,7 +134,7 @@ class IpConfig:
             self._remember([current])
             await self._network.write_nic(which, without(current, self._wanted), until)
 
-    async def _added(self, nic: Json, until: float) -> None:
+    async def _added(self, nic: Json, until: Deadline) -> None:
         which = await self._which(nic, until)
         current = await self._at_rest(nic, which, until)
         missing = self._missing(current)
@@ -149,13 +142,13 @@ class IpConfig:
             arriving = [self._seen.get(address) or self._made(current, address) for address in missing]
             await self._network.write_nic(which, with_added(current, arriving), until)
 
-    async def _at_rest(self, nic: Json, which: Named, until: float) -> Json:
+    async def _at_rest(self, nic: Json, which: Named, until: Deadline) -> Json:
         """The NIC as it was read, or as it is when somebody else's write has ended."""
         if state(nic) not in UNDER_WAY:
             return nic
         return await self._network.settled(lambda: self._network.nic(which, until))
 
-    async def _which(self, nic: Json, until: float) -> Named:
+    async def _which(self, nic: Json, until: Deadline) -> Named:
         return Named.of(nic["id"], NICS, await self._network.machine(until))
 
     def _made(self, nic: Json, address: str) -> Json:

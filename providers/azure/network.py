@@ -23,6 +23,7 @@ from providers.azure.nic import SETTLED, UNDER_WAY, Json, state
 from providers.azure.tokens import Tokens
 from providers.base import ProviderError
 from providers.cloud.calls import CallRefused, Calls
+from providers.cloud.deadline import Deadline
 
 T = TypeVar("T")
 _PERMISSIONS_VERSION: Final = "2022-04-01"
@@ -82,7 +83,7 @@ class AzureNetwork:
     _clients: dict[str, NetworkManagementClient] = field(default_factory=dict)
     _making: Lock = field(default_factory=Lock)  # clients are made in the threads that need them
 
-    async def machine(self, until: float) -> Machine:
+    async def machine(self, until: Deadline) -> Machine:
         """Which virtual machine this is; asked once. Raises ProviderError."""
         if self._machine is None:
             found = await self.calls.run("asking which machine this is", this_machine, until=until)
@@ -100,11 +101,11 @@ class AzureNetwork:
 
     # --- reading ---
 
-    async def nic(self, which: Named, until: float) -> Json:
+    async def nic(self, which: Named, until: Deadline) -> Json:
         """A network interface."""
         return await self._read(which, lambda c, k: c.network_interfaces.get(which.group, which.name, **k), until)
 
-    async def nics(self, subscription: str, group: str, until: float) -> list[Json]:
+    async def nics(self, subscription: str, group: str, until: Deadline) -> list[Json]:
         """Every network interface of a resource group."""
 
         def work(client: NetworkManagementClient, keys: dict[str, Any]) -> list[Json]:
@@ -113,23 +114,23 @@ class AzureNetwork:
         what = f"listing the network interfaces of {group}"
         return await self._run(what, subscription, work, until)
 
-    async def route_table(self, which: Named, until: float) -> Json:
+    async def route_table(self, which: Named, until: Deadline) -> Json:
         """A route table with its routes."""
         return await self._read(which, lambda c, k: c.route_tables.get(which.group, which.name, **k), until)
 
-    async def public_ip(self, which: Named, until: float) -> Json:
+    async def public_ip(self, which: Named, until: Deadline) -> Json:
         """A public IP address, and where it is."""
         return await self._read(which, lambda c, k: c.public_ip_addresses.get(which.group, which.name, **k), until)
 
-    async def security_group(self, which: Named, until: float) -> Json:
+    async def security_group(self, which: Named, until: Deadline) -> Json:
         """A network security group with its rules."""
         return await self._read(which, lambda c, k: c.network_security_groups.get(which.group, which.name, **k), until)
 
-    async def subnet(self, network: Named, name: str, until: float) -> Json:
+    async def subnet(self, network: Named, name: str, until: Deadline) -> Json:
         """A subnet of a virtual network."""
         return await self._read(network, lambda c, k: c.subnets.get(network.group, network.name, name, **k), until)
 
-    async def permissions(self, scope: str, until: float) -> list[Json]:
+    async def permissions(self, scope: str, until: Deadline) -> list[Json]:
         """What we may do with the resource of this id: pairs of `actions` and `notActions`."""
 
         def work(client: NetworkManagementClient, keys: dict[str, Any]) -> list[Json]:
@@ -145,7 +146,7 @@ class AzureNetwork:
 
     # --- writing ---
 
-    async def write_nic(self, which: Named, nic: Json, until: float) -> Json:
+    async def write_nic(self, which: Named, nic: Json, until: Deadline) -> Json:
         """Write a NIC whole, as read from Azure and changed; what it is once that is done.
 
         Raises Changed when it was written meanwhile, ProviderError when it is refused or fails.
@@ -157,7 +158,7 @@ class AzureNetwork:
 
         return await self._write(which, put, nic.get("etag"), lambda: self.nic(which, until), until)
 
-    async def write_route(self, table: Named, name: str, route: Json, until: float) -> Json:
+    async def write_route(self, table: Named, name: str, route: Json, until: Deadline) -> Json:
         """Write one route of a table; what it is once that is done. Raises as `write_nic` does."""
 
         def put(client: NetworkManagementClient, keys: dict[str, Any]) -> None:
@@ -185,7 +186,7 @@ class AzureNetwork:
         put: Callable[[NetworkManagementClient, dict[str, Any]], None],
         etag: str | None,
         read: Callable[[], Awaitable[Json]],
-        until: float,
+        until: Deadline,
     ) -> Json:
         what = f"writing {which.type}/{which.name}"
         written = _Written()
@@ -205,7 +206,7 @@ class AzureNetwork:
             raise ProviderError(f"{what}: {state(resource)}: {await self._why(which, written, until)}")
         return resource
 
-    async def _why(self, which: Named, written: _Written, until: float) -> str:
+    async def _why(self, which: Named, written: _Written, until: Deadline) -> str:
         """What the operation says that it failed with."""
         if not written.operation.startswith(f"{self.options.arm}/"):  # our token goes nowhere else
             return "Azure does not say why"
@@ -227,13 +228,17 @@ class AzureNetwork:
         self,
         which: Named,
         get: Callable[[NetworkManagementClient, dict[str, Any]], m.Resource | m.Subnet],
-        until: float,
+        until: Deadline,
     ) -> Json:
         what = f"reading {which.type}/{which.name}"
         return await self._run(what, which.subscription, lambda client, keys: _json(get(client, keys)), until)
 
     async def _run(
-        self, what: str, subscription: str, work: Callable[[NetworkManagementClient, dict[str, Any]], T], until: float
+        self,
+        what: str,
+        subscription: str,
+        work: Callable[[NetworkManagementClient, dict[str, Any]], T],
+        until: Deadline,
     ) -> T:
         def asking() -> T:
             client, who = self._client(subscription)
@@ -252,14 +257,14 @@ class AzureNetwork:
                 raise ProviderError(f"no credential: {error}") from error
             return self._clients[subscription], self._who
 
-    def _keys(self, until: float) -> dict[str, Any]:
+    def _keys(self, until: Deadline) -> dict[str, Any]:
         """For one call of the SDK: it ends before the grant, and does not leave when fetching a token took too long."""
-        left = self.calls.left(until)
+        left = until.left()
         version = {} if self.options.api_version is None else {"api_version": self.options.api_version}
         return {
             "read_timeout": min(self.options.read_timeout_seconds, left),
             "connection_timeout": min(self.options.connect_timeout_seconds, left),
-            "raw_request_hook": lambda _: self.calls.left(until),
+            "raw_request_hook": lambda _: until.left(),
             **version,
         }
 

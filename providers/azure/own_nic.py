@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from pydantic import Field
 
@@ -12,12 +12,15 @@ from providers.azure.client import ArmOptions, translate
 from providers.azure.identity import Interface
 from providers.azure.network import AzureNetwork, Named
 from providers.azure.nic import Json, same
-from providers.baremetal.provider import BareMetal, BareMetalOptions, InterfaceName
+from providers.baremetal.provider import InterfaceName
 from providers.base import ProviderError, Vip
 from providers.cloud.calls import CallRefused, Calls, together
-from providers.cloud.moving import Mover, Moving, MovingOptions
+from providers.cloud.deadline import Deadline
+from providers.cloud.mechanism import Mechanism
+from providers.cloud.moving import Mover, MovingOptions
 
 NICS: Final = "networkInterfaces"
+LEAST_THREADS: Final = 8
 _GONE: Final = 404
 
 
@@ -65,21 +68,21 @@ class OwnNic:
         """What a load balancer probes."""
         return self._options.health_port
 
-    async def interface(self, until: float) -> Interface:
+    async def interface(self, until: Deadline) -> Interface:
         """What the metadata service says of it. Raises ProviderError."""
         return (await self._network.machine(until)).interface(self._link, self._vips)
 
-    async def named(self, until: float, among: Iterable[Json] | None = None) -> Named:
+    async def named(self, until: Deadline, among: Iterable[Json] | None = None) -> Named:
         """Its name in Azure. `among`: NICs that were read anyhow. Raises ProviderError when it is none of them."""
         if self._named is None:
             self._named = await self._found(until, among)
         return self._named
 
-    async def read(self, until: float) -> Json:
+    async def read(self, until: Deadline) -> Json:
         """The NIC. Raises ProviderError."""
         return await self._network.nic(await self.named(until), until)
 
-    async def _found(self, until: float, among: Iterable[Json] | None) -> Named:
+    async def _found(self, until: Deadline, among: Iterable[Json] | None) -> Named:
         machine = await self._network.machine(until)
         if self._options.nic is not None:
             return Named.of(self._options.nic, NICS, machine)
@@ -103,7 +106,7 @@ class Candidates:
         self._network = network
         self._own = own
 
-    async def read(self, until: float) -> tuple[Json, list[Json]]:
+    async def read(self, until: Deadline) -> tuple[Json, list[Json]]:
         """Ours, and the others. Raises ProviderError."""
         machine = await self._network.machine(until)
         if self._names is None:
@@ -117,7 +120,7 @@ class Candidates:
         others = [nic for nic in nics if not same(nic["id"], own.id)]
         return (ours[0] if ours else await self._own.read(until)), others
 
-    async def _read(self, which: Named, until: float) -> Json | None:
+    async def _read(self, which: Named, until: Deadline) -> Json | None:
         """A NIC; None where it is gone, as a machine that was deleted: it does not keep the others from moving."""
         try:
             return await self._network.nic(which, until)
@@ -133,35 +136,42 @@ class Here:
 
     group: str
     vips: tuple[Vip, ...]
-    clock: Callable[[], float]  # CLOCK_BOOTTIME, seconds
     calls: Calls
     network: AzureNetwork
     own: OwnNic
 
     @classmethod
-    def of(  # noqa: PLR0913  (each given by name)
-        cls,
-        options: NicOptions,
-        *,
-        group: str,
-        vips: tuple[Vip, ...],
-        clock: Callable[[], float],
-        link: str | None,
-        threads: int = 8,
-    ) -> Here:
-        """`link`: the guest's interface. `threads`: how many calls are made at once, at most."""
-        calls = Calls(f"azure-{group}", clock=clock, translate=translate, threads=threads)
+    def of(cls, options: NicOptions, *, group: str, vips: tuple[Vip, ...], calls: Calls, link: str | None) -> Here:
+        """`link`: the guest's interface."""
         network = AzureNetwork(options, calls)
-        return cls(group, vips, clock, calls, network, OwnNic(options, network, link, vips))
-
-    def moving(self, mover: Mover, options: NicOptions, local: BareMetal | None = None) -> Moving:
-        """The provider made of the group's mover."""
-        return Moving(mover, self.calls, group=self.group, clock=self.clock, options=options, local=local)
+        return cls(group, vips, calls, network, OwnNic(options, network, link, vips))
 
 
-def in_guest(
-    options: NicOptions, *, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]
-) -> tuple[BareMetal, str | None]:
-    """What binds the VIPs in the guest, unannounced, and where: None for loopback. Raises ProviderError."""
-    local = BareMetal(BareMetalOptions(interface=options.interface), group, vips, clock, announced=False)
-    return local, next((each for each in sorted(local.interfaces) if each != "lo"), None)
+class AzureMechanism(Mechanism):
+    """How a mover of Azure is opened."""
+
+    @classmethod
+    def make_calls(cls, options: Any, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]) -> Calls:
+        """As many at once as `threads` says."""
+        return calls(group, clock, cls.threads(options, vips))
+
+    @classmethod
+    def threads(cls, options: Any, vips: tuple[Vip, ...]) -> int:  # noqa: ARG003  (a mechanism may count them)
+        """How many calls are made at once, at most."""
+        return LEAST_THREADS
+
+    @classmethod
+    def make_mover(
+        cls, options: Any, *, group: str, vips: tuple[Vip, ...], calls: Calls, interfaces: frozenset[str]
+    ) -> Mover:
+        """Asks nobody yet. The link is where the guest has the VIPs, unless that is loopback."""
+        bound = next((each for each in sorted(interfaces) if each != "lo"), None)
+        link = bound if cls.in_guest else options.interface
+        kind: Any = cls
+        made: Mover = kind(options, Here.of(options, group=group, vips=vips, calls=calls, link=link))
+        return made
+
+
+def calls(group: str, clock: Callable[[], float], threads: int = LEAST_THREADS) -> Calls:
+    """The threads that a group's calls to Azure are made in."""
+    return Calls(f"azure-{group}", clock=clock, translate=translate, threads=threads)

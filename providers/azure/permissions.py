@@ -14,6 +14,7 @@ from providers.azure.network import AzureNetwork
 from providers.azure.nic import Json, configurations
 from providers.base import Finding, Level, ProviderError
 from providers.cloud.calls import CallRefused, together
+from providers.cloud.deadline import Deadline
 
 Need = tuple[str, str]  # a resource's id, and an action on it
 
@@ -54,7 +55,7 @@ def allowed(action: str, permissions: Iterable[Mapping[str, list[str]]]) -> bool
     )
 
 
-async def findings(network: AzureNetwork, needs: Iterable[Need], until: float) -> list[Finding]:
+async def findings(network: AzureNetwork, needs: Iterable[Need], until: Deadline) -> list[Finding]:
     """One finding for each permission that is missing, or one that says that none is."""
     by_scope: dict[str, set[str]] = defaultdict(set)
     for scope, action in needs:
@@ -64,7 +65,7 @@ async def findings(network: AzureNetwork, needs: Iterable[Need], until: float) -
     return found or [Finding(Level.OK, "permissions", f"all are there, on {len(by_scope)} resources")]
 
 
-async def _missing(network: AzureNetwork, scope: str, actions: set[str], until: float) -> list[Finding]:
+async def _missing(network: AzureNetwork, scope: str, actions: set[str], until: Deadline) -> list[Finding]:
     subject = f"permissions on {'/'.join(scope.split('/')[-2:])}"
     try:
         given = await network.permissions(scope, until)

@@ -11,6 +11,7 @@ from providers.azure.network import AzureNetwork
 from providers.azure.nic import SETTLED, Json, state
 from providers.azure.own_nic import OwnNic
 from providers.base import Finding, Level, ProviderError
+from providers.cloud.deadline import Deadline
 
 LOOK_SECONDS: Final = 20.0  # for one mover's preflight; nobody waits for a grant here
 _ENVIRONMENTS: Final = {
@@ -20,7 +21,7 @@ _ENVIRONMENTS: Final = {
 }
 
 
-async def machine_and_nic(network: AzureNetwork, own: OwnNic, until: float) -> tuple[list[Finding], Json | None]:
+async def machine_and_nic(network: AzureNetwork, own: OwnNic, until: Deadline) -> tuple[list[Finding], Json | None]:
     """What every mover rests on: the metadata service, the cloud, our NIC. None for a NIC that cannot be read."""
     try:
         machine = await network.machine(until)

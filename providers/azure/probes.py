@@ -13,12 +13,13 @@ from providers.azure import permissions
 from providers.azure.network import AzureNetwork, Named
 from providers.azure.nic import Json, behind_load_balancer, configurations
 from providers.base import Finding, Level, ProviderError
+from providers.cloud.deadline import Deadline
 
 PROBER: Final = "168.63.129.16"  # of every IPv4 load balancer (Microsoft: "What is IP address 168.63.129.16?")
 _TAGS: Final = frozenset({"*", "AzureLoadBalancer"})
 
 
-async def findings(network: AzureNetwork, nic: Json, port: int, until: float) -> list[Finding]:
+async def findings(network: AzureNetwork, nic: Json, port: int, until: Deadline) -> list[Finding]:
     """One for each security group between the prober and this NIC's `port`; none where nobody probes it."""
     if not behind_load_balancer(nic):
         return []
@@ -33,7 +34,7 @@ async def findings(network: AzureNetwork, nic: Json, port: int, until: float) ->
     return [*found, *await _let_in(network, f"subnet {subnet}", read, port, until)]
 
 
-async def _let_in(network: AzureNetwork, what: str, guarded: Json, port: int, until: float) -> list[Finding]:
+async def _let_in(network: AzureNetwork, what: str, guarded: Json, port: int, until: Deadline) -> list[Finding]:
     group = guarded["properties"].get("networkSecurityGroup")
     if group is None:
         return []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -16,10 +16,10 @@ from pydantic import Field
 from providers.azure import permissions, preflight
 from providers.azure.network import CHANGED_PAUSE_SECONDS, Changed, Named
 from providers.azure.nic import SETTLED, UNDER_WAY, Json, configurations, primary, same, state, with_public_ip
-from providers.azure.own_nic import NICS, Here, NicOptions
-from providers.base import Finding, Level, Place, Placement, ProviderError, Vip
+from providers.azure.own_nic import NICS, AzureMechanism, Here, NicOptions
+from providers.base import Finding, Level, Place, Placement, ProviderError
 from providers.cloud.calls import together
-from providers.cloud.moving import Moving
+from providers.cloud.deadline import Deadline
 
 _log = logging.getLogger(__name__)
 PUBLIC_IPS: Final = "publicIPAddresses"
@@ -36,10 +36,11 @@ class PublicIpOptions(NicOptions):
     )
 
 
-class PublicIp:
+class PublicIp(AzureMechanism):
     """Moves one public IP address between network interfaces (`providers.cloud.moving.Mover`)."""
 
     Options = PublicIpOptions
+    in_guest = False  # the guest has its own private address, and no more
 
     def __init__(self, options: PublicIpOptions, here: Here) -> None:
         """Asks nobody yet."""
@@ -48,21 +49,15 @@ class PublicIp:
         self._network = here.network
         self._own = here.own
 
-    @classmethod
-    def open(cls, options: PublicIpOptions, *, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]) -> Moving:
-        """How the registry makes a provider of it: the guest has its own private address, and no more."""
-        here = Here.of(options, group=group, vips=vips, clock=clock, link=options.interface)
-        return here.moving(cls(options, here), options)
-
     def close(self) -> None:
         """Close all connections."""
         self._network.close()
 
-    async def warm(self, until: float) -> None:
+    async def warm(self, until: Deadline) -> None:
         """Know which interface is ours; what `look` asks opens the connections and fetches the token."""
         await self._own.named(until)
 
-    async def move(self, until: float) -> None:
+    async def move(self, until: Deadline) -> None:
         """Take it from where it is, and give it to our NIC. Raises ProviderError."""
         while True:
             try:
@@ -71,10 +66,10 @@ class PublicIp:
                 _log.info("group %s: %s; reading it again", self._here.group, changed)
                 await asyncio.sleep(CHANGED_PAUSE_SECONDS)
 
-    async def leave(self, until: float) -> None:
+    async def leave(self, until: Deadline) -> None:
         """Nothing: the next owner takes it, and without one it would be lost to nobody's use."""
 
-    async def look(self, until: float) -> Placement:
+    async def look(self, until: Deadline) -> Placement:
         """Ask for the address, and for our NIC: while that is being written nothing is sure."""
         public, own = await together((self._read(until), self._own.read(until)))
         where = _holder(public)
@@ -90,7 +85,7 @@ class PublicIp:
 
     async def preflight(self) -> list[Finding]:
         """What would keep the address from being moved here."""
-        until = self._here.clock() + preflight.LOOK_SECONDS
+        until = self._here.calls.within(preflight.LOOK_SECONDS)
         found, own = await preflight.machine_and_nic(self._network, self._own, until)
         if own is None:
             return found
@@ -105,7 +100,7 @@ class PublicIp:
         needs += [need for nic in (own, *await self._theirs(public, until)) for need in permissions.to_write(nic)]
         return found + await permissions.findings(self._network, needs, until)
 
-    async def _theirs(self, public: Json, until: float) -> list[Json]:
+    async def _theirs(self, public: Json, until: Deadline) -> list[Json]:
         """The NIC that has the address now, as far as it can be read."""
         nic = _nic_of(_holder(public) or "")
         if nic is None:
@@ -123,13 +118,13 @@ class PublicIp:
             raise ProviderError(f"{nic['name']} has no IP configuration {name or 'that is primary'}")
         return found
 
-    async def _which(self, until: float) -> Named:
+    async def _which(self, until: Deadline) -> Named:
         return Named.of(self._options.public_ip, PUBLIC_IPS, await self._network.machine(until))
 
-    async def _read(self, until: float) -> Json:
+    async def _read(self, until: Deadline) -> Json:
         return await self._network.public_ip(await self._which(until), until)
 
-    async def _move(self, until: float) -> None:
+    async def _move(self, until: Deadline) -> None:
         which = await self._which(until)
         public, own = await together((self._network.public_ip(which, until), self._own.read(until)))
         ours = self._free(own, which)
@@ -147,7 +142,7 @@ class PublicIp:
             raise ProviderError(f"{nic['name']}/{ours['name']} has another public address: {_public_of(ours, '')}")
         return ours
 
-    async def _taken(self, where: str, which: Named, until: float) -> None:
+    async def _taken(self, where: str, which: Named, until: Deadline) -> None:
         """Away from this IP configuration of another NIC, once Azure has carried that out."""
         nic, name = _nic_of(where), where.rpartition("/")[2]
         if nic is None:
@@ -157,14 +152,14 @@ class PublicIp:
         if any(same(_public_of(each, ""), which.id) for each in configurations(current)):
             await self._network.write_nic(theirs, with_public_ip(current, name, None), until)
 
-    async def _given(self, own: Json, which: Named, until: float) -> None:
+    async def _given(self, own: Json, which: Named, until: Deadline) -> None:
         current = await self._at_rest(own, await self._own.named(until), until)
         ours = self._free(current, which)
         await self._network.write_nic(
             await self._own.named(until), with_public_ip(current, ours["name"], which.id), until
         )
 
-    async def _at_rest(self, nic: Json, which: Named, until: float) -> Json:
+    async def _at_rest(self, nic: Json, which: Named, until: Deadline) -> Json:
         if state(nic) not in UNDER_WAY:
             return nic
         return await self._network.settled(lambda: self._network.nic(which, until))

@@ -6,7 +6,7 @@ One write for each route, never for a table: what others change in it meanwhile 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from ipaddress import ip_address, ip_network
 from typing import Final
@@ -17,14 +17,13 @@ from pydantic.networks import IPvAnyAddress
 from providers.azure import permissions, preflight
 from providers.azure.network import CHANGED_PAUSE_SECONDS, Changed, Named
 from providers.azure.nic import SETTLED, UNDER_WAY, Json, state
-from providers.azure.own_nic import Here, NicOptions, in_guest
+from providers.azure.own_nic import LEAST_THREADS, AzureMechanism, Here, NicOptions
 from providers.base import Finding, Level, Place, Placement, ProviderError, Vip
 from providers.cloud.calls import together
-from providers.cloud.moving import Moving
+from providers.cloud.deadline import Deadline
 
 TABLES: Final = "routeTables"
 _APPLIANCE: Final = "VirtualAppliance"
-_LEAST_THREADS: Final = 8
 _MOST_ROUTES: Final = 400  # of a table (Microsoft: "Azure subscription and service limits")
 
 
@@ -43,7 +42,7 @@ class RouteOptions(NicOptions):
     )
 
 
-class Route:
+class Route(AzureMechanism):
     """Points the routes of one group's VIPs to this machine (`providers.cloud.moving.Mover`)."""
 
     Options = RouteOptions
@@ -56,30 +55,27 @@ class Route:
         self._vips = here.vips
 
     @classmethod
-    def open(cls, options: RouteOptions, *, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]) -> Moving:
-        """How the registry makes a provider of it. Raises ProviderError."""
-        local, link = in_guest(options, group=group, vips=vips, clock=clock)
-        threads = max(_LEAST_THREADS, len(options.route_tables))
-        here = Here.of(options, group=group, vips=vips, clock=clock, link=link, threads=threads)
-        return here.moving(cls(options, here), options, local)
+    def threads(cls, options: RouteOptions, vips: tuple[Vip, ...]) -> int:  # noqa: ARG003
+        """One for each table."""
+        return max(LEAST_THREADS, len(options.route_tables))
 
     def close(self) -> None:
         """Close all connections."""
         self._network.close()
 
-    async def warm(self, until: float) -> None:
+    async def warm(self, until: Deadline) -> None:
         """Know our addresses; what `look` asks opens the connections and fetches the token."""
         await self._hops(until)
 
-    async def move(self, until: float) -> None:
+    async def move(self, until: Deadline) -> None:
         """Point all routes here, all tables at once, each to its end. Raises the first ProviderError."""
         hops = await self._hops(until)
         await together(self._point(table, hops, until) for table in await self._tables(until))
 
-    async def leave(self, until: float) -> None:
+    async def leave(self, until: Deadline) -> None:
         """Nothing: the next owner points the routes to itself, and until then our guard refuses what comes."""
 
-    async def look(self, until: float) -> Placement:
+    async def look(self, until: Deadline) -> Placement:
         """Ask for all tables."""
         hops = await self._hops(until)
         tables = await self._tables(until)
@@ -94,7 +90,7 @@ class Route:
 
     async def preflight(self) -> list[Finding]:
         """What would keep the routes from leading here."""
-        until = self._here.clock() + preflight.LOOK_SECONDS
+        until = self._here.calls.within(preflight.LOOK_SECONDS)
         found, own = await preflight.machine_and_nic(self._network, self._here.own, until)
         if own is None:
             return found
@@ -111,11 +107,11 @@ class Route:
                 found.append(_table(table, self._vips))
         return found + await permissions.findings(self._network, needs, until)
 
-    async def _tables(self, until: float) -> list[Named]:
+    async def _tables(self, until: Deadline) -> list[Named]:
         machine = await self._network.machine(until)
         return [Named.of(name, TABLES, machine) for name in self._options.route_tables]
 
-    async def _hops(self, until: float) -> Mapping[int, str]:
+    async def _hops(self, until: Deadline) -> Mapping[int, str]:
         """By IP version, the address that routes point to. Raises ProviderError when we have none."""
         versions = {vip.version for vip in self._vips}
         hops: dict[int, str] = {hop.version: str(hop) for hop in self._options.next_hop}
@@ -128,7 +124,7 @@ class Route:
                 hops[version] = str(address)
         return hops
 
-    async def _point(self, which: Named, hops: Mapping[int, str], until: float) -> None:
+    async def _point(self, which: Named, hops: Mapping[int, str], until: Deadline) -> None:
         """The routes of one table, one after the other: Azure does one operation on a table at a time."""
         table = await self._at_rest(which, until)
         for vip in self._vips:
@@ -141,7 +137,7 @@ class Route:
                     await asyncio.sleep(CHANGED_PAUSE_SECONDS)
                     table = await self._at_rest(which, until)
 
-    async def _at_rest(self, which: Named, until: float) -> Json:
+    async def _at_rest(self, which: Named, until: Deadline) -> Json:
         """The table once none of our routes in it is being written."""
 
         async def read() -> Json:

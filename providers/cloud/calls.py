@@ -10,17 +10,16 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
-from math import inf
 from random import Random
 from typing import Any, Final, TypeVar
 
 from providers.base import ProviderError, StaleGrant
+from providers.cloud.deadline import LEAST_SECONDS, Deadline
 from providers.cloud.pauses import Pauses
 from providers.cloud.refusal import Refusal
 
 T = TypeVar("T")
 
-LEAST_SECONDS: Final = 0.2  # a call that leaves with less before it would take effect when the grant has ended
 _FIRST_PAUSE_SECONDS: Final = 0.1  # at most
 _LONGEST_PAUSE_SECONDS: Final = 2.0
 _RENEWAL_SECONDS: Final = 0.05  # between looks whether the grant has been renewed
@@ -57,28 +56,16 @@ class Calls:
         self._random = random or Random()
         self._threads = ThreadPoolExecutor(threads, name) if isinstance(threads, int) else threads
         self._under_way: set[Future[Any]] = set()
-        self.grant_ends_at = inf  # CLOCK_BOOTTIME; follows the grant while there is one
 
-    def within(self, seconds: float) -> float:
-        """The moment that is so many seconds from now (CLOCK_BOOTTIME)."""
-        return self._clock() + seconds
+    def within(self, seconds: float) -> Deadline:
+        """The end of calls that no grant limits: so many seconds from now."""
+        return Deadline.within(seconds, self._clock)
 
-    def ends_at(self, until: float) -> float:
-        """When a call that leaves now must be over: `until`, or sooner when the grant as it is now ends sooner."""
-        return min(until, self.grant_ends_at)
-
-    def left(self, until: float) -> float:
-        """Seconds before that: what a vendor's timeout must stay below. Raises StaleGrant when there are too few."""
-        left = self.ends_at(until) - self._clock()
-        if left < LEAST_SECONDS:
-            raise StaleGrant(f"{max(left, 0.0):.3f} s left, too little for a call")
-        return left
-
-    async def run(self, what: str, work: Callable[[], T], *, until: float) -> T:
+    async def run(self, what: str, work: Callable[[], T], *, until: Deadline) -> T:
         """The answer to a blocking call, which is made in a thread and again while the platform may yet agree.
 
-        `what` is asked, for messages. No call leaves after `until` (CLOCK_BOOTTIME) or the end of the grant as it is
-        then, nor is any waited for after `until`.
+        `what` is asked, for messages. No call leaves after `until`, which the end of the grant as it is then may bring
+        forward, and no answer is waited for after `until.at`.
         Raises StaleGrant when it is too late for one, CallRefused, ProviderError when none is answered in time.
         """
         pauses = Pauses(self._random, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
@@ -86,7 +73,7 @@ class Calls:
             try:
                 return await self._once(what, work, until)
             except StaleGrant:
-                if not self._may_be_renewed(until):
+                if not until.may_be_renewed():
                     raise
                 pause = _RENEWAL_SECONDS
             except ProviderError:
@@ -96,26 +83,22 @@ class Calls:
                 if refusal is None:
                     raise
                 pause = pauses.next(refusal.after)
-                if not refusal.retry or self._clock() + pause + LEAST_SECONDS > until:
+                if not refusal.retry or until.waiting() < pause + LEAST_SECONDS:
                     raise CallRefused(what, refusal, error) from error
             await asyncio.sleep(pause)
 
-    def _may_be_renewed(self, until: float) -> bool:
-        """Whether a call comes too late only because the grant as it is now ends soon: it is renewed all the time."""
-        return self._clock() < self.grant_ends_at < until
-
-    async def settled(self, until: float) -> None:
+    async def settled(self, until: Deadline) -> None:
         """Wait until no call is under way any more: one that was given up may still land. At most until then."""
         calls = [asyncio.wrap_future(call) for call in tuple(self._under_way)]
         with suppress(TimeoutError):
-            async with asyncio.timeout(max(until - self._clock(), 0.0)):
+            async with asyncio.timeout(until.waiting()):
                 await asyncio.gather(*calls, return_exceptions=True)
 
     def close(self) -> None:
         """Begin no more calls. Those under way end by their own timeouts."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _once(self, what: str, work: Callable[[], T], until: float) -> T:
+    async def _once(self, what: str, work: Callable[[], T], until: Deadline) -> T:
         try:
             call = self._threads.submit(self._made, what, work, until)
         except RuntimeError as error:  # closed, or no thread can be had
@@ -124,17 +107,17 @@ class Calls:
         call.add_done_callback(self._under_way.discard)
         answer = asyncio.wrap_future(call)
         try:
-            await asyncio.wait([answer], timeout=max(until - self._clock(), 0.0))
+            await asyncio.wait([answer], timeout=until.waiting())
             if not answer.done():
                 raise ProviderError(f"{what}: no answer in time; whether it takes effect is not known")
             return answer.result()
         finally:
             answer.cancel()  # a call that still waits for its thread never leaves
 
-    def _made(self, what: str, work: Callable[[], T], until: float) -> T:
+    def _made(self, what: str, work: Callable[[], T], until: Deadline) -> T:
         """In the thread: the last look at the clock before the call leaves."""
         try:
-            self.left(until)
+            until.left()
         except StaleGrant as stale:
             raise StaleGrant(f"{what}: not asked: {stale}") from None
         return work()

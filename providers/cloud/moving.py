@@ -10,13 +10,14 @@ import asyncio
 import logging
 from collections.abc import Callable
 from math import inf
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from providers.baremetal.provider import BareMetal
 from providers.base import Finding, Grant, Guarded, Place, Placement, ProviderError, StaleGrant
 from providers.cloud.calls import Calls, together
+from providers.cloud.deadline import Deadline, GrantEnd
 
 _log = logging.getLogger(__name__)
 
@@ -51,29 +52,54 @@ class MovingOptions(BaseModel):
 
 
 class Mover(Protocol):
-    """One mechanism of one cloud, for the VIPs of one group. `until`: CLOCK_BOOTTIME, when no call may leave any more.
+    """One mechanism of one cloud, for the VIPs of one group. `until`: when no call may leave any more.
 
-    The grant may end before, or be renewed meanwhile: `Calls` looks at it before each call, and says what is left.
+    The grant may end before, or be renewed meanwhile: `until` knows it, and `Calls` asks it before each call leaves.
 
-    An optional `async def warm(self, until)` makes clients, fetches credentials and opens connections on the standby,
-    so that `move` need not. An optional `def close(self)` gives them back. An optional `def begin(self, epoch)` is told
-    the epoch of each promotion before its moves.
+    It may be a `Warmer`, a `Starter` and a `SyncCloser`, too.
     """
 
-    async def move(self, until: float) -> None:
+    async def move(self, until: Deadline) -> None:
         """Make the network lead here, from wherever it leads now. Idempotent. Raises ProviderError."""
 
-    async def leave(self, until: float) -> None:
+    async def leave(self, until: Deadline) -> None:
         """Give up what is still ours, and only that: the next owner may have it already. Raises ProviderError.
 
         Nothing that its `move` does away with anyhow need be given up: the release waits for this.
         """
 
-    async def look(self, until: float) -> Placement:
+    async def look(self, until: Deadline) -> Placement:
         """Ask where the network leads. Raises ProviderError: no answer is not evidence of anything."""
 
     async def preflight(self) -> list[Finding]:
         """What would keep `move` from working, and what to do about it."""
+
+
+# What a mover may be able to do besides: `Moving` asks with isinstance, once, when it is made.
+
+
+@runtime_checkable
+class Warmer(Protocol):
+    """A mover that can be kept ready on the standby."""
+
+    async def warm(self, until: Deadline) -> None:
+        """Make clients, fetch credentials and open connections, so that `move` need not. Raises ProviderError."""
+
+
+@runtime_checkable
+class Starter(Protocol):
+    """A mover whose writes carry the epoch."""
+
+    def begin(self, epoch: int) -> None:
+        """A promotion with this epoch begins; its moves follow. Raises nothing."""
+
+
+@runtime_checkable
+class SyncCloser(Protocol):
+    """A mover that holds clients or connections."""
+
+    def close(self) -> None:
+        """Give them back. Raises nothing."""
 
 
 class Moving:
@@ -93,9 +119,12 @@ class Moving:
         self.reconcile_seconds = options.reconcile_seconds
         self._move_seconds = options.move_seconds
         self._mover = mover
+        self._warmer = mover if isinstance(mover, Warmer) else None
+        self._starter = mover if isinstance(mover, Starter) else None
         self._calls = calls
         self._group = group
         self._clock = clock
+        self._grant = GrantEnd()  # every deadline made here knows it
         self._local = local
         if local is not None:
             local.announced = False
@@ -111,7 +140,7 @@ class Moving:
 
         What has gone astray meanwhile is moved again beside that: no renewal of addresses waits for a cloud.
         """
-        self._calls.grant_ends_at = grant.expires_at
+        self._grant.at = grant.expires_at
         if grant.epoch == self._epoch:
             self._repair(grant.epoch)
             await self._bind_local(grant)
@@ -122,7 +151,7 @@ class Moving:
 
     async def extend(self, grant: Grant) -> None:
         """See `providers.base.Lasting`: what is being moved now may be for as long as this grant."""
-        self._calls.grant_ends_at = grant.expires_at
+        self._grant.at = grant.expires_at
         if self._local is not None:
             await self._local.extend(grant)
 
@@ -132,22 +161,22 @@ class Moving:
         A cloud that fails to answer holds up nobody: what is left there leads to a machine that refuses it.
         """
         self._epoch = None
-        self._calls.grant_ends_at = 0.0
+        self._grant.at = 0.0
         await self._stop_repairing()
         if self._local is not None:
             await self._local.unbind()
-        until = self._clock() + _LEAVE_SECONDS
+        until = self._within(_LEAVE_SECONDS)
         await self._calls.settled(until)  # a move that was given up may still land: not after what follows
-        self._calls.grant_ends_at = inf
+        self._grant.at = inf
         if self._began:
             await self._leave(until)
 
     async def inspect(self) -> Placement:
         """Ask the cloud. On a standby this also keeps what a move needs ready."""
-        until = self._clock() + _LOOK_SECONDS
+        until = self._within(_LOOK_SECONDS)
         epoch = self._epoch
-        if epoch is None and hasattr(self._mover, "warm"):
-            await self._mover.warm(until)
+        if epoch is None and self._warmer is not None:
+            await self._warmer.warm(until)
         found = await self._mover.look(until)
         if epoch is not None and epoch == self._epoch:
             self._astray = found.place is not Place.HERE
@@ -162,7 +191,7 @@ class Moving:
         """Give everything back. What is moved stays so."""
         await self._stop_repairing()
         self._calls.close()
-        if hasattr(self._mover, "close"):
+        if isinstance(self._mover, SyncCloser):
             self._mover.close()
         if self._local is not None:
             await self._local.close()
@@ -199,12 +228,15 @@ class Moving:
 
     # --- the network's part ---
 
+    def _within(self, seconds: float) -> Deadline:
+        return Deadline.within(seconds, self._clock, self._grant)
+
     async def _moved(self, epoch: int) -> None:
         """Move, and see that it shows. Raises ProviderError that says what shows instead."""
         began_at = self._clock()
-        until = began_at + self._move_seconds
-        if hasattr(self._mover, "begin"):
-            self._mover.begin(epoch)
+        until = self._within(self._move_seconds)
+        if self._starter is not None:
+            self._starter.begin(epoch)
         await self._mover.move(until)
         moved_at = self._clock()
         while not await self._shown(until):
@@ -214,7 +246,7 @@ class Moving:
             self._group, moved_at - began_at, self._clock() - began_at,
         )  # fmt: skip
 
-    async def _shown(self, until: float) -> bool:
+    async def _shown(self, until: Deadline) -> bool:
         """Wait until the platform's answer is that it leads here. What was written may show late.
 
         False: it has been leading elsewhere for so long that it must be moved again.
@@ -232,9 +264,9 @@ class Moving:
                 if found.place is Place.HERE:
                     return True
                 shows = f"{found.place}: {found.where}" if found.where else str(found.place)
-                if again_at <= self._clock() < until - pause:
+                if again_at <= self._clock() and until.waiting() > pause:
                     return False
-            if self._clock() + pause >= until:
+            if until.waiting() <= pause:
                 raise ProviderError(f"moved, but not seen: the platform shows {shows}")
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
@@ -257,7 +289,7 @@ class Moving:
             task.cancel()
             await asyncio.wait([task])
 
-    async def _leave(self, until: float) -> None:
+    async def _leave(self, until: Deadline) -> None:
         try:
             await self._mover.leave(until)
         except Exception as error:  # noqa: BLE001  (likewise)

@@ -10,14 +10,15 @@ from typing import Final
 from google.cloud.compute_v1 import AggregatedListInstancesRequest, AliasIpRange, Instance, NetworkInterface
 from pydantic import Field
 
-from providers.baremetal.provider import BareMetal, BareMetalOptions, InterfaceName
+from providers.baremetal.provider import InterfaceName
 from providers.base import Finding, Level, Place, Placement, ProviderError, Vip
 from providers.cloud.calls import CallRefused, Calls, together
-from providers.cloud.moving import Moving, MovingOptions
+from providers.cloud.deadline import Deadline
+from providers.cloud.moving import MovingOptions
 from providers.gcp import preflight
 from providers.gcp.client import ComputeOptions
-from providers.gcp.compute import Compute, InstanceName, Leaving, OperationFailed, Terms, status, translate
-from providers.gcp.identity import Identity, wire
+from providers.gcp.compute import Compute, InstanceName, Leaving, OperationFailed, Terms, status
+from providers.gcp.identity import ComputeMechanism, Identity
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class AliasIpOptions(ComputeOptions, MovingOptions):
     )
 
 
-class AliasIp:
+class AliasIp(ComputeMechanism):
     """Moves the VIPs of one group between network interfaces (`providers.cloud.moving.Mover`).
 
     A range must be free before it can be taken: one operation removes it where it is, a second one adds it here.
@@ -82,23 +83,15 @@ class AliasIp:
         self._identity = Identity(options, self._compute, interface)
         self._leaving = Leaving(self._compute)
 
-    @classmethod
-    def open(cls, options: AliasIpOptions, *, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]) -> Moving:
-        """How the registry makes a provider of it. Raises ProviderError."""
-        local = BareMetal.open(BareMetalOptions(interface=options.interface), group=group, vips=vips, clock=clock)
-        calls = Calls(f"gcp-{group}", clock=clock, translate=translate)
-        mover = cls(options, group=group, vips=vips, calls=calls, interface=wire(local.interfaces))
-        return Moving(mover, calls, group=group, clock=clock, options=options, local=local)
-
     def close(self) -> None:
         """Close all connections."""
         self._compute.close()
 
-    async def warm(self, until: float) -> None:
+    async def warm(self, until: Deadline) -> None:
         """Know who we are; what `look` asks opens the connections."""
         await self._identity.name(until)
 
-    async def move(self, until: float) -> None:
+    async def move(self, until: Deadline) -> None:
         """Remove the VIPs where they are, and add them here. Raises ProviderError that names who keeps one."""
         us = await self._identity.name(until)
         await self._leaving.over(until)
@@ -116,7 +109,7 @@ class AliasIp:
             else:
                 return
 
-    async def leave(self, until: float) -> None:
+    async def leave(self, until: Deadline) -> None:
         """Begin to remove the VIPs from this virtual machine, if they are still here.
 
         The release does not wait for the end: whoever takes over finds it under way, and goes on from there.
@@ -125,7 +118,7 @@ class AliasIp:
         own = await self._identity.nic(await self._compute.instance(us, until), until)
         await self._edit(us, own, self._without, until, waiting=False)
 
-    async def look(self, until: float) -> Placement:
+    async def look(self, until: Deadline) -> Placement:
         """Ask for our interface; only where it has not all VIPs, for the others."""
         us = await self._identity.name(until)
         instance = await self._compute.instance(us, until)
@@ -158,7 +151,7 @@ class AliasIp:
     def _needed(self) -> tuple[str, ...]:
         return tuple(each for each in PERMISSIONS if each != _LIST or self._options.instances is None)
 
-    async def _subnet(self, own: NetworkInterface, until: float) -> list[Finding]:
+    async def _subnet(self, own: NetworkInterface, until: Deadline) -> list[Finding]:
         subnet = await preflight.subnet_of(self._compute, own, until)
         return preflight.within_range(subnet, self._options.range_name, sorted(self._wanted))
 
@@ -178,7 +171,7 @@ class AliasIp:
     # --- the machines ---
 
     async def _machines(
-        self, us: InstanceName, until: float, own: Instance | None = None
+        self, us: InstanceName, until: Deadline, own: Instance | None = None
     ) -> Mapping[InstanceName, Instance]:
         """Ours, and all that may have the VIPs, all asked at once."""
         if self._options.instances is None:
@@ -194,7 +187,7 @@ class AliasIp:
             raise ProviderError(f"there is no instance {us}")
         return found
 
-    async def _found(self, name: InstanceName, until: float) -> Instance | None:
+    async def _found(self, name: InstanceName, until: Deadline) -> Instance | None:
         """The instance; None where there is none (any more)."""
         try:
             return await self._compute.instance(name, until)
@@ -225,7 +218,7 @@ class AliasIp:
     # --- their interfaces ---
 
     async def _edit(
-        self, name: InstanceName, nic: NetworkInterface, edit: Edit, until: float, *, waiting: bool = True
+        self, name: InstanceName, nic: NetworkInterface, edit: Edit, until: Deadline, *, waiting: bool = True
     ) -> None:
         """Change an interface's ranges, read again for as long as somebody else changes it meanwhile."""
         while True:

@@ -21,6 +21,7 @@ from google.cloud.compute_v1 import AliasIpRange, Instance, NetworkInterface, Op
 
 from providers.base import ProviderError
 from providers.cloud.calls import CallRefused, Calls
+from providers.cloud.deadline import Deadline
 from providers.cloud.refusal import Refusal
 from providers.gcp import client
 from providers.gcp.client import ComputeOptions
@@ -102,26 +103,26 @@ class Compute:
         for each in clients:
             each.transport.close()
 
-    async def ask(self, what: str, work: Callable[[Terms], T], until: float) -> T:
+    async def ask(self, what: str, work: Callable[[Terms], T], until: Deadline) -> T:
         """What a method of the SDK answers; `work` is given the keywords that it must be called with."""
         return await self.calls.run(what, lambda: work(self._terms(until)), until=until)
 
-    async def change(self, what: str, zone: str | None, work: Change, until: float) -> None:
+    async def change(self, what: str, zone: str | None, work: Change, until: Deadline) -> None:
         """Begin an operation and see it end well. `zone`: None where it is global. Raises OperationFailed."""
         await self.end(what, zone, await self.begin(what, work, until), until)
 
-    async def begin(self, what: str, work: Change, until: float) -> Operation:
+    async def begin(self, what: str, work: Change, until: Deadline) -> Operation:
         """Begin an operation. Asked for again because no answer came, it is begun once."""
         return await self.ask(what, partial(work, str(uuid4())), until)
 
-    async def end(self, what: str, zone: str | None, operation: Operation, until: float) -> None:
+    async def end(self, what: str, zone: str | None, operation: Operation, until: Deadline) -> None:
         """Wait for an operation's end. Raises OperationFailed."""
         while operation.status != DONE:
             operation = await self.ask(f"{what}: wait", partial(self._wait, zone, operation), until)
         if operation.error.errors or operation.http_error_status_code:
             raise OperationFailed(what, operation)
 
-    async def instance(self, name: InstanceName, until: float) -> Instance:
+    async def instance(self, name: InstanceName, until: Deadline) -> Instance:
         """The virtual machine as it is now."""
         return await self.ask(
             f"look at {name}",
@@ -170,8 +171,8 @@ class Compute:
         except requests.ReadTimeout:
             return operation  # it takes longer: ask again
 
-    def _terms(self, until: float) -> Terms:
-        return {"timeout": min(self.options.call_timeout_seconds, self.calls.left(until)), "retry": None}
+    def _terms(self, until: Deadline) -> Terms:
+        return {"timeout": min(self.options.call_timeout_seconds, until.left()), "retry": None}
 
 
 class Leaving:
@@ -181,11 +182,11 @@ class Leaving:
         self._compute = compute
         self._under_way: tuple[str, str, Operation] | None = None
 
-    async def begin(self, what: str, zone: str, work: Change, until: float) -> None:
+    async def begin(self, what: str, zone: str, work: Change, until: Deadline) -> None:
         """Begin an operation that gives something up."""
         self._under_way = what, zone, await self._compute.begin(what, work, until)
 
-    async def over(self, until: float) -> None:
+    async def over(self, until: Deadline) -> None:
         """Nothing that was begun so can still land."""
         if self._under_way is not None:
             with suppress(OperationFailed):

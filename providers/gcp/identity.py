@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from google.auth.exceptions import TransportError
 from google.cloud.compute_v1 import Instance, NetworkInterface
 
-from providers.base import ProviderError
+from providers.base import ProviderError, Vip
+from providers.cloud.calls import Calls
+from providers.cloud.deadline import Deadline
+from providers.cloud.mechanism import Mechanism
 from providers.cloud.metadata_service import MetadataError
+from providers.cloud.moving import Mover
 from providers.gcp.client import ComputeOptions
-from providers.gcp.compute import Compute, InstanceName
+from providers.gcp.compute import Compute, InstanceName, translate
 from providers.gcp.metadata import WrongAnswer
 
+_THREADS = 8
 _INTERFACES = Path("/sys/class/net")
 
 
@@ -29,13 +35,13 @@ class Identity:
         self._name: InstanceName | None = None
         self._address: str | None = None  # of the interface, as Compute Engine gave it
 
-    async def name(self, until: float) -> InstanceName:
+    async def name(self, until: Deadline) -> InstanceName:
         """This virtual machine. Raises ProviderError where neither configuration nor metadata server say it."""
         if self._name is None:
             self._name = await self._compute.calls.run("find out which instance this is", self._ask_name, until=until)
         return self._name
 
-    async def nic(self, instance: Instance, until: float) -> NetworkInterface:
+    async def nic(self, instance: Instance, until: Deadline) -> NetworkInterface:
         """Our interface of our instance. Raises ProviderError when it has none such."""
         wanted = self._options.nic
         if wanted is None and self._interface is not None and self._address is None:
@@ -64,6 +70,29 @@ class Identity:
             if str(each.get("mac", "")).lower() == mac:
                 return str(each["ip"])
         raise ProviderError(f"no network interface of this instance has {self._interface}'s MAC {mac}: set `nic`")
+
+
+class ComputeMechanism(Mechanism):
+    """How a mover of Compute Engine is opened."""
+
+    @classmethod
+    def make_calls(cls, options: Any, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]) -> Calls:
+        """As many at once as `threads` says."""
+        return Calls(f"gcp-{group}", clock=clock, translate=translate, threads=cls.threads(options, vips))
+
+    @classmethod
+    def threads(cls, options: Any, vips: tuple[Vip, ...]) -> int:  # noqa: ARG003  (a mechanism may count them)
+        """How many calls are made at once, at most."""
+        return _THREADS
+
+    @classmethod
+    def make_mover(
+        cls, options: Any, *, group: str, vips: tuple[Vip, ...], calls: Calls, interfaces: frozenset[str]
+    ) -> Mover:
+        """Asks nobody yet. Raises ProviderError."""
+        kind: Any = cls
+        made: Mover = kind(options, group=group, vips=vips, calls=calls, interface=wire(interfaces))
+        return made
 
 
 def wire(interfaces: Iterable[str]) -> str | None:

@@ -12,6 +12,7 @@ from google.cloud.compute_v1 import Instance, NetworkInterface, Subnetwork
 
 from providers.base import Finding, Level, ProviderError
 from providers.cloud.calls import together
+from providers.cloud.deadline import Deadline
 from providers.gcp.client import ComputeOptions
 from providers.gcp.compute import Compute, InstanceName, Terms
 from providers.gcp.identity import Identity
@@ -45,7 +46,7 @@ def identity_failed(error: ProviderError) -> list[Finding]:
 
 
 async def permissions(
-    compute: Compute, machines: Sequence[InstanceName], role: str, wanted: Sequence[str], until: float
+    compute: Compute, machines: Sequence[InstanceName], role: str, wanted: Sequence[str], until: Deadline
 ) -> list[Finding]:
     """Which permissions are missing: those on instances asked for on each of `machines`, the others on the project."""
     project = machines[0].project
@@ -91,7 +92,7 @@ def _test_project(compute: Compute, project: str, wanted: Sequence[str], terms: 
 # --- subnets ------------------------------------------------------------------------------------------------------
 
 
-async def subnet_of(compute: Compute, nic: NetworkInterface, until: float) -> Subnetwork:
+async def subnet_of(compute: Compute, nic: NetworkInterface, until: Deadline) -> Subnetwork:
     """The subnet that an interface is in."""
     parts = nic.subnetwork.partition("/projects/")[2].split("/")
     return await compute.ask(
@@ -101,7 +102,7 @@ async def subnet_of(compute: Compute, nic: NetworkInterface, until: float) -> Su
     )
 
 
-async def subnets(compute: Compute, project: str, network: str, until: float) -> list[Subnetwork]:
+async def subnets(compute: Compute, project: str, network: str, until: Deadline) -> list[Subnetwork]:
     """All subnets of a network, in every region."""
 
     def listed(terms: Terms) -> list[Subnetwork]:
@@ -164,7 +165,7 @@ def forwards(instance: Instance) -> list[Finding]:
 
 
 async def probes_let_in(
-    compute: Compute, us: InstanceName, nic: NetworkInterface, port: int, until: float
+    compute: Compute, us: InstanceName, nic: NetworkInterface, port: int, until: Deadline
 ) -> list[Finding]:
     """Whether VPC firewall rules let Google's probers reach the health endpoint. Policies above are only named."""
     answer = await compute.ask(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -19,14 +19,15 @@ from google.cloud import compute_v1
 from google.cloud.compute_v1 import Route
 from pydantic import Field, model_validator
 
-from providers.baremetal.provider import BareMetal, BareMetalOptions, InterfaceName
+from providers.baremetal.provider import InterfaceName
 from providers.base import Finding, Level, Place, Placement, ProviderError, Vip
 from providers.cloud.calls import CallRefused, Calls, together
-from providers.cloud.moving import Moving, MovingOptions
+from providers.cloud.deadline import Deadline
+from providers.cloud.moving import MovingOptions
 from providers.gcp import preflight
 from providers.gcp.client import ComputeOptions
-from providers.gcp.compute import Compute, InstanceName, Terms, status, translate
-from providers.gcp.identity import Identity, wire
+from providers.gcp.compute import Compute, InstanceName, Terms, status
+from providers.gcp.identity import ComputeMechanism, Identity
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class Here:
         return self.network.split("/")[1]
 
 
-class Routes:
+class Routes(ComputeMechanism):
     """Leads the VIPs of one group to this virtual machine (`providers.cloud.moving.Mover`)."""
 
     Options = RouteOptions
@@ -97,15 +98,12 @@ class Routes:
         self._identity = Identity(options, self._compute, interface)
         self._here: Here | None = None
         self._epoch = 0
-        self._going: dict[str, float] = {}  # routes that ours win over, and until when their going is awaited
+        self._going: dict[str, Deadline] = {}  # routes that ours win over, and until when their going is awaited
 
     @classmethod
-    def open(cls, options: RouteOptions, *, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]) -> Moving:
-        """How the registry makes a provider of it. Raises ProviderError."""
-        local = BareMetal.open(BareMetalOptions(interface=options.interface), group=group, vips=vips, clock=clock)
-        calls = Calls(f"gcp-{group}", clock=clock, translate=translate, threads=min(len(vips) + 2, _THREADS))
-        mover = cls(options, group=group, vips=vips, calls=calls, interface=wire(local.interfaces))
-        return Moving(mover, calls, group=group, clock=clock, options=options, local=local)
+    def threads(cls, options: RouteOptions, vips: tuple[Vip, ...]) -> int:  # noqa: ARG003
+        """One for each VIP and some more, within bounds."""
+        return min(len(vips) + 2, _THREADS)
 
     def close(self) -> None:
         """Close all connections."""
@@ -115,25 +113,24 @@ class Routes:
         """The routes of the next moves carry this epoch."""
         self._epoch = epoch
 
-    async def warm(self, until: float) -> None:
+    async def warm(self, until: Deadline) -> None:
         """Know who we are; what `look` asks opens the connections."""
         await self._where(until)
 
-    async def move(self, until: float) -> None:
+    async def move(self, until: Deadline) -> None:
         """Insert a route for each VIP, then delete those that led elsewhere. All VIPs at once."""
         here = await self._where(until)
         found = await self._routes(here, until)
         await together(self._move(here, each, found[each], until) for each in self._destinations)
 
-    async def leave(self, until: float) -> None:
+    async def leave(self, until: Deadline) -> None:
         """Nothing: until the next owner's route wins, ours leads to a machine that refuses its packets."""
 
-    async def look(self, until: float) -> Placement:
+    async def look(self, until: Deadline) -> Placement:
         """Ask for the routes to our VIPs. What is left over of former owners counts as elsewhere, too."""
         here = await self._where(until)
         found = await self._routes(here, until)
-        now = self._compute.calls.within(0)
-        self._going = {name: at for name, at in self._going.items() if at > now}
+        self._going = {name: end for name, end in self._going.items() if end.waiting()}
         placements = [self._placement(here, each, found[each]) for each in self._destinations]
         return max(placements, key=lambda each: list(Place).index(each.place))
 
@@ -150,7 +147,7 @@ class Routes:
         identity = Finding(Level.OK, "identity", f"{here.name} in {here.network}")
         return [identity, *preflight.forwards(instance), *await preflight.looked(looks)]
 
-    async def _subnets(self, here: Here, until: float) -> list[Finding]:
+    async def _subnets(self, here: Here, until: Deadline) -> list[Finding]:
         if here.project != here.name.project:
             remedy = "run the nodes in the host project, or move the VIPs with gcp.alias_ip"
             text = f"{here.network} is another project's: routes to instances of this one are refused there"
@@ -158,7 +155,7 @@ class Routes:
         found = await preflight.subnets(self._compute, here.project, here.network, until)
         return preflight.outside_all(found, self._destinations)
 
-    async def _others(self, here: Here, until: float) -> list[Finding]:
+    async def _others(self, here: Here, until: Deadline) -> list[Finding]:
         """Routes to our VIPs that are not of this group's making, and would win."""
         found = await self._routes(here, until)
         winning = [
@@ -171,7 +168,7 @@ class Routes:
             return [Finding(Level.ERROR, "routes", f"wins over ours: {', '.join(winning)}", "delete it")]
         return [Finding(Level.OK, "routes", "no other route leads to the VIPs first")]
 
-    async def _where(self, until: float) -> Here:
+    async def _where(self, until: Deadline) -> Here:
         if self._here is None:
             name = await self._identity.name(until)
             nic = await self._identity.nic(await self._compute.instance(name, until), until)
@@ -180,7 +177,7 @@ class Routes:
 
     # --- one destination ---
 
-    async def _move(self, here: Here, destination: str, routes: Sequence[Route], until: float) -> None:
+    async def _move(self, here: Here, destination: str, routes: Sequence[Route], until: Deadline) -> None:
         ours = self._named(here, destination)
         if not any(route.name == ours.name for route in routes):
             await self._insert(here, ours, routes, until)
@@ -205,7 +202,7 @@ class Routes:
         span = self._options.worst_priority - self._options.best_priority + 1
         return (self._options.worst_priority - (self._epoch + ahead) % span for ahead in range(span))
 
-    async def _insert(self, here: Here, ours: Route, others: Sequence[Route], until: float) -> None:
+    async def _insert(self, here: Here, ours: Route, others: Sequence[Route], until: Deadline) -> None:
         taken = {route.priority for route in others}  # by an epoch of before the store was wiped, or by somebody else
         ours.priority = next((each for each in self._priorities() if each not in taken), ours.priority)
         try:
@@ -216,7 +213,7 @@ class Routes:
             if status(refused) != _EXISTS:
                 raise
 
-    async def _delete(self, here: Here, ours: Route, old: Route, until: float) -> None:
+    async def _delete(self, here: Here, ours: Route, old: Route, until: Deadline) -> None:
         """Where ours wins already nobody waits for it. Raises ProviderError where the old one would still win."""
         what, work = f"delete route {old.name}", partial(self._begin_delete, here.project, old.name)
         try:
@@ -256,7 +253,7 @@ class Routes:
 
     # --- all of them ---
 
-    async def _routes(self, here: Here, until: float) -> Mapping[str, list[Route]]:
+    async def _routes(self, here: Here, until: Deadline) -> Mapping[str, list[Route]]:
         """The network's routes by destination: ours, and whoever else has one."""
         parts = [self._destinations[i : i + _FILTER] for i in range(0, len(self._destinations), _FILTER)]
         answers = await together(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import Final
 
@@ -14,11 +13,12 @@ from pydantic import Field
 
 from providers.base import Finding, Level, Place, Placement, ProviderError, Vip
 from providers.cloud.calls import CallRefused, Calls, together
-from providers.cloud.moving import Moving, MovingOptions
+from providers.cloud.deadline import Deadline
+from providers.cloud.moving import MovingOptions
 from providers.gcp import preflight
 from providers.gcp.client import ComputeOptions
-from providers.gcp.compute import Change, Compute, InstanceName, Leaving, OperationFailed, Terms, status, translate
-from providers.gcp.identity import Identity
+from providers.gcp.compute import Change, Compute, InstanceName, Leaving, OperationFailed, Terms, status
+from providers.gcp.identity import ComputeMechanism, Identity
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class StaticIpOptions(ComputeOptions, MovingOptions):
     )
 
 
-class StaticIp:
+class StaticIp(ComputeMechanism):
     """Moves an external address between network interfaces (`providers.cloud.moving.Mover`).
 
     An address must be free before it can be taken: one operation deletes the access config that has it, a second one
@@ -60,6 +60,7 @@ class StaticIp:
     """
 
     Options = StaticIpOptions
+    in_guest = False  # the guest has private addresses only
 
     def __init__(
         self, options: StaticIpOptions, *, group: str, vips: tuple[Vip, ...], calls: Calls, interface: str | None
@@ -72,22 +73,15 @@ class StaticIp:
         self._identity = Identity(options, self._compute, interface)
         self._leaving = Leaving(self._compute)
 
-    @classmethod
-    def open(cls, options: StaticIpOptions, *, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]) -> Moving:
-        """How the registry makes a provider of it. Raises ProviderError."""
-        calls = Calls(f"gcp-{group}", clock=clock, translate=translate)
-        mover = cls(options, group=group, vips=vips, calls=calls, interface=None)
-        return Moving(mover, calls, group=group, clock=clock, options=options)
-
     def close(self) -> None:
         """Close all connections."""
         self._compute.close()
 
-    async def warm(self, until: float) -> None:
+    async def warm(self, until: Deadline) -> None:
         """Know who we are, and have the connections open that a move needs besides those of `look`."""
         await self._resource(await self._identity.name(until), until)
 
-    async def move(self, until: float) -> None:
+    async def move(self, until: Deadline) -> None:
         """Take the address from whoever has it, and add it here. Raises ProviderError."""
         us = await self._identity.name(until)
         await self._leaving.over(until)
@@ -111,7 +105,7 @@ class StaticIp:
             else:
                 return
 
-    async def leave(self, until: float) -> None:
+    async def leave(self, until: Deadline) -> None:
         """Begin to take the address from this virtual machine, if it is still here; the release waits no longer."""
         us = await self._identity.name(until)
         own = await self._own(us, until)
@@ -120,7 +114,7 @@ class StaticIp:
             what = f"take {self._address} from {us}"
             await self._leaving.begin(what, us.zone, self._delete(us, own, access), until)
 
-    async def look(self, until: float) -> Placement:
+    async def look(self, until: Deadline) -> Placement:
         """Ask for our interface; only where it has not the address, for the address."""
         us = await self._identity.name(until)
         if self._has(await self._own(us, until)) is not None:
@@ -155,7 +149,7 @@ class StaticIp:
         text = f"{own.name} has no other external address: the API is reached by Private Google Access or Cloud NAT"
         return Finding(Level.OK, "interface", text)
 
-    async def _reserved(self, us: InstanceName, until: float) -> list[Finding]:
+    async def _reserved(self, us: InstanceName, until: Deadline) -> list[Finding]:
         found = await self._found(us, until)
         if not found:
             remedy = "reserve it there, or correct `address`"
@@ -166,7 +160,7 @@ class StaticIp:
             return [Finding(Level.ERROR, "address", text, "take it from there: it is not taken by force")]
         return [Finding(Level.OK, "address", f"{self._address} is reserved as {found[0].name}")]
 
-    async def _own(self, us: InstanceName, until: float) -> NetworkInterface:
+    async def _own(self, us: InstanceName, until: Deadline) -> NetworkInterface:
         return await self._identity.nic(await self._compute.instance(us, until), until)
 
     def _has(self, nic: NetworkInterface) -> AccessConfig | None:
@@ -180,14 +174,14 @@ class StaticIp:
                 "there, or give the VIP an interface of its own (`nic`)"
             )
 
-    async def _resource(self, us: InstanceName, until: float) -> Address:
+    async def _resource(self, us: InstanceName, until: Deadline) -> Address:
         """The reserved address, which says who has it. Raises ProviderError when it is not reserved."""
         found = await self._found(us, until)
         if not found:
             raise ProviderError(f"{self._address} is not reserved in {us.project}, {_region(us)}: reserve it there")
         return found[0]
 
-    async def _found(self, us: InstanceName, until: float) -> list[Address]:
+    async def _found(self, us: InstanceName, until: Deadline) -> list[Address]:
         request = compute_v1.ListAddressesRequest(
             project=us.project, region=_region(us), filter=f'address = "{self._address}"'
         )
@@ -195,7 +189,7 @@ class StaticIp:
             f"look for {self._address}", lambda terms: list(self._compute.addresses.list(request, **terms)), until
         )
 
-    async def _holders(self, us: InstanceName, resource: Address, until: float) -> list[Holder]:
+    async def _holders(self, us: InstanceName, resource: Address, until: Deadline) -> list[Holder]:
         """Who has the address. Raises ProviderError when it is no instance's."""
         foreign = [user for user in resource.users if "/instances/" not in user]
         if foreign:
@@ -205,7 +199,7 @@ class StaticIp:
         pairs = [(name, nic) for name, each in zip(names, instances, strict=True) for nic in each.network_interfaces]
         return [(name, nic, access) for name, nic in pairs if (access := self._has(nic)) is not None]
 
-    async def _take(self, name: InstanceName, nic: NetworkInterface, access: AccessConfig, until: float) -> None:
+    async def _take(self, name: InstanceName, nic: NetworkInterface, access: AccessConfig, until: Deadline) -> None:
         """Whether another one has taken it meanwhile, or given it up, shows when we add it here."""
         try:
             await self._compute.change(

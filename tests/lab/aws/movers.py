@@ -12,6 +12,7 @@ from providers.aws.elastic_ip import ElasticIp
 from providers.aws.route import Route
 from providers.aws.secondary_ip import SecondaryIp
 from providers.base import Grant
+from providers.cloud.deadline import Deadline
 from providers.cloud.moving import Moving
 
 LIVENESS = 60.0  # seconds; generous: this machine may have more to do
@@ -23,12 +24,12 @@ def clock() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def soon(seconds: float = LIVENESS) -> float:
-    return clock() + seconds
+def soon() -> Deadline:
+    return Deadline.within(LIVENESS, clock)
 
 
 def grant(epoch: int = 1, seconds: float = LIVENESS) -> Grant:
-    return Grant("web", epoch, soon(seconds))
+    return Grant("web", epoch, clock() + seconds)
 
 
 @dataclass
@@ -42,7 +43,7 @@ class Movers:
         """A mover, and the provider that is made of it."""
         given = kind.Options.model_validate({"region": "eu-central-1", "move_seconds": LIVENESS, **options})
         asking = calls("web", clock)
-        ec2 = Ec2(given, asking, interface=self.interface, clock=clock)
+        ec2 = Ec2(given, asking, interface=self.interface)
         mover: Any = kind(ec2, tuple(map(ip_interface, vips)), given)  # type: ignore[arg-type]
         self.made.append(Moving(mover, asking, group="web", clock=clock, options=given))
         return mover, self.made[-1]

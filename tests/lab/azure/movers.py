@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 from ipaddress import ip_interface
 from typing import Any
 
-from providers.azure.own_nic import Here
+from providers.azure.own_nic import Here, calls
 from providers.base import Grant, Place, Vip
+from providers.cloud.deadline import Deadline
 from providers.cloud.moving import Mover, Moving
 from tests.lab.azure.arm import Arm, Fault
 from tests.lab.host.processes import until
@@ -23,8 +24,12 @@ def clock() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def soon() -> float:
-    return clock() + LONG
+def soon(seconds: float = LONG) -> Deadline:
+    return Deadline.within(seconds, clock)
+
+
+def grant(epoch: int) -> Grant:
+    return Grant("web", epoch, clock() + LONG)
 
 
 def vips(*given: str) -> tuple[Vip, ...]:
@@ -35,9 +40,10 @@ def vips(*given: str) -> tuple[Vip, ...]:
 async def moving(kind: Any, where: dict[str, Any], *addresses: str, **keys: Any) -> AsyncIterator[tuple[Any, Moving]]:
     """One node's mover of this class, and the provider made of it. `where`: the keys that lead to the fake."""
     options = kind.Options.model_validate_json(json.dumps({**where, **keys}), strict=True)
-    here = Here.of(options, group="web", vips=vips(*addresses), clock=clock, link=None, threads=16)
+    asking = calls("web", clock, threads=16)
+    here = Here.of(options, group="web", vips=vips(*addresses), calls=asking, link=None)
     made = kind(options, here)
-    provider = here.moving(made, options)
+    provider = Moving(made, asking, group="web", clock=clock, options=options)
     try:
         yield made, provider
     finally:
@@ -47,7 +53,7 @@ async def moving(kind: Any, where: dict[str, Any], *addresses: str, **keys: Any)
 async def given_up_under_way(arm: Arm, former: Moving, path: str) -> None:
     """An owner sends a write to where `path` is, and is then cut off before it hears of it."""
     arm.faults = [Fault("PUT", path, "late"), Fault("PUT", path, "status", times=99, status=503)]
-    binding = asyncio.create_task(former.bind(Grant("web", 8, soon())))
+    binding = asyncio.create_task(former.bind(grant(8)))
     await until(lambda: bool(arm.under_way))
     binding.cancel()
     await asyncio.wait([binding])

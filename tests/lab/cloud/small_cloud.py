@@ -11,6 +11,7 @@ from controller.daemon.clock import boottime
 from providers.baremetal.provider import BareMetal
 from providers.base import Finding, Level, Place, Placement
 from providers.cloud.calls import Calls
+from providers.cloud.deadline import Deadline
 from providers.cloud.moving import Moving, MovingOptions
 from providers.cloud.refusal import Refusal
 
@@ -60,16 +61,16 @@ class CloudMover:
         self.cloud, self.calls = cloud, calls
         self.warmed = self.closed = 0
 
-    async def warm(self, until: float) -> None:  # noqa: ARG002
+    async def warm(self, until: Deadline) -> None:  # noqa: ARG002
         self.warmed += 1
 
-    async def move(self, until: float) -> None:
+    async def move(self, until: Deadline) -> None:
         await self.calls.run("move", lambda: self.cloud.move("me"), until=until)
 
-    async def leave(self, until: float) -> None:
+    async def leave(self, until: Deadline) -> None:
         await self.calls.run("leave", lambda: self.cloud.leave("me"), until=until)
 
-    async def look(self, until: float) -> Placement:
+    async def look(self, until: Deadline) -> Placement:
         holder = await self.calls.run("look", self.cloud.look, until=until)
         if holder == "me":
             return Placement(Place.HERE)

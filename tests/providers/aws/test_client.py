@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from providers.aws.client import Aws, AwsOptions, leaving_before
 from providers.aws.errors import translate
 from providers.base import ProviderError, StaleGrant
+from providers.cloud.deadline import Deadline
 from tests.lab.http.canned import Answer, Canned, canned
 
 LIVENESS = 20.0  # seconds; generous
@@ -52,7 +53,7 @@ def test_an_answer_is_not_awaited_beyond_the_grant(made: list[Aws]) -> None:
         aws = opened(made, server.url, connect_timeout_seconds=0.2)
         ec2 = aws.client("ec2")
         end = time.monotonic() + 0.6
-        with leaving_before(end, time.monotonic), pytest.raises(ReadTimeoutError) as caught:
+        with leaving_before(Deadline(end, time.monotonic)), pytest.raises(ReadTimeoutError) as caught:
             ec2.describe_regions()
         assert time.monotonic() < end + LIVENESS / 4  # far less than the client's own timeout
         assert len(server.asked) == 1
@@ -62,7 +63,7 @@ def test_an_answer_is_not_awaited_beyond_the_grant(made: list[Aws]) -> None:
 def test_a_call_that_cannot_end_in_time_is_not_sent(made: list[Aws]) -> None:
     with canned(DONE) as server:
         aws = opened(made, server.url, connect_timeout_seconds=0.5)
-        with leaving_before(time.monotonic() + 0.4, time.monotonic), pytest.raises(StaleGrant, match="too little"):
+        with leaving_before(Deadline.within(0.4, time.monotonic)), pytest.raises(StaleGrant, match="too little"):
             aws.client("ec2").describe_regions()
         assert (server.asked, server.connections) == ([], 0)
         aws.client("ec2").describe_regions()  # without a grant there is no such limit

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from providers.azure.ip_config import IpConfig
-from providers.base import Grant, Level, Place, ProviderError, StaleGrant
+from providers.base import Level, Place, ProviderError, StaleGrant
+from providers.cloud.deadline import Deadline
 from providers.cloud.moving import Moving
 from tests.lab.azure.arm import Arm, Fault
 from tests.lab.azure.metadata import Metadata
-from tests.lab.azure.movers import clock, given_up_under_way, led_here, moving, soon
+from tests.lab.azure.movers import clock, given_up_under_way, grant, led_here, moving, soon
 from tests.lab.azure.world import NETWORK, Node, ip_config, nic, public_ip
 from tests.providers.azure.conftest import Tls
 
@@ -156,7 +157,7 @@ async def test_a_nic_that_somebody_else_wrote_meanwhile_is_read_again(arm: Arm, 
     held(arm, TWO, ip_config("vip", VIP))
     read = here._candidates.read
 
-    async def and_then_somebody_writes(until: float) -> Any:
+    async def and_then_somebody_writes(until: Deadline) -> Any:
         found = await read(until)
         if not arm.writes:
             changed = nic(TWO, ip_config("vip", VIP))
@@ -197,7 +198,7 @@ async def test_retry_after_beyond_the_deadline_is_not_waited_for(arm: Arm, here:
     arm.faults = [Fault("GET", "networkInterfaces", "throttle", times=9, seconds=60)]
     began_at = clock()
     with pytest.raises(ProviderError, match="throttled"):
-        await here.move(clock() + 5)
+        await here.move(soon(5))
     assert clock() - began_at < 4
 
 
@@ -235,7 +236,7 @@ async def test_nothing_leaves_when_the_grant_has_ended(arm: Arm, here: IpConfig)
     await here.look(soon())
     asked = len(arm.requests)
     with pytest.raises(StaleGrant):
-        await here.move(clock() + 0.1)
+        await here.move(soon(0.1))
     assert len(arm.requests) == asked
 
 
@@ -243,7 +244,7 @@ async def test_a_slow_move_ends_with_its_deadline_and_goes_on_with_the_next(arm:
     held(arm, TWO, ip_config("vip", VIP))
     arm.seconds = 1.5
     with pytest.raises(ProviderError):
-        await here.move(clock() + 1)
+        await here.move(soon(1))
     await here.move(soon())
     assert puts(arm) == ["nic2", "nic1"], "what was begun is waited for, not begun again"
 
@@ -255,9 +256,9 @@ async def test_bound_is_moved_once_and_seen(arm: Arm, where: dict[str, Any]) -> 
     held(arm, TWO, ip_config("vip", VIP))
     async with moving(IpConfig, where, f"{VIP}/24") as (_, provider):
         assert (await provider.inspect()).place is Place.ELSEWHERE
-        await provider.bind(Grant("web", 7, soon()))
+        await provider.bind(grant(7))
         asked = len(arm.requests)
-        await provider.bind(Grant("web", 7, soon()))
+        await provider.bind(grant(7))
         assert len(arm.requests) == asked, "a renewal asks no cloud"
         await provider.unbind()
     assert addresses(arm, ONE) == [VIP], "the next owner moves it"
@@ -266,13 +267,13 @@ async def test_bound_is_moved_once_and_seen(arm: Arm, where: dict[str, Any]) -> 
 async def test_a_late_write_of_a_former_owner_is_undone(arm: Arm, where: dict[str, Any], metadata: Metadata) -> None:
     """Node 2 has sent the removal of the VIP from node 1's NIC, then loses the group; its write lands afterwards."""
     async with moving(IpConfig, where, f"{VIP}/24") as (mover, provider):
-        await provider.bind(Grant("web", 7, soon()))
+        await provider.bind(grant(7))
         async with moving(IpConfig, where, f"{VIP}/24", nic="nic2") as (_, former):
             await given_up_under_way(arm, former, "nic1")
-        await provider.bind(Grant("web", 9, soon()))
+        await provider.bind(grant(9))
         arm.land()
         assert (await provider.inspect()).place is Place.NOWHERE  # as the reconciling daemon asks, soon after
-        await provider.bind(Grant("web", 9, soon()))  # the next renewal
+        await provider.bind(grant(9))  # the next renewal
         await led_here(mover)
     assert addresses(arm, ONE) == [VIP]
 

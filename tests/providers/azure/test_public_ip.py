@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from providers.azure.public_ip import PublicIp
-from providers.base import Grant, Level, Place, ProviderError
+from providers.base import Level, Place, ProviderError
 from providers.cloud.moving import Moving
 from tests.lab.azure.arm import Arm, Fault
-from tests.lab.azure.movers import moving, soon
+from tests.lab.azure.movers import grant, moving, soon
 from tests.lab.azure.world import NETWORK, Node, ip_config, nic, public_ip
 from tests.providers.azure.conftest import Tls
 
@@ -93,8 +93,8 @@ async def test_what_goes_wrong_once_is_made_good(arm: Arm, here: PublicIp, kind:
 
 async def test_as_a_provider_it_is_moved_once_and_stays_when_given_up(arm: Arm, where: dict[str, Any]) -> None:
     async with moving(PublicIp, where, f"{ADDRESS}/32") as (_, provider):
-        await provider.bind(Grant("web", 1, soon()))
-        await provider.bind(Grant("web", 1, soon()))
+        await provider.bind(grant(1))
+        await provider.bind(grant(1))
         await provider.unbind()
     assert puts(arm) == ["nic2", "nic1"]
     assert association(arm) == ONE.configuration("primary")

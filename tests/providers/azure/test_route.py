@@ -11,11 +11,12 @@ import pytest
 from pydantic import ValidationError
 
 from providers.azure.route import Route, RouteOptions
-from providers.base import Grant, Level, Place, ProviderError
+from providers.base import Level, Place, ProviderError
+from providers.cloud.deadline import Deadline
 from providers.cloud.moving import Moving
 from tests.lab.azure.arm import Arm, Fault
 from tests.lab.azure.metadata import Metadata
-from tests.lab.azure.movers import clock, given_up_under_way, led_here, moving, soon
+from tests.lab.azure.movers import clock, given_up_under_way, grant, led_here, moving, soon
 from tests.lab.azure.world import NETWORK, SUBNET, Node, nic, route_table
 from tests.providers.azure.conftest import Tls
 
@@ -115,7 +116,7 @@ async def test_another_operation_on_the_table_is_waited_for(arm: Arm, here: Rout
 async def test_a_route_that_was_changed_meanwhile_is_read_again(arm: Arm, here: Route) -> None:
     write = here._network.write_route
 
-    async def after_somebody_else(which: Any, name: str, route: Any, until: float) -> Any:
+    async def after_somebody_else(which: Any, name: str, route: Any, until: Deadline) -> Any:
         if not arm.writes:
             route_table(arm, "t0", f"{VIP}/32", "10.7.0.77")
         return await write(which, name, route, until)
@@ -148,17 +149,17 @@ async def test_a_late_write_of_a_former_owner_is_undone(arm: Arm, where: dict[st
     async with moving(Route, where, f"{VIP}/32") as (mover, provider):
         async with moving(Route, where, f"{VIP}/32", next_hop=["10.7.0.13"]) as (_, former):
             await given_up_under_way(arm, former, "t0/")
-        await provider.bind(Grant("web", 2, soon()))
+        await provider.bind(grant(2))
         arm.land()
         found = await provider.inspect()  # as the reconciling daemon asks, soon after a promotion
         assert (found.place, found.where) == (Place.ELSEWHERE, "t0 leads to 10.7.0.13")
-        await provider.bind(Grant("web", 2, soon()))  # the next renewal
+        await provider.bind(grant(2))  # the next renewal
         await led_here(mover)
 
 
 async def test_giving_up_writes_nothing(arm: Arm, where: dict[str, Any]) -> None:
     async with moving(Route, where, f"{VIP}/32") as (_, provider):
-        await provider.bind(Grant("web", 1, soon()))
+        await provider.bind(grant(1))
         written = len(arm.writes)
         await provider.unbind()
     assert len(arm.writes) == written

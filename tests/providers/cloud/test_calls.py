@@ -12,7 +12,8 @@ import pytest
 
 from controller.daemon.clock import boottime
 from providers.base import ProviderError, StaleGrant
-from providers.cloud.calls import LEAST_SECONDS, CallRefused, Calls
+from providers.cloud.calls import CallRefused, Calls
+from providers.cloud.deadline import LEAST_SECONDS, Deadline, GrantEnd
 from providers.cloud.refusal import Refusal
 
 
@@ -52,8 +53,8 @@ class Answers:
         return answer
 
 
-def soon(seconds: float = 30.0) -> float:
-    return boottime() + seconds
+def soon(seconds: float = 30.0, grant: GrantEnd | None = None) -> Deadline:
+    return Deadline.within(seconds, boottime, grant)
 
 
 async def test_the_answer_comes_from_another_thread(calls: Calls) -> None:
@@ -88,7 +89,7 @@ async def test_no_call_leaves_after_its_time(calls: Calls) -> None:
     work = Answers(VendorError(retry=True))
     with pytest.raises(CallRefused, match="slow down"):
         await calls.run("move", work, until=until)
-    assert max(work.at) <= until - LEAST_SECONDS + 0.01
+    assert max(work.at) <= until.at - LEAST_SECONDS + 0.01
     assert len(work.at) > 1
 
 
@@ -109,30 +110,30 @@ async def test_too_late_is_not_asked(calls: Calls, left: float) -> None:
 
 async def test_no_call_leaves_after_the_grant_as_it_is_then(calls: Calls) -> None:
     work = Answers(VendorError(retry=True, after=1.3), "here")
-    calls.grant_ends_at = boottime() + LEAST_SECONDS + 1.0
+    grant = GrantEnd(boottime() + LEAST_SECONDS + 1.0)
     with pytest.raises(StaleGrant):
-        await calls.run("move", work, until=soon())
+        await calls.run("move", work, until=soon(grant=grant))
     assert len(work.at) == 1
 
 
 async def test_a_grant_that_is_renewed_meanwhile_counts(calls: Calls) -> None:
     work = Answers(VendorError(retry=True, after=1.3), "here")
-    calls.grant_ends_at = boottime() + LEAST_SECONDS + 1.0
-    moving = asyncio.create_task(calls.run("move", work, until=soon()))
+    grant = GrantEnd(boottime() + LEAST_SECONDS + 1.0)
+    moving = asyncio.create_task(calls.run("move", work, until=soon(grant=grant)))
     await asyncio.sleep(0.1)
-    calls.grant_ends_at = soon()
+    grant.at = boottime() + 30
     assert await moving == "here"
-    assert 0 < calls.left(soon(5)) <= 5
-    assert calls.ends_at(soon(60)) == calls.grant_ends_at
+    assert 0 < soon(5, grant).left() <= 5
+    assert soon(60, grant).seconds() <= 30
 
 
 async def test_a_grant_about_to_end_is_waited_for_to_be_renewed(calls: Calls) -> None:
     """Too little is left for a call now, and nothing is lost yet."""
     work = Answers(StaleGrant("too little for this vendor's call"), "here")
-    calls.grant_ends_at = soon()
-    assert await calls.run("move", work, until=soon(60)) == "here"
+    grant = GrantEnd(boottime() + 30)
+    assert await calls.run("move", work, until=soon(60, grant)) == "here"
     with pytest.raises(StaleGrant):  # here it is the deadline that is near
-        await calls.run("move", Answers(StaleGrant("too little")), until=soon(10))
+        await calls.run("move", Answers(StaleGrant("too little")), until=soon(10, grant))
 
 
 async def test_the_clock_is_read_in_the_thread(calls: Calls) -> None:

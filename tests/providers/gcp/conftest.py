@@ -15,6 +15,7 @@ import pytest
 from controller.daemon.clock import boottime
 from providers.base import Vip
 from providers.cloud.calls import Calls
+from providers.cloud.deadline import Deadline
 from providers.gcp.compute import translate
 from tests.lab.gcp.cloud import Address, Cloud, Machine, Nic, Subnet
 from tests.lab.gcp.compute import Compute
@@ -96,9 +97,9 @@ def gcp() -> Iterator[Project]:
     assert compute.mismatches == []
 
 
-def soon(seconds: float = SECONDS) -> float:
-    """A deadline."""
-    return boottime() + seconds
+def soon() -> Deadline:
+    """A deadline that nothing here comes near to."""
+    return Deadline.within(SECONDS, boottime)
 
 
 async def cut_short(gcp: Project, work: Coroutine[Any, Any, None]) -> None:
