@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Interface, IPv6Interface
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 Vip = IPv4Interface | IPv6Interface
 
@@ -82,6 +82,10 @@ class Provider(Protocol):
         """What would break a failover, before there is one."""
 
 
+# What a provider may be able to do besides: each is a Protocol of its own, and the controller asks with isinstance.
+
+
+@runtime_checkable
 class Preparer(Protocol):
     """A provider that can look up in advance what it needs to bind."""
 
@@ -89,6 +93,7 @@ class Preparer(Protocol):
         """The group may be ours in a moment. Returns at once, changes nothing, raises nothing."""
 
 
+@runtime_checkable
 class Lasting(Protocol):
     """A provider whose `bind` may take longer than a grant lasts."""
 
@@ -96,6 +101,7 @@ class Lasting(Protocol):
         """The grant was renewed while this or another provider of the group binds. Raises ProviderError."""
 
 
+@runtime_checkable
 class Announcer(Protocol):
     """A provider that must tell the LAN whose the addresses are now."""
 
@@ -103,11 +109,33 @@ class Announcer(Protocol):
         """Send one announcement per VIP (GARP, unsolicited NA). Raises ProviderError."""
 
 
+@runtime_checkable
 class Resetter(Protocol):
     """A provider that can end the connections that clients hold to the VIPs."""
 
     async def reset(self) -> None:
         """Reset them, while the address is still here: later no RST leaves. Raises ProviderError."""
+
+
+@runtime_checkable
+class Closer(Protocol):
+    """A provider that holds something: threads, connections, descriptors."""
+
+    async def close(self) -> None:
+        """Give it back. What is bound stays so, until its lifetime ends. Raises nothing; may be called twice."""
+
+
+@runtime_checkable
+class Reconciled(Protocol):
+    """A provider whose platform may come to lead elsewhere, so that `inspect` is asked now and then.
+
+    Its `bind` may take longer than a grant lasts: it goes on for as long as the grant is renewed.
+    """
+
+    reconcile_seconds: float  # between two questions while the group is active; a standby is asked rarely
+
+    async def inspect(self) -> Placement:
+        """As `Provider.inspect` says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +144,30 @@ class Guarded:
 
     vips: tuple[Vip, ...]
     interfaces: tuple[str, ...]
+
+
+@runtime_checkable
+class Guardable(Protocol):
+    """A provider that binds addresses in this host's kernel, where the guard can shut them."""
+
+    def guarded(self) -> Guarded:
+        """What the guard must keep shut, on the links that there are now. Raises ProviderError."""
+
+
+@runtime_checkable
+class Linked(Protocol):
+    """A provider that the links of this host concern."""
+
+    @property
+    def interfaces(self) -> frozenset[str]:
+        """The names of those where the VIPs are bound."""
+
+
+@runtime_checkable
+class Unguardable(Protocol):
+    """A provider that must know when there is no guard, so that no address may outlast its grant."""
+
+    unguarded: bool  # set once, before anything is bound
 
 
 @dataclass(frozen=True, slots=True)

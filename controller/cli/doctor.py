@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from controller.cli.store_latency import latency_problems, store_latency
 from controller.config.host_checks import host_problems
@@ -17,7 +17,7 @@ from controller.daemon.clock import boottime
 from controller.daemon.host import LIFETIME_OVERSHOOT
 from controller.daemon.opening import chosen, opened
 from controller.stores.base import StoreError
-from providers.base import Finding, Level
+from providers.base import Closer, Finding, Level
 from providers.linux import kernel
 
 if TYPE_CHECKING:
@@ -112,11 +112,11 @@ async def _provider(name: str, group: Group, plugin: Plugin) -> list[Remark]:
 
 async def _preflight(name: str, group: Group, plugin: Plugin) -> Sequence[Finding]:
     found = [_chosen(name, group)] if plugin.type == AUTO else []
-    provider: Any = opened(plugin, group=name, vips=group.vips, clock=boottime)
+    provider = opened(plugin, group=name, vips=group.vips, clock=boottime)
     try:
         return [*found, *await provider.preflight()]
     finally:
-        if hasattr(provider, "close"):
+        if isinstance(provider, Closer):
             await provider.close()
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from controller.config.plugins import AUTO
 from controller.config.problem import Path, Problem, dotted, found
 from controller.core.timing import longest_renew_deadline
+from controller.stores.base import Paced
 from controller.stores.registry import store_type
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def timing_problems(config: Config, overshoot: float = 0.05) -> Iterator[Problem
 
 def _store_pace(config: Config) -> Iterator[Problem]:
     """Whether the store takes a session's renewals as often as they come."""
-    least = getattr(store_type(config.store.type), "LEAST_WRITE_PAUSE_SECONDS", 0.0)
+    store = store_type(config.store.type)
+    least = store.LEAST_WRITE_PAUSE_SECONDS if isinstance(store, Paced) else 0.0
     retry = config.timing().retry_period
     if retry < least:
         shortest = ceil(10 * config.lease.duration_seconds * least / retry) / 10

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 from importlib import metadata
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from controller.api.socket import Access, AdminError
 from controller.config.host_checks import host_problems
@@ -130,9 +130,8 @@ class Daemon:
                 tasks.create_task(self._reload_when_asked(), name="reload"),
                 tasks.create_task(ping_watchdog(self._alive), name="watchdog"),
             ]
-            if hasattr(store, "changes"):
-                watcher = cast("Watcher", store)
-                background.append(tasks.create_task(_hints(watcher, self._node), name="watch"))
+            if isinstance(store, Watcher):
+                background.append(tasks.create_task(_hints(store, self._node), name="watch"))
             executor = Executor(self._surroundings(store), self._telemetry, tasks, self._node.post)
             gc.freeze()  # what is there now stays: collections look at the rest only, and last microseconds
             self._node.post(await self._started())

@@ -7,7 +7,6 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from controller.config.model import Config, Group
 from controller.config.plugins import Plugin
@@ -15,7 +14,7 @@ from controller.config.problem import ConfigError, StartError
 from controller.daemon.clock import Clock
 from controller.daemon.opening import opened
 from controller.daemon.steps import GroupSteps, HookCommands
-from providers.base import Guard, Guarded, Plan, Provider, ProviderError, Unanswered
+from providers.base import Guard, Guardable, Guarded, Plan, Provider, ProviderError, Unanswered, Unguardable
 from providers.linux.unguarded import Unguarded
 
 _log = logging.getLogger("anyvip")
@@ -139,11 +138,11 @@ class Groups:
         coming = {**self._bound, **fresh}
         owners = {vip.ip: name for source in (self._bound, fresh) for name, b in source.items() for vip in b.group.vips}
         before = [*self._replaced, *(bound for name, bound in self._bound.items() if name in fresh)]
-        providers = {name: list(bound.steps.providers) for name, bound in coming.items()}
+        guardable = {name: list(bound.steps.able.guarded) for name, bound in coming.items()}
         for old in before:
-            providers.get(old.name, []).extend(old.steps.providers)
+            guardable.get(old.name, []).extend(old.steps.able.guarded)
         plan = {}
-        for name, some in providers.items():
+        for name, some in guardable.items():
             guarded = _guarded(some)
             vips = tuple(vip for vip in guarded.vips if owners.get(vip.ip, name) == name)
             plan[name] = Guarded(vips, guarded.interfaces)
@@ -159,7 +158,7 @@ class Groups:
 
     def interfaces(self, name: str) -> frozenset[str]:
         """Where the group is bound."""
-        return frozenset(i for provider in self.steps[name].providers for i in getattr(provider, "interfaces", ()))
+        return frozenset(i for provider in self.steps[name].able.linked for i in provider.interfaces)
 
     def _make(self, name: str, group: Group, node: str) -> Bound:
         providers = [self._provider(plugin, name, group) for plugin in group.providers]
@@ -176,7 +175,7 @@ class Groups:
 
     def _provider(self, plugin: Plugin, name: str, group: Group) -> Provider:
         provider = opened(plugin, group=name, vips=group.vips, clock=self._clock)
-        if hasattr(provider, "unguarded"):
+        if isinstance(provider, Unguardable):
             provider.unguarded = isinstance(self._guard, Unguarded)
         return provider
 
@@ -185,9 +184,9 @@ def _hooks(group: Group) -> HookCommands:
     return HookCommands(group.hooks.promote, group.hooks.demote, group.hooks.timeout_seconds)
 
 
-def _guarded(providers: Iterable[Provider]) -> Guarded:
+def _guarded(providers: Iterable[Guardable]) -> Guarded:
     """What the providers bind in this kernel, all together; a group that binds nothing here is armed all the same."""
-    parts: list[Any] = [provider.guarded() for provider in providers if hasattr(provider, "guarded")]
+    parts = [provider.guarded() for provider in providers]
     vips = dict.fromkeys(vip for part in parts for vip in part.vips)
     interfaces = dict.fromkeys(interface for part in parts for interface in part.interfaces)
     return Guarded(tuple(vips), tuple(interfaces))

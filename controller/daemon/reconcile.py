@@ -19,7 +19,7 @@ from controller.core import events as ev
 from controller.daemon.clock import Clock
 from controller.daemon.steps import GroupSteps
 from controller.telemetry.telemetry import Telemetry
-from providers.base import Place, Provider
+from providers.base import Place, Reconciled
 
 SOON_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)  # the pauses after taking over, and after a repair
 STANDBY_SECONDS: Final = 300.0  # credentials live an hour, idle connections some minutes
@@ -52,8 +52,7 @@ class _Watch:
     """One provider of one group, while the group is active with one epoch, or on the standby (None)."""
 
     group: str
-    provider: Provider
-    period: float
+    provider: Reconciled
     epoch: int | None
     pauses: Iterator[float] = field(repr=False)
     next_at: float
@@ -62,7 +61,7 @@ class _Watch:
 
 
 class Reconciler:
-    """Looks at every provider that has `reconcile_seconds`. `groups` and `active` (epochs by name) follow the core."""
+    """Looks at every provider that is `Reconciled`. `groups` and `active` (epochs by name) follow the core."""
 
     def __init__(  # noqa: PLR0913  (what it reads and whom it tells, each given by name)
         self,
@@ -106,16 +105,13 @@ class Reconciler:
     def _wanted(self, now: float) -> Iterator[_Watch]:
         active = self._active()
         for name, steps in self._groups.items():
-            for provider in steps.providers:
-                period = getattr(provider, "reconcile_seconds", None)
-                if period is None:
-                    continue
+            for provider in steps.able.reconciled:
                 before = self._watches.get(id(provider))
                 if before is not None and before.epoch == active.get(name):
                     yield before
                 else:
-                    pauses = self._pauses(period, active.get(name))
-                    yield _Watch(name, provider, period, active.get(name), pauses, now + next(pauses))
+                    pauses = self._pauses(provider.reconcile_seconds, active.get(name))
+                    yield _Watch(name, provider, active.get(name), pauses, now + next(pauses))
 
     def _pauses(self, period: float, epoch: int | None) -> Iterator[float]:
         if epoch is None:
@@ -151,6 +147,6 @@ class Reconciler:
             watch.astray = False
             return
         if not watch.astray:  # what cannot be repaired is tried less and less often
-            watch.pauses = self._pauses(watch.period, watch.epoch)
+            watch.pauses = self._pauses(watch.provider.reconcile_seconds, watch.epoch)
         watch.astray = True
         self._post(ev.Drifted(watch.group, f"the network shows: {shown}"))

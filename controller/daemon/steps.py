@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from controller.core.events import Run, Step
+from controller.daemon.capabilities import Capabilities
 from controller.daemon.clock import Clock
 from controller.daemon.hooks import HookContext, HookRunner, run_hook
 from providers.base import Grant, Guard, Provider
@@ -47,6 +48,7 @@ class GroupSteps:
         """
         self.group = group
         self.providers = tuple(providers)
+        self.able = Capabilities.of(self.providers)
         self.hooks = hooks
         self._node = node
         self._guard = guard
@@ -69,9 +71,8 @@ class GroupSteps:
 
     def prepare(self) -> None:
         """The group is being taken: look up now what binding it will need."""
-        for provider in self.providers:
-            if hasattr(provider, "prepare"):
-                provider.prepare()
+        for provider in self.able.preparers:
+            provider.prepare()
 
     async def unbind(self) -> None:
         """Unbind whatever is bound. Raises ProviderError."""
@@ -80,7 +81,7 @@ class GroupSteps:
 
     async def close(self) -> None:
         """Give back what the providers hold. What is bound stays so, until its lifetime ends."""
-        await together(provider.close() for provider in self.providers if hasattr(provider, "close"))
+        await together(provider.close() for provider in self.able.closers)
 
     async def _bind(self, order: Run) -> None:
         grant = Grant(order.group, order.epoch, order.expires_at)
@@ -89,7 +90,7 @@ class GroupSteps:
 
     async def _bind_for_long(self, order: Run) -> None:
         """A cloud may take longer than a grant lasts: go on while it is renewed."""
-        if not any(hasattr(provider, "reconcile_seconds") for provider in self.providers):
+        if not self.able.reconciled:
             await self._bind(order)
             return
         grant = Grant(order.group, order.epoch, order.expires_at)
@@ -110,16 +111,16 @@ class GroupSteps:
                 continue
             grant = replace(grant, expires_at=ends)
             limit.reschedule(asyncio.get_running_loop().time() + ends - self._clock())
-            lasting = [provider.extend(grant) for provider in self.providers if hasattr(provider, "extend")]
+            lasting = [provider.extend(grant) for provider in self.able.lasting]
             await asyncio.gather(*lasting, return_exceptions=True)  # the first refresh says what is missing
 
     async def _announce(self, _: Run) -> None:
         async with asyncio.timeout(_TELL_SECONDS):
-            await together(p.announce() for p in self.providers if hasattr(p, "announce"))
+            await together(provider.announce() for provider in self.able.announcers)
 
     async def _reset(self, _: Run) -> None:
         async with asyncio.timeout(_TELL_SECONDS):
-            await together(p.reset() for p in self.providers if hasattr(p, "reset"))
+            await together(provider.reset() for provider in self.able.resetters)
 
     async def _shut(self, order: Run) -> None:
         await self._guard.shut([order.group])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import NewType, Protocol
+from typing import ClassVar, NewType, Protocol, runtime_checkable
 
 Version = NewType("Version", str)
 
@@ -42,6 +42,10 @@ class Store(Protocol):
         """Give back connections and descriptors. Raises nothing."""
 
 
+# What a store may be able to do besides: each is a Protocol of its own, and the controller asks with isinstance.
+
+
+@runtime_checkable
 class Watcher(Protocol):
     """A store that can say "look now". A hint, never a fact: the election is right without it, only slower."""
 
@@ -51,3 +55,10 @@ class Watcher(Protocol):
         What is yielded may be old by then, or repeated; a key that is gone is left out. Reconnects by itself; ends only
         when closed.
         """
+
+
+@runtime_checkable
+class Paced(Protocol):
+    """A store whose service takes few writes of one key. Its class says so: the configuration is checked before."""
+
+    LEAST_WRITE_PAUSE_SECONDS: ClassVar[float]  # between two writes of one key; shorter retry periods are refused

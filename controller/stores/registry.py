@@ -17,10 +17,7 @@ GROUP = "anyvip.stores"
 
 
 class StoreType(Protocol):
-    """What an entry point of the group names.
-
-    It may have LEAST_WRITE_PAUSE_SECONDS: how long the store wants to be left between two writes of one key.
-    """
+    """What an entry point of the group names. The class may be `Paced`, its stores may be `Watcher`s."""
 
     Options: ClassVar[type[BaseModel]]  # the configuration keys besides `type`
 
