@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from controller.daemon.reconcile import Reconciler
 from controller.daemon.reconcile import _Watch as Watch
 from providers.cloud.calls import Calls
+from providers.cloud.deadline import Deadline
 from providers.cloud.moving import Moving
 from tests.simulation import azure_model, gcp_model, gcp_route_model
 from tests.simulation.cloud_process import CloudProcess
@@ -72,7 +73,7 @@ class NeverRepairs(CloudProcess):
 
 class MovesOnce(CloudProcess):
     class moving(Moving):  # noqa: N801
-        async def _shown(self, until: float) -> bool:
+        async def _shown(self, until: Deadline) -> bool:
             while not await super()._shown(until):
                 pass
             return True
@@ -82,7 +83,7 @@ class LooksAtTheGrantOnce(CloudProcess):
     class calls(Calls):  # noqa: N801
         asked = False
 
-        def _made(self, what: str, work: Callable[[], T], until: float) -> T:
+        def _made(self, what: str, work: Callable[[], T], until: Deadline) -> T:
             if self.asked:
                 return work()
             self.asked = True

@@ -15,6 +15,7 @@ from controller.core.machine import Role
 from controller.daemon.reconcile import Budget, Reconciler
 from providers.base import Finding, Place, Placement, ProviderError
 from providers.cloud.calls import CallRefused, Calls
+from providers.cloud.deadline import Deadline
 from providers.cloud.moving import Moving, MovingOptions
 from providers.cloud.refusal import Refusal
 from tests.simulation.cloud import BUSY, PAUSE_SECONDS, USUAL_SECONDS, Cloud, Mover, Refused, Request, Steps
@@ -129,20 +130,20 @@ class ModelMover:
     def begin(self, epoch: int) -> None:
         self._model.epoch = epoch
 
-    async def move(self, until: float) -> None:
+    async def move(self, until: Deadline) -> None:
         await self._follow(self._model.move(), until)
 
-    async def leave(self, until: float) -> None:
+    async def leave(self, until: Deadline) -> None:
         await self._follow(self._model.leave(), until)
 
-    async def look(self, until: float) -> Placement:
+    async def look(self, until: Deadline) -> Placement:
         here = await self._follow(self._model.look(), until)
         return Placement(Place.HERE if here else Place.ELSEWHERE)
 
     async def preflight(self) -> list[Finding]:
         return []
 
-    async def _follow(self, steps: Steps[T], until: float) -> T:
+    async def _follow(self, steps: Steps[T], until: Deadline) -> T:
         answer: object = None
         while True:
             try:
@@ -154,7 +155,7 @@ class ModelMover:
                 raise ProviderError(refused.code) from refused
             answer = await self._asked(said, until)
 
-    async def _asked(self, said: Request | float, until: float) -> object:
+    async def _asked(self, said: Request | float, until: Deadline) -> object:
         if not isinstance(said, Request):
             await asyncio.sleep(said)
             return None
