@@ -1,28 +1,61 @@
-"""A store that is far away, on loopback: a proxy that hands every byte on so many seconds later, each way half of it."""
+"""A store that is far away, on loopback: a proxy that hands every byte on so many seconds later, each way half of it.
+
+It counts the round trips: how often a client had to wait for an answer, which is the same on a busy machine.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+
+@dataclass
+class Far:
+    """Where the store seems to be, and how many times somebody has asked there and waited."""
+
+    endpoint: str = ""
+    round_trips: int = 0
+
+
+class _Line:
+    """One connection through the proxy."""
+
+    def __init__(self, far: Far) -> None:
+        self._far = far
+        self._answered = True  # so that what comes next from the client is a request
+
+    def asked(self) -> None:
+        self._far.round_trips += self._answered
+        self._answered = False
+
+    def answered(self) -> None:
+        self._answered = True
 
 
 @asynccontextmanager
-async def far_away(endpoint: str, round_trip: float) -> AsyncIterator[str]:
-    """The endpoint of a proxy in front of ``http://host:port``; an answer takes `round_trip` seconds longer through it."""
+async def far_away(endpoint: str, round_trip: float) -> AsyncIterator[Far]:
+    """A proxy in front of ``http://host:port``; an answer takes `round_trip` seconds longer through it."""
     host, _, port = endpoint.removeprefix("http://").partition(":")
     lines: set[asyncio.Task[None]] = set()
+    far = Far()
 
     async def serve(client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         server, to_server = await asyncio.open_connection(host, int(port))
-        for line in (_delayed(client, to_server, round_trip / 2), _delayed(server, to_client, round_trip / 2)):
-            task = asyncio.create_task(line)
+        line = _Line(far)
+        for way in (
+            _delayed(client, to_server, round_trip / 2, line.asked),
+            _delayed(server, to_client, round_trip / 2, line.answered),
+        ):
+            task = asyncio.create_task(way)
             lines.add(task)
             task.add_done_callback(lines.discard)
 
     proxy = await asyncio.start_server(serve, "127.0.0.1", 0)
+    far.endpoint = "http://{}:{}".format(*proxy.sockets[0].getsockname()[:2])
     try:
-        yield "http://{}:{}".format(*proxy.sockets[0].getsockname()[:2])
+        yield far
     finally:
         proxy.close()
         for line in lines:
@@ -30,10 +63,13 @@ async def far_away(endpoint: str, round_trip: float) -> AsyncIterator[str]:
         await asyncio.gather(*lines, return_exceptions=True)
 
 
-async def _delayed(source: asyncio.StreamReader, target: asyncio.StreamWriter, seconds: float) -> None:
+async def _delayed(
+    source: asyncio.StreamReader, target: asyncio.StreamWriter, seconds: float, passing: Callable[[], None]
+) -> None:
     loop = asyncio.get_running_loop()
     try:
         while data := await source.read(65536):
+            passing()
             loop.call_later(seconds, target.write, data)
         await asyncio.sleep(2 * seconds)  # what is under way arrives before the end does
     except ConnectionError:
