@@ -40,4 +40,4 @@ async def test_of_eight_processes_one_wins_each_round(shared_backend: Backend) -
         for number in score.created:
             assert entries[f"groups/round{number}"].value == f"racer{n}".encode()
     refused = sum(score.conflicts for score in scores)
-    assert refused > (PROCESSES - 1) * rounds, "they did not race: nobody was refused a step"
+    assert refused >= (PROCESSES - 1) * (rounds + 1), "all had read the counter before the first step: one made it"

@@ -1,6 +1,7 @@
 """One of several processes that race for the same keys: ``python -m tests.lab.stores.racer '<json>'``.
 
-Prints a line when it is ready, begins when it reads one, and prints what it won as JSON.
+Prints a line when it is ready and begins when it reads one. The first time that it has read the counter it does the
+same again, so that all have read it before the first adds to it. At the end it prints what it won as JSON.
 """
 
 from __future__ import annotations
@@ -36,14 +37,20 @@ async def race(store: Store, name: str, rounds: int) -> Score:
     for number in range(rounds):
         if await _won(store, score, f"groups/round{number}", name.encode(), None):
             score.created.append(number)
-        await _count(store, score)
+        await _count(store, score, together=number == 0)
     return score
 
 
-async def _count(store: Store, score: Score) -> None:
+async def _count(store: Store, score: Score, *, together: bool) -> None:
+    """Add one to the counter. `together`: not before all others have read it, too."""
+    entry, readable = None, True
     try:
         entry = (await store.read(COUNTER)).get(COUNTER)
     except StoreError:
+        readable = False
+    if together:
+        await _meet("read")
+    if not readable:
         return
     following = int(entry.value) + 1 if entry else 1
     if await _won(store, score, COUNTER, str(following).encode(), entry.version if entry else None):
@@ -62,6 +69,12 @@ async def _won(store: Store, score: Score, key: str, value: bytes, expected: Ver
     return True
 
 
+async def _meet(word: str) -> None:
+    """Say that we are there; go on when we are told to."""
+    print(word, flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+
+
 async def main(arguments: Sequence[str]) -> None:
     """Race as the one argument says."""
     what: dict[str, Any] = json.loads(arguments[0])
@@ -69,8 +82,7 @@ async def main(arguments: Sequence[str]) -> None:
     options = kind.Options.model_validate(what["options"])
     store = kind.open(options, cluster="race", call_timeout=what["call_timeout"])
     await store.read("")
-    print("ready", flush=True)
-    await asyncio.to_thread(sys.stdin.readline)
+    await _meet("ready")
     print(json.dumps(asdict(await race(store, what["name"], what["rounds"]))), flush=True)
     await store.close()
 
