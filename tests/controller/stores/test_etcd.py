@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from controller.stores.base import Entry, StoreError
+from tests.lab.host.clocks import put_forward
+from tests.lab.host.processes import until
 from tests.lab.http.bad_network import dark_endpoint, proxy_to
 from tests.lab.stores.backends import eventually, says, warmed_up
 from tests.lab.stores.etcd import leader_of
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from tests.lab.http.bad_network import Proxy
     from tests.lab.stores.backends import Backend
     from tests.lab.stores.etcd import EtcdCluster
 
 pytestmark = pytest.mark.etcd
 
 KEY = "groups/web"
-LONG = 15.0  # a call_timeout that a test would notice if it were used up
-SOON = 10.0
+LONG = 600.0  # a call_timeout longer than a test may take: who used it up, or a share of it, would not end
+
+
+async def held_up_for_too_long(call: Awaitable[object], proxy: Proxy) -> None:
+    """Make the call, which the proxy keeps, and let its deadline pass."""
+    calling = asyncio.ensure_future(call)
+    await until(lambda: proxy.kept > 0)
+    put_forward(LONG)
+    with pytest.raises(StoreError, match=r"no answer within 600 s"):
+        await calling
 
 
 # --- unknown outcomes --------------------------------------------------------------------------------------------
@@ -55,12 +67,10 @@ async def test_a_read_whose_reply_is_lost_is_asked_of_another_endpoint(place: Ba
 async def test_a_write_that_is_held_up_may_land_after_its_deadline(place: Backend) -> None:
     direct = place.open()
     async with proxy_to(place.options["endpoints"][0]) as proxy:
-        store = place.open(endpoints=[proxy.endpoint], call_timeout=0.5)
+        store = place.open(endpoints=[proxy.endpoint], call_timeout=LONG)
         version = await warmed_up(store, direct, KEY)
         proxy.letting_through.clear()
-        with pytest.raises(StoreError, match=r"no answer within 0\.5 s"):
-            await store.swap(KEY, b"late", version)
-        assert proxy.kept
+        await held_up_for_too_long(store.swap(KEY, b"late", version), proxy)
         assert (await direct.read(""))[KEY] == Entry(b"one", version)
         proxy.letting_through.set()
 
@@ -74,15 +84,14 @@ async def test_a_write_that_is_held_up_may_land_after_its_deadline(place: Backen
 async def test_a_late_write_does_not_land_on_a_later_version(place: Backend) -> None:
     direct = place.open()
     async with proxy_to(place.options["endpoints"][0]) as proxy:
-        store = place.open(endpoints=[proxy.endpoint], call_timeout=0.5)
+        store = place.open(endpoints=[proxy.endpoint], call_timeout=LONG)
         version = await warmed_up(store, direct, KEY)
         proxy.letting_through.clear()
-        with pytest.raises(StoreError):
-            await store.swap(KEY, b"late", version)
+        await held_up_for_too_long(store.swap(KEY, b"late", version), proxy)
         overwritten = await direct.swap(KEY, b"overwritten", version)
         proxy.letting_through.set()
         await store.close()
-        await asyncio.sleep(0.3)
+        await proxy.settled()
         assert await direct.read("") == {KEY: Entry(b"overwritten", overwritten)}
 
 
@@ -100,26 +109,22 @@ async def test_a_closed_store_says_so(place: Backend) -> None:
 async def test_a_port_that_refuses_is_left_at_once_for_reads_and_writes(place: Backend) -> None:
     dead = "http://127.0.0.1:9"
     store = place.open(endpoints=[dead, *place.options["endpoints"]], call_timeout=LONG)
-    began_at = time.monotonic()
     version = await store.swap(KEY, b"one", None)
     assert await store.read("") == {KEY: Entry(b"one", version)}
-    assert time.monotonic() - began_at < SOON
 
 
 async def test_a_host_that_is_dark_costs_its_share_of_the_deadline(place: Backend) -> None:
     async with dark_endpoint() as dark:
-        store = place.open(endpoints=[dark, *place.options["endpoints"]], call_timeout=3.0)
+        store = place.open(endpoints=[dark, *place.options["endpoints"]], call_timeout=9.0)
         version = await store.swap(KEY, b"one", None)
         assert await store.read("") == {KEY: Entry(b"one", version)}
 
 
 async def test_nobody_listening_is_said_and_the_deadline_kept(nowhere: Backend) -> None:
     store = nowhere.open(endpoints=["http://127.0.0.1:9"], call_timeout=0.3)
-    for call in (lambda: store.read(""), lambda: store.swap(KEY, b"", None)):
-        began_at = time.monotonic()
-        with pytest.raises(StoreError, match=r"http://127\.0\.0\.1:9: connection refused"):
-            await call()
-        assert time.monotonic() - began_at < SOON
+    refused = r"http://127\.0\.0\.1:9: connection refused"
+    await eventually(lambda: says(store.read(""), refused))
+    await eventually(lambda: says(store.swap(KEY, b"", None), refused))
 
 
 async def test_a_frozen_server_costs_no_more_than_the_deadline(own: Backend, own_etcd: EtcdCluster) -> None:
@@ -127,10 +132,8 @@ async def test_a_frozen_server_costs_no_more_than_the_deadline(own: Backend, own
     version = await warmed_up(store, own.open(call_timeout=LONG), KEY)
     own_etcd.members[0].freeze()
     for call in (lambda: store.read(""), lambda: store.swap("groups/other", b"two", None)):
-        began_at = time.monotonic()
         with pytest.raises(StoreError, match=r"no answer within 0\.5 s"):
             await call()
-        assert time.monotonic() - began_at < SOON
     own_etcd.members[0].thaw()
     assert (await eventually(lambda: store.read(""), StoreError))[KEY] == Entry(b"one", version)
 
@@ -153,11 +156,9 @@ async def test_a_killed_member_is_left_at_once(three: Backend, etcd_three: EtcdC
     store = three.open(endpoints=[follower.endpoint, *others], call_timeout=LONG)
     version = await store.swap(KEY, b"one", None)
     follower.kill()
-    began_at = time.monotonic()
     assert await store.read("") == {KEY: Entry(b"one", version)}
     version = await store.swap(KEY, b"two", version)
     assert await store.read("") == {KEY: Entry(b"two", version)}
-    assert time.monotonic() - began_at < SOON
 
 
 async def test_the_death_of_the_leader_is_ridden_out_by_reads(three: Backend, etcd_three: EtcdCluster) -> None:
@@ -173,11 +174,14 @@ async def test_a_frozen_member_is_left_after_one_deadline(three: Backend, etcd_t
     leader = leader_of(etcd_three)
     follower = next(member for member in etcd_three.members if member is not leader)
     others = [member.endpoint for member in etcd_three.members if member is not follower]
-    store = three.open(endpoints=[follower.endpoint, *others], call_timeout=1.5)
+    store = three.open(endpoints=[follower.endpoint, *others], call_timeout=LONG)
     version = await warmed_up(store, three.open(call_timeout=LONG), KEY)
     follower.freeze()
+    writing = asyncio.create_task(store.swap("groups/other", b"", None))
+    await asyncio.sleep(0.1)
+    put_forward(LONG)
     with pytest.raises(StoreError, match="no answer"):
-        await store.swap("groups/other", b"", None)
+        await writing
     for number in range(5):
         version = await store.swap(KEY, str(number).encode(), version)
 
@@ -190,10 +194,8 @@ async def test_without_a_quorum_there_is_no_answer(three: Backend, etcd_three: E
     for member in others:
         getattr(member, fault)()
     for call in (lambda: store.read(""), lambda: store.swap(KEY, b"two", version)):
-        began_at = time.monotonic()
         with pytest.raises(StoreError):
             await call()
-        assert time.monotonic() - began_at < SOON
     await eventually(lambda: says(store.read(""), "no leader"))
     for member in others:
         member.start() if fault == "kill" else member.thaw()

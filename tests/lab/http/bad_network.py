@@ -20,6 +20,8 @@ class Proxy:
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
         self._lines: set[asyncio.Task[None]] = set()
+        self._unanswered: set[asyncio.StreamWriter] = set()  # the servers' ends of lines
+        self._answered = asyncio.Event()
         self.losing = False
         self.lost = 0
         self.kept = 0
@@ -27,12 +29,23 @@ class Proxy:
         self.letting_through.set()
         self.endpoint = ""
 
+    async def settled(self) -> None:
+        """Return when the server has answered all that went on to it, whoever is there to hear it."""
+        while self._unanswered:
+            self._answered.clear()
+            await self._answered.wait()
+
+    def _settle(self, line: asyncio.StreamWriter) -> None:
+        self._unanswered.discard(line)
+        self._answered.set()
+
     async def serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         server, to_server = await asyncio.open_connection(*self._target)
         there = asyncio.create_task(self._requests(client, to_server))
         self._lines.add(there)
         try:
             while data := await server.read(65536):
+                self._settle(to_server)
                 if self.losing:
                     self.lost += 1
                     break
@@ -40,6 +53,7 @@ class Proxy:
         except ConnectionError:
             pass
         finally:
+            self._settle(to_server)
             to_client.close()
 
     async def _requests(self, client: asyncio.StreamReader, to_server: asyncio.StreamWriter) -> None:
@@ -48,9 +62,12 @@ class Proxy:
                 if not self.letting_through.is_set():
                     self.kept += 1
                 await self.letting_through.wait()
+                self._unanswered.add(to_server)
                 to_server.write(data)
                 await to_server.drain()
-            await asyncio.sleep(0.2)  # a request whose sender has left is answered, not torn down under way
+            while to_server in self._unanswered:  # a request whose sender has left is answered, not torn down under way
+                self._answered.clear()
+                await self._answered.wait()
         except ConnectionError:
             pass
         finally:

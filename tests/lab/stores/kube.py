@@ -67,6 +67,8 @@ class Kube:
     forgotten: int = 0  # watches from before this resourceVersion are told 410
     seen_tokens: list[str] = field(default_factory=list)
     bookmark_seconds: float = 1.0
+    marked: int = 0  # the newest resourceVersion that a bookmark told
+    lists: int = 0  # how often everything was asked for
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def application(self) -> web.Application:
@@ -140,6 +142,7 @@ class Kube:
             return await self._watch(request, namespace, query)
         if set(query) - {"labelSelector", "resourceVersion"}:
             raise Refused(400, "BadRequest", "these parameters are a watch's")
+        self.lists += 1
         found = [lease for lease in self.leases.values() if _chosen(lease, namespace, query.get("labelSelector", ""))]
         if query.get("resourceVersion") == "0":
             found = []  # any state of the past will do, Kubernetes says: here it is the first one
@@ -181,6 +184,7 @@ class Kube:
                 if bookmarks:
                     mark = {"kind": "Lease", "apiVersion": GROUP, "metadata": {"resourceVersion": str(at)}}
                     await response.write(_line("BOOKMARK", mark | {"spec": {}}))
+                    self.marked = max(self.marked, at)
 
     # --- writes ------------------------------------------------------------------------------------------------------
 
