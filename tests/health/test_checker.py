@@ -119,7 +119,9 @@ async def test_nothing_is_told_while_a_check_has_no_result(tmp_path: Path) -> No
 
 async def test_a_check_that_raises_has_failed_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it is that raises: here, a label that no resolver accepts."""
-    check = TcpCheck(type="tcp", target="a" * 64 + ".invalid:80", interval_seconds=0.02, fall=1)
+    check = TcpCheck(
+        type="tcp", target="a" * 64 + ".invalid:80", interval_seconds=0.02, timeout_seconds=LIVENESS, fall=1
+    )
     async with running({"web": {"app": check}}) as (checker, told):
         group, healthy, why = await told.next()
         assert (group, healthy) == ("web", False)

@@ -14,8 +14,8 @@ import trustme
 from health import web
 from health.checks import failure
 from health.options import CommandCheck, HttpCheck, PingCheck, TcpCheck
+from tests.lab.host.processes import LIVENESS
 
-LIVENESS = 20.0  # seconds; generous
 Reply = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -71,7 +71,11 @@ def a_free_port() -> int:
 
 
 def get(port: int, path: str = "/", **options: Any) -> HttpCheck:
-    return HttpCheck(type="http", url=f"http://127.0.0.1:{port}{path}", **options)
+    return HttpCheck(type="http", url=f"http://127.0.0.1:{port}{path}", **{"timeout_seconds": LIVENESS, **options})
+
+
+def reach(target: str, **options: Any) -> TcpCheck:
+    return TcpCheck(type="tcp", target=target, **{"timeout_seconds": LIVENESS, **options})
 
 
 # --- tcp -------------------------------------------------------------------------------------------------------------
@@ -79,9 +83,9 @@ def get(port: int, path: str = "/", **options: Any) -> HttpCheck:
 
 async def test_tcp() -> None:
     async with server(silent) as port:
-        assert await failure(TcpCheck(type="tcp", target=f"127.0.0.1:{port}")) is None
-        assert await failure(TcpCheck(type="tcp", target=f"localhost:{port}")) is None
-    assert await failure(TcpCheck(type="tcp", target=f"127.0.0.1:{a_free_port()}")) == "connection refused"
+        assert await failure(reach(f"127.0.0.1:{port}")) is None
+        assert await failure(reach(f"localhost:{port}")) is None
+    assert await failure(reach(f"127.0.0.1:{a_free_port()}")) == "connection refused"
 
 
 async def test_tcp_with_nobody_answering() -> None:
@@ -93,13 +97,15 @@ async def test_tcp_with_nobody_answering() -> None:
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(full.getsockname())
-        check = TcpCheck(type="tcp", target=f"127.0.0.1:{full.getsockname()[1]}", timeout_seconds=0.2)
+        check = reach(f"127.0.0.1:{full.getsockname()[1]}", timeout_seconds=0.2)
         assert await failure(check) == "nothing within 0.2 s"
 
 
 async def test_a_name_that_does_not_exist() -> None:
-    check = TcpCheck(type="tcp", target="no-such-host.invalid:80", timeout_seconds=LIVENESS)
-    assert await failure(check) in ("name or service not known", "temporary failure in name resolution")
+    assert await failure(reach("no-such-host.invalid:80")) in (
+        "name or service not known",
+        "temporary failure in name resolution",
+    )
 
 
 # --- http ------------------------------------------------------------------------------------------------------------
@@ -147,16 +153,17 @@ async def test_http_asks_as_it_should(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_http_to_a_name_says_the_name() -> None:
     seen: list[str] = []
     async with server(says(b"HTTP/1.1 200 OK\r\n\r\n", seen)) as port:
-        assert await failure(HttpCheck(type="http", url=f"http://localhost:{port}")) is None
+        assert await failure(HttpCheck(type="http", url=f"http://localhost:{port}", timeout_seconds=LIVENESS)) is None
     assert seen[0].startswith(f"GET / HTTP/1.1\r\nHost: localhost:{port}\r\n")
 
 
 @pytest.mark.parametrize(
-    ("reply", "said"), [(silent, "nothing within 0.2 s"), (closing, "connection closed without an answer")]
+    ("reply", "limit", "said"),
+    [(silent, 0.2, "nothing within 0.2 s"), (closing, LIVENESS, "connection closed without an answer")],
 )
-async def test_http_without_an_answer(reply: Reply, said: str) -> None:
+async def test_http_without_an_answer(reply: Reply, limit: float, said: str) -> None:
     async with server(reply) as port:
-        why = await failure(get(port, timeout_seconds=0.2))
+        why = await failure(get(port, timeout_seconds=limit))
         assert why == said or (reply is closing and why and why.startswith("connection lost"))
 
 
@@ -219,7 +226,7 @@ async def test_command(script: str, said: str | None) -> None:
 
 
 async def test_a_command_that_is_not_there() -> None:
-    check = CommandCheck(type="command", argv=("/nonexistent/check",))
+    check = CommandCheck(type="command", argv=("/nonexistent/check",), timeout_seconds=LIVENESS)
     assert await failure(check) == "cannot be started: no such file or directory"
 
 

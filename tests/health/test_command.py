@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from health.command import CommandError, Ended, run
+from tests.lab.host.clocks import put_forward
 from tests.lab.host.processes import LIVENESS, ended, reaped, until, written
+
+LONG = 1000.0  # a limit that only a test which puts the clock forward reaches
 
 
 async def sh(
@@ -22,6 +25,15 @@ async def sh(
     lines: list[str] = []
     ended = await run(["/bin/sh", "-c", script], timeout=timeout, grace=grace, on_line=lines.append)
     return ended, lines
+
+
+async def out_of_time(script: str, wrote: Path, *, grace: float) -> None:
+    """Run the script, and let its time be over when it has written a line to the file."""
+    task = asyncio.create_task(sh(script, timeout=LONG, grace=grace))
+    await until(partial(written, wrote))
+    put_forward(LONG)
+    with pytest.raises(TimeoutError):
+        await task
 
 
 def descriptors() -> int:
@@ -83,23 +95,24 @@ async def test_what_cannot_be_started(argv: list[str], said: str) -> None:
 async def test_out_of_time_the_whole_group_is_killed(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     script = f"trap '' TERM; (trap '' TERM; sleep 1000) & echo $$ $! > {pids}; sleep 1000; sleep 1000"
-    with pytest.raises(TimeoutError):
-        await sh(script, timeout=1.5, grace=0.2)
+    await out_of_time(script, pids, grace=0.2)
     for pid in pids.read_text().split():
         await until(partial(ended, int(pid)))
 
 
 async def test_sigterm_comes_first(tmp_path: Path) -> None:
     note = tmp_path / "note"
-    with pytest.raises(TimeoutError):
-        await sh(f"trap 'echo tidy > {note}; exit 0' TERM; sleep 1000 & wait", timeout=1.5, grace=LIVENESS)
+    begun = tmp_path / "begun"
+    script = f"trap 'echo tidy > {note}; exit 0' TERM; echo > {begun}; sleep 1000 & wait"
+    await out_of_time(script, begun, grace=LIVENESS)
     assert note.read_text() == "tidy\n"
 
 
 async def test_what_outlives_its_leader_after_sigterm_is_killed(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
-    with pytest.raises(TimeoutError):
-        await sh(f"(trap '' TERM; sleep 1000) & echo $! > {pid}; wait", timeout=1.5, grace=LIVENESS)
+    await out_of_time(
+        f"(trap '' TERM; echo $$ > {pid}.trapped; sleep 1000) & echo $! > {pid}; wait", pid, grace=LIVENESS
+    )
     await until(partial(ended, int(pid.read_text())))
 
 
@@ -161,10 +174,12 @@ async def test_output_without_end_leaves_the_loop_its_turns() -> None:
             turns += 1
 
     counting = asyncio.create_task(count())
+    running = asyncio.create_task(run(["/usr/bin/yes"], timeout=LONG, on_line=lambda _: None))
+    await until(lambda: turns > 50)
+    put_forward(LONG)
     with pytest.raises(TimeoutError):
-        await run(["/usr/bin/yes"], timeout=0.5, on_line=lambda _: None)
+        await running
     counting.cancel()
-    assert turns > 50
 
 
 async def test_no_descriptor_is_left_open() -> None:

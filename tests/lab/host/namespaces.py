@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from providers.baremetal import arp, ndp
+from tests.lab.host.processes import LIVENESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,7 +90,7 @@ def namespaces(*roles: str) -> Iterator[list[Namespace]]:
             namespace.remove()
 
 
-def eventually(true: Callable[[], object], seconds: float = 5.0) -> bool:
+def eventually(true: Callable[[], object], seconds: float = LIVENESS) -> bool:
     """Whether it becomes true within a generous time."""
     end = time.monotonic() + seconds
     while not true():

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-LIVENESS = 20.0  # seconds; generous
+LIVENESS = 60.0  # seconds; generous: this machine may have more to do
 
 
 async def until(holds: Callable[[], bool]) -> None:

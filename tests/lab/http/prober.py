@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from health.endpoint import Address, Endpoint, GroupStatus, Limits, Status
 
-LIVENESS = 20.0  # seconds; generous
+LIVENESS = 60.0  # seconds; generous
 GET = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
