@@ -21,7 +21,7 @@ from controller.api.client import Client, Declined, NotThere
 from controller.api.server import AdminApi, Code, Refusal
 from controller.api.socket import Access, AdminError, claim
 from controller.api.status import Status
-from tests.lab.host.processes import until
+from tests.lab.host.processes import LIVENESS, until
 from tests.lab.node.desk import Desk, entry, serving, status
 
 
@@ -35,7 +35,7 @@ async def get(client: Client, what: str) -> Any:
 
 
 async def post(client: Client, what: str, body: object) -> Any:
-    return await asyncio.to_thread(client.post, what, body, 10.0)
+    return await asyncio.to_thread(client.post, what, body, LIVENESS)
 
 
 async def test_status_and_history(path: Path) -> None:
@@ -109,7 +109,7 @@ async def test_a_body_that_is_not_json(path: Path) -> None:
     async with serving(Desk(), path):
         reader, writer = await asyncio.open_unix_connection(path)
         writer.write(b"POST /v1/switchover HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nConnection: close\r\n\r\n{a}")
-        answer = await asyncio.wait_for(reader.read(), 10)
+        answer = await asyncio.wait_for(reader.read(), LIVENESS)
         writer.close()
         await writer.wait_closed()
     head, _, body = answer.partition(b"\r\n\r\n")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from controller.daemon.notify import notify, ping_watchdog, watchdog_seconds
+from tests.lab.host.processes import LIVENESS
 
 
 @pytest.mark.parametrize("abstract", [True, False])
@@ -16,7 +17,7 @@ def test_a_state_reaches_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     name = "@anyvip-test-" + tmp_path.name if abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(name.replace("@", "\0", 1))
-        systemd.settimeout(10)
+        systemd.settimeout(LIVENESS)
         monkeypatch.setenv("NOTIFY_SOCKET", name)
         notify("READY=1")
         assert systemd.recv(100) == b"READY=1"
@@ -51,7 +52,7 @@ async def test_systemd_hears_as_long_as_the_loop_is_alive(tmp_path: Path, monkey
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         monkeypatch.setenv("WATCHDOG_USEC", "30000")
         pinging = asyncio.create_task(ping_watchdog(alive))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIVENESS):
             await over.wait()
         pinging.cancel()
         assert [systemd.recv(100), systemd.recv(100)] == [b"WATCHDOG=1"] * 2
@@ -61,5 +62,5 @@ async def test_systemd_hears_as_long_as_the_loop_is_alive(tmp_path: Path, monkey
 
 async def test_where_no_watchdog_listens_nobody_pings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WATCHDOG_USEC", raising=False)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIVENESS):
         await ping_watchdog(lambda: True)

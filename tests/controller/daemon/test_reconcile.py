@@ -77,7 +77,7 @@ async def scene() -> AsyncIterator[Scene]:
 
 
 def grant(epoch: int = 1) -> Grant:
-    return Grant("web", epoch, boottime() + 30)
+    return Grant("web", epoch, boottime() + 600)
 
 
 async def test_after_taking_over_looks_come_early_then_once_per_period(scene: Scene) -> None:
@@ -107,8 +107,7 @@ async def test_drift_is_posted_repaired_and_counted(scene: Scene) -> None:
     await scene.looks_within(2)
     assert scene.posted == [ev.Drifted("web", "the network shows: elsewhere other")]
     await scene.provider.bind(grant())
-    await asyncio.sleep(0.2)
-    assert scene.cloud.holder == "me"
+    await until(lambda: scene.cloud.holder == "me")
     assert await scene.looks_within(1.5), "soon after a drift one looks again"
     assert len(scene.posted) == 1
     assert scene.counted("anyvip_drift_repaired_total") == 1
@@ -217,14 +216,13 @@ async def test_what_a_reload_brings_is_looked_at() -> None:
 async def test_looks_of_several_groups_do_not_wait_for_each_other() -> None:
     scene = Scene()
     slow = Cloud()
-    slow.seconds = 1.0
+    slow.answering.clear()
     provider, _ = moving(slow)
     scene.put("slow", provider)
     running = asyncio.create_task(scene.reconciler.run())
-    async with asyncio.timeout(10):
-        while not scene.cloud.asked:  # noqa: ASYNC110  (the platform tells nobody)
-            await asyncio.sleep(0.01)
+    await until(lambda: bool(slow.begun and scene.cloud.asked))
     assert slow.asked == []
+    slow.answering.set()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running

@@ -5,7 +5,9 @@ Calls to it are made in real threads, by `providers.cloud.calls`.
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
 
 from controller.daemon.clock import boottime
 from providers.baremetal.provider import BareMetal
@@ -14,6 +16,7 @@ from providers.cloud.calls import Calls
 from providers.cloud.deadline import Deadline
 from providers.cloud.moving import Moving, MovingOptions
 from providers.cloud.refusal import Refusal
+from tests.lab.host.processes import LIVENESS
 
 
 class CloudError(Exception):
@@ -25,8 +28,11 @@ class Cloud:
 
     def __init__(self) -> None:
         self.holder = "other"
+        self.begun: list[str] = []  # what has arrived, answered or not
         self.asked: list[str] = []
         self.seconds = 0.0  # each call's
+        self.answering = threading.Event()  # while it is clear, calls are under way
+        self.answering.set()
         self.shows_after = 0  # looks that still show the state before
         self.fails: dict[str, int] = {}  # how many calls of each kind fail
 
@@ -47,7 +53,10 @@ class Cloud:
             self.holder = ""
 
     def _asked(self, what: str) -> None:
+        self.begun.append(what)
         time.sleep(self.seconds)
+        if not self.answering.wait(LIVENESS):
+            raise TimeoutError(f"no test lets {what} be answered")
         self.asked.append(what)
         if self.fails.get(what, 0):
             self.fails[what] -= 1
@@ -88,10 +97,15 @@ def translate(error: Exception) -> Refusal | None:
 
 
 def moving(
-    cloud: Cloud, *, reconcile_seconds: float = 60.0, move_seconds: float = 20.0, local: BareMetal | None = None
+    cloud: Cloud,
+    *,
+    reconcile_seconds: float = 60.0,
+    move_seconds: float = 60.0,
+    local: BareMetal | None = None,
+    clock: Callable[[], float] = boottime,
 ) -> tuple[Moving, CloudMover]:
     """A provider that moves this cloud's address. To be closed."""
-    calls = Calls("test", clock=boottime, translate=translate, threads=2)
+    calls = Calls("test", clock=clock, translate=translate, threads=2)
     mover = CloudMover(cloud, calls)
     options = MovingOptions(reconcile_seconds=reconcile_seconds, move_seconds=move_seconds)
-    return Moving(mover, calls, group="web", clock=boottime, options=options, local=local), mover
+    return Moving(mover, calls, group="web", clock=clock, options=options, local=local), mover
