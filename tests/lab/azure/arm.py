@@ -107,6 +107,11 @@ class Arm:
             yield
             self._changed()
 
+    def finish(self) -> None:
+        """The writes that are being carried out have been, however many seconds they were to take."""
+        with self._lock:
+            self._resources.finish()
+
     def land(self) -> None:
         """What was under way arrives."""
         with self._lock:

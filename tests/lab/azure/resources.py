@@ -161,6 +161,12 @@ class Resources:
             self.settle()
         return name
 
+    def finish(self) -> None:
+        """End all writes."""
+        for operation in self.operations.values():
+            operation.ends_at = 0.0
+        self.settle()
+
     def settle(self) -> None:
         """End the writes whose time has come."""
         now = time.monotonic()

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from tests.lab.aws.access import Key
 from tests.lab.aws.ec2 import Ec2, Fault
 from tests.lab.aws.query import Refused
+from tests.lab.host.namespaces import eventually
 
 OVERLAY = "192.0.2.10/32"
 
@@ -167,7 +168,7 @@ def test_a_write_may_land_without_an_answer(ec2: Ec2, client: Any) -> None:
     client.meta.events.register("before-send", lambda request, **_: request.context.update(read_timeout=0.2))
     with pytest.raises(ReadTimeoutError):
         assign(client, "eni-1", "10.77.0.100")
-    assert ec2.cloud.owner("10.77.0.100") == "eni-1"
+    assert eventually(lambda: ec2.cloud.owner("10.77.0.100") == "eni-1")
 
 
 def test_descriptions_may_be_late(ec2: Ec2, client: Any) -> None:

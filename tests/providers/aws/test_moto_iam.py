@@ -62,7 +62,7 @@ class Account:
     def enforce(self, body: bytes = b"0") -> None:
         """From the next request on; `OFF` ends it."""
         request = Request(f"{self.url}/moto-api/reset-auth", body, {"Content-Type": "text/plain"})
-        with urlopen(request, timeout=10):
+        with urlopen(request, timeout=60):
             pass
 
     def allow(self, given: Policy) -> None:

@@ -82,7 +82,7 @@ def test_a_misspelt_next_hop_is_refused(arm: Arm, client: NetworkManagementClien
 
 def ask(arm: Arm, tls: Tls, path: str, who: str | None = None, **query: str) -> str:
     headers = {} if who is None else {"Authorization": f"Bearer {who}"}
-    answer = requests.get(arm.audience + path, headers=headers, params=query, verify=tls.ca_file, timeout=5)
+    answer = requests.get(arm.audience + path, headers=headers, params=query, verify=tls.ca_file, timeout=60)
     return f"{answer.status_code} {answer.json()['error']['code']}"
 
 

@@ -239,7 +239,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(
 
 
 def test_a_date_to_wait_for_is_understood_and_nonsense_is_not() -> None:
-    assert 8 < (retry_after({"Retry-After": formatdate(time.time() + 10, usegmt=True)}) or 0) <= 10
+    assert 3000 < (retry_after({"Retry-After": formatdate(time.time() + 3600, usegmt=True)}) or 0) <= 3600
     assert retry_after({"Retry-After": formatdate(time.time() - 10, usegmt=True)}) == 0
     assert retry_after({"Retry-After": "soon"}) is None
     assert retry_after({}) is None

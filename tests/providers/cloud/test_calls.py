@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Iterator
 from random import Random
 
@@ -15,6 +14,8 @@ from providers.base import ProviderError, StaleGrant
 from providers.cloud.calls import CallRefused, Calls
 from providers.cloud.deadline import LEAST_SECONDS, Deadline, GrantEnd
 from providers.cloud.refusal import Refusal
+from tests.lab.host.clocks import HandClock
+from tests.lab.host.processes import LIVENESS, until
 
 
 class VendorError(Exception):
@@ -36,16 +37,36 @@ def calls() -> Iterator[Calls]:
     made.close()
 
 
-class Answers:
-    """A blocking call: raises or returns what it is given, one after the other; the last one for ever."""
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
 
-    def __init__(self, *answers: Exception | str) -> None:
+
+@pytest.fixture
+def timed(clock: HandClock) -> Iterator[Calls]:
+    """Calls by a clock that the test sets."""
+    made = Calls("test", clock=clock, translate=translate, threads=2, random=Random(1))
+    yield made
+    made.close()
+
+
+class Answers:
+    """A blocking call: raises or returns what it is given, one after the other; the last one for ever.
+
+    Each takes `takes` seconds of a clock that stands still otherwise.
+    """
+
+    def __init__(self, *answers: Exception | str, clock: HandClock | None = None, takes: float = 0.0) -> None:
         self._answers = list(answers)
+        self._clock = clock
+        self._takes = takes
         self.at: list[float] = []
         self.threads: set[int] = set()
 
     def __call__(self) -> str:
-        self.at.append(boottime())
+        self.at.append(boottime() if self._clock is None else self._clock())
+        if self._clock is not None:
+            self._clock.now += self._takes
         self.threads.add(threading.get_ident())
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if isinstance(answer, Exception):
@@ -53,7 +74,21 @@ class Answers:
         return answer
 
 
-def soon(seconds: float = 30.0, grant: GrantEnd | None = None) -> Deadline:
+class Held:
+    """A blocking call that is under way until `go`."""
+
+    def __init__(self) -> None:
+        self.begun = self.ended = 0
+        self.go = threading.Event()
+
+    def __call__(self) -> bool:
+        self.begun += 1
+        gone = self.go.wait(LIVENESS)
+        self.ended += 1
+        return gone
+
+
+def soon(seconds: float = 600.0, grant: GrantEnd | None = None) -> Deadline:
     return Deadline.within(seconds, boottime, grant)
 
 
@@ -84,20 +119,18 @@ async def test_the_platform_s_own_pause_is_kept(calls: Calls) -> None:
     assert work.at[1] - work.at[0] >= 0.4
 
 
-async def test_no_call_leaves_after_its_time(calls: Calls) -> None:
-    until = soon(LEAST_SECONDS + 2.0)
-    work = Answers(VendorError(retry=True))
+async def test_no_call_leaves_after_its_time(timed: Calls, clock: HandClock) -> None:
+    ends = Deadline.within(LEAST_SECONDS + 2.0, clock)
+    work = Answers(VendorError(retry=True), clock=clock, takes=0.3)
     with pytest.raises(CallRefused, match="slow down"):
-        await calls.run("move", work, until=until)
-    assert max(work.at) <= until.at - LEAST_SECONDS + 0.01
+        await timed.run("move", work, until=ends)
+    assert max(work.at) <= ends.at - LEAST_SECONDS
     assert len(work.at) > 1
 
 
 async def test_a_pause_beyond_the_deadline_is_not_begun(calls: Calls) -> None:
-    began_at = boottime()
-    with pytest.raises(CallRefused):
-        await calls.run("move", Answers(VendorError(retry=True, after=60)), until=soon())
-    assert boottime() - began_at < 20
+    with pytest.raises(CallRefused):  # and not after an hour
+        await calls.run("move", Answers(VendorError(retry=True, after=3600)), until=soon())
 
 
 @pytest.mark.parametrize("left", [-1.0, 0.0, LEAST_SECONDS / 2])
@@ -108,59 +141,64 @@ async def test_too_late_is_not_asked(calls: Calls, left: float) -> None:
     assert work.at == []
 
 
-async def test_no_call_leaves_after_the_grant_as_it_is_then(calls: Calls) -> None:
-    work = Answers(VendorError(retry=True, after=1.3), "here")
-    grant = GrantEnd(boottime() + LEAST_SECONDS + 1.0)
+async def test_no_call_leaves_after_the_grant_as_it_is_then(timed: Calls, clock: HandClock) -> None:
+    work = Answers(VendorError(retry=True), "here", clock=clock, takes=1.3)
+    grant = GrantEnd(clock() + LEAST_SECONDS + 1.0)
     with pytest.raises(StaleGrant):
-        await calls.run("move", work, until=soon(grant=grant))
+        await timed.run("move", work, until=Deadline.within(600, clock, grant))
     assert len(work.at) == 1
 
 
-async def test_a_grant_that_is_renewed_meanwhile_counts(calls: Calls) -> None:
-    work = Answers(VendorError(retry=True, after=1.3), "here")
-    grant = GrantEnd(boottime() + LEAST_SECONDS + 1.0)
-    moving = asyncio.create_task(calls.run("move", work, until=soon(grant=grant)))
-    await asyncio.sleep(0.1)
-    grant.at = boottime() + 30
+async def test_a_grant_that_is_renewed_meanwhile_counts(timed: Calls, clock: HandClock) -> None:
+    hold, work = Held(), Answers("here", clock=clock)
+    grant = GrantEnd(clock() + LEAST_SECONDS + 1.0)
+
+    def refused_first() -> str:
+        if not hold.ended and hold():
+            raise VendorError(retry=True)
+        return work()
+
+    moving = asyncio.create_task(timed.run("move", refused_first, until=Deadline.within(600, clock, grant)))
+    await until(lambda: hold.begun == 1)
+    clock.now += 1.3
+    grant.at = clock() + 30
+    hold.go.set()
     assert await moving == "here"
-    assert 0 < soon(5, grant).left() <= 5
-    assert soon(60, grant).seconds() <= 30
+    assert Deadline.within(5, clock, grant).left() == 5
+    assert Deadline.within(60, clock, grant).seconds() == 30
 
 
 async def test_a_grant_about_to_end_is_waited_for_to_be_renewed(calls: Calls) -> None:
     """Too little is left for a call now, and nothing is lost yet."""
     work = Answers(StaleGrant("too little for this vendor's call"), "here")
-    grant = GrantEnd(boottime() + 30)
-    assert await calls.run("move", work, until=soon(60, grant)) == "here"
+    grant = GrantEnd(boottime() + 600)
+    assert await calls.run("move", work, until=soon(900, grant)) == "here"
     with pytest.raises(StaleGrant):  # here it is the deadline that is near
-        await calls.run("move", Answers(StaleGrant("too little")), until=soon(10, grant))
+        await calls.run("move", Answers(StaleGrant("too little")), until=soon(300, grant))
 
 
-async def test_the_clock_is_read_in_the_thread(calls: Calls) -> None:
+async def test_the_clock_is_read_in_the_thread(timed: Calls, clock: HandClock) -> None:
     """Both threads are taken, so the call waits its turn until its time is over: then it must not leave."""
-    hold = threading.Event()
-    until, work = soon(LEAST_SECONDS + 0.3), Answers("here")
-    holding = [asyncio.create_task(calls.run("hold", lambda: hold.wait(10), until=soon())) for _ in range(2)]
-    await asyncio.sleep(0.05)
-    waiting = asyncio.create_task(calls.run("move", work, until=until))
-    try:
-        await asyncio.sleep(0.35)
-        hold.set()
-        with pytest.raises(ProviderError):
-            await waiting
-    finally:
-        hold.set()
-        await asyncio.gather(*holding)
+    hold, work = Held(), Answers("here")
+    holding = [asyncio.create_task(timed.run("hold", hold, until=Deadline.within(600, clock))) for _ in range(2)]
+    await until(lambda: hold.begun == 2)
+    waiting = asyncio.create_task(timed.run("move", work, until=Deadline.within(600, clock)))
+    await until(lambda: len(timed._under_way) == 3)
+    clock.now += 600
+    hold.go.set()
+    with pytest.raises(StaleGrant, match="move: not asked"):
+        await waiting
+    await asyncio.gather(*holding)
     assert work.at == []
 
 
-async def test_nobody_waits_after_the_deadline(calls: Calls) -> None:
-    hold = threading.Event()
+async def test_nobody_waits_after_the_deadline(timed: Calls, clock: HandClock) -> None:
+    hold = Held()
     try:
         with pytest.raises(ProviderError, match="no answer in time"):
-            await calls.run("move", lambda: hold.wait(10), until=soon(LEAST_SECONDS + 0.2))
+            await timed.run("move", hold, until=Deadline.within(LEAST_SECONDS + 0.2, clock))
     finally:
-        hold.set()
+        hold.go.set()
 
 
 async def test_a_timeout_of_the_vendor_s_is_the_vendor_s(calls: Calls) -> None:
@@ -170,42 +208,41 @@ async def test_a_timeout_of_the_vendor_s_is_the_vendor_s(calls: Calls) -> None:
 
 
 async def test_what_is_cancelled_while_it_waits_for_a_thread_never_leaves(calls: Calls) -> None:
-    hold, work = threading.Event(), Answers("here")
-    holding = [asyncio.create_task(calls.run("hold", lambda: hold.wait(10), until=soon())) for _ in range(2)]
-    await asyncio.sleep(0.05)
+    hold, work = Held(), Answers("here")
+    holding = [asyncio.create_task(calls.run("hold", hold, until=soon())) for _ in range(2)]
+    await until(lambda: hold.begun == 2)
     waiting = asyncio.create_task(calls.run("move", work, until=soon()))
-    await asyncio.sleep(0.05)
+    await until(lambda: len(calls._under_way) == 3)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    hold.set()
+    hold.go.set()
     await asyncio.gather(*holding)
     await calls.settled(soon())
     assert work.at == []
 
 
 async def test_settled_waits_for_what_was_given_up(calls: Calls) -> None:
-    landed: list[float] = []
-
-    def slow() -> None:
-        time.sleep(0.3)
-        landed.append(boottime())
-
+    slow = Held()
     given_up = asyncio.create_task(calls.run("move", slow, until=soon()))
-    await asyncio.sleep(0.1)
+    await until(lambda: slow.begun == 1)
     given_up.cancel()
-    await calls.settled(soon())
-    assert landed
+    settling = asyncio.create_task(calls.settled(soon()))
+    await asyncio.sleep(0.1)
+    assert not settling.done()
+    slow.go.set()
+    await settling
+    assert slow.ended == 1
     await calls.settled(soon())  # nothing is under way
 
 
 async def test_settled_does_not_wait_longer_than_told(calls: Calls) -> None:
-    hold = threading.Event()
-    holding = asyncio.create_task(calls.run("hold", lambda: hold.wait(10), until=soon()))
-    await asyncio.sleep(0.05)
+    hold = Held()
+    holding = asyncio.create_task(calls.run("hold", hold, until=soon()))
+    await until(lambda: hold.begun == 1)
     await calls.settled(soon(0.1))
     assert not holding.done()
-    hold.set()
+    hold.go.set()
     assert await holding
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -64,11 +63,8 @@ def test_no_proxy_is_asked(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_who_does_not_answer_is_given_up() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        began_at = time.monotonic()
-        with pytest.raises(MetadataError, match="timed out"):
-            ask(f"http://127.0.0.1:{silent.getsockname()[1]}", "/", timeout=0.05)
-        assert time.monotonic() - began_at < 5
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(MetadataError, match="timed out"):
+        ask(f"http://127.0.0.1:{silent.getsockname()[1]}", "/", timeout=0.05)
 
 
 def test_nobody_there() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -11,6 +11,8 @@ from controller.daemon.clock import boottime
 from providers.base import Grant, Guarded, Place, ProviderError, StaleGrant
 from providers.cloud.moving import Moving
 from tests.lab.cloud.small_cloud import Cloud, CloudMover, moving
+from tests.lab.host.clocks import HandClock
+from tests.lab.host.processes import until
 
 Made = tuple[Moving, CloudMover]
 
@@ -28,14 +30,16 @@ async def made(cloud: Cloud) -> AsyncIterator[Made]:
     assert mover.closed == 1
 
 
-def grant(epoch: int = 1, seconds: float = 30.0) -> Grant:
+def grant(epoch: int = 1, seconds: float = 600.0) -> Grant:
     return Grant("web", epoch, boottime() + seconds)
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not holds():  # noqa: ASYNC110  (the platform tells nobody)
-            await asyncio.sleep(0.01)
+class Timed:
+    """A provider by a clock that goes on by a tenth of a second whenever it is read, and at no other time."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.clock = HandClock(step=0.1)
+        self.provider, _ = moving(cloud, move_seconds=5.0, clock=self.clock)
 
 
 async def test_a_promotion_moves_and_sees_that_it_shows(made: Made, cloud: Cloud) -> None:
@@ -60,24 +64,26 @@ async def test_the_next_epoch_moves_anew(made: Made, cloud: Cloud) -> None:
     assert cloud.holder == "me"
 
 
-async def test_what_never_shows_is_said(made: Made, cloud: Cloud) -> None:
+async def test_what_never_shows_is_said(cloud: Cloud) -> None:
+    timed = Timed(cloud)
     cloud.shows_after = 1000
     with pytest.raises(ProviderError, match="moved, but not seen: the platform shows elsewhere: other"):
-        await made[0].bind(grant(seconds=2.0))
+        await timed.provider.bind(Grant("web", 1, timed.clock() + 4))
     cloud.asked.clear()
     cloud.shows_after = 0
-    await made[0].bind(grant())
+    await timed.provider.bind(Grant("web", 1, timed.clock() + 30))
     assert cloud.asked == ["move", "look"], "what was not seen is moved again, in the same epoch, too"
+    await timed.provider.close()
 
 
 async def test_a_move_that_takes_too_long_leaves_another_node_a_try(cloud: Cloud) -> None:
+    timed = Timed(cloud)
     cloud.shows_after = 1000
-    provider, _ = moving(cloud, move_seconds=2.0)
-    began_at = boottime()
+    began_at = timed.clock()
     with pytest.raises(ProviderError, match="not seen"):
-        await provider.bind(grant(seconds=60))
-    assert boottime() - began_at < 10
-    await provider.close()
+        await timed.provider.bind(Grant("web", 1, began_at + 60))
+    assert timed.clock() - began_at < 10, "of the grant's 60"
+    await timed.provider.close()
 
 
 async def test_what_a_late_call_took_away_before_it_was_seen_is_moved_again(made: Made, cloud: Cloud) -> None:
@@ -111,11 +117,11 @@ async def test_a_grant_that_has_ended_moves_nothing(made: Made, cloud: Cloud) ->
 async def test_drift_is_repaired_beside_the_renewals(made: Made, cloud: Cloud) -> None:
     await made[0].bind(grant())
     cloud.holder = "other"
-    cloud.seconds = 1.0
     assert (await made[0].inspect()).place is Place.ELSEWHERE
-    began_at = boottime()
+    cloud.answering.clear()
     await made[0].bind(grant())
-    assert boottime() - began_at < 1.0, "the renewal of the guest's addresses does not wait for the cloud"
+    assert cloud.holder == "other", "the renewal of the guest's addresses does not wait for the cloud"
+    cloud.answering.set()
     await until(lambda: cloud.holder == "me")
     cloud.asked.clear()
     await made[0].bind(grant())
@@ -175,23 +181,32 @@ async def test_a_cloud_that_fails_does_not_hold_the_release_up(
 
 async def test_leaving_comes_after_a_move_that_was_given_up(made: Made, cloud: Cloud) -> None:
     """Otherwise it would land after the next owner's move."""
-    cloud.seconds = 0.4
+    cloud.answering.clear()
     coming = asyncio.create_task(made[0].bind(grant()))
-    await asyncio.sleep(0.1)
+    await until(lambda: cloud.begun == ["move"])
     coming.cancel()
     await asyncio.wait([coming])
-    await made[0].unbind()
+    leaving = asyncio.create_task(made[0].unbind())
+    await asyncio.sleep(0.1)
+    assert cloud.begun == ["move"]
+    cloud.answering.set()
+    await leaving
     assert cloud.asked == ["move", "leave"]
     assert cloud.holder == ""
 
 
 async def test_unbinding_ends_a_repair(made: Made, cloud: Cloud) -> None:
     await made[0].bind(grant())
-    cloud.holder, cloud.seconds = "other", 0.3
+    cloud.holder = "other"
     await made[0].inspect()
+    cloud.begun.clear()
+    cloud.answering.clear()
     await made[0].bind(grant())
-    await asyncio.sleep(0.05)
-    await made[0].unbind()
+    await until(lambda: cloud.begun == ["move"])
+    leaving = asyncio.create_task(made[0].unbind())
+    await asyncio.sleep(0.1)
+    cloud.answering.set()
+    await leaving
     cloud.asked.clear()
     await asyncio.sleep(0.5)
     assert cloud.asked == []

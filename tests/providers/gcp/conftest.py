@@ -20,6 +20,7 @@ from providers.gcp.compute import translate
 from tests.lab.gcp.cloud import Address, Cloud, Machine, Nic, Subnet
 from tests.lab.gcp.compute import Compute
 from tests.lab.gcp.metadata import MetadataServer
+from tests.lab.host.processes import LIVENESS
 from tests.lab.http.rest import RestServer
 
 SECONDS = 60.0  # what a move may take; generous
@@ -111,7 +112,7 @@ async def cut_short(gcp: Project, work: Coroutine[Any, Any, None]) -> None:
     await asyncio.wait([doing])
 
 
-async def eventually(holds: Callable[[], Awaitable[bool] | bool], seconds: float = 10.0) -> None:
+async def eventually(holds: Callable[[], Awaitable[bool] | bool], seconds: float = LIVENESS) -> None:
     """Wait for something that nobody tells. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
         while True:

@@ -42,7 +42,7 @@ def ask(compute: Compute) -> Iterator[Ask]:
                 json=body,
                 params=query,
                 headers={"Authorization": f"Bearer {token}"},
-                timeout=10,
+                timeout=LIVENESS,
             )
 
         try:
