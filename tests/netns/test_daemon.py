@@ -22,20 +22,20 @@ from tests.lab.host.namespaces import Namespace, eventually, namespaces, source_
 
 pytestmark = pytest.mark.netns
 
-LIVENESS = 20.0  # seconds; generous
+LIVENESS = 60.0  # seconds; generous
 WEB = {"vips": ["10.77.0.100/24"]}
 DB = {"vips": ["10.77.0.101/24"]}
 
 
 @dataclass
 class Host:
-    """A namespace with two interfaces, and the daemon in it. The lease is short, so that tests are."""
+    """A namespace with two interfaces, and the daemon in it. The lease is short, so that tests are, but no busy machine loses it."""
 
     namespace: Namespace
     directory: Path
     running: subprocess.Popen[bytes] | None = None
     listen: str = "127.0.0.1:9010"
-    lease: float = 0.5
+    lease: float = 2.0
 
     @property
     def file(self) -> Path:
@@ -141,7 +141,6 @@ def on(interface: str, **group: Any) -> dict[str, Any]:
 
 
 def test_a_group_that_is_added_is_served_and_one_that_is_removed_goes(host: Host) -> None:
-    host.lease = 1.5  # what is not touched must not be lost on a machine that stands still for a moment, either
     host.start(web=WEB)
     assert host.becomes("web", "active"), host.log
     host.reload(web=WEB, db=DB)
@@ -208,8 +207,8 @@ def test_reloads_leave_no_descriptors_and_threads_behind(host: Host) -> None:
 
 
 def test_thousands_of_vips_that_go_hold_up_no_other_group(host: Host) -> None:
-    host.lease = 3
-    vips = [f"10.{80 + number // 250}.0.{number % 250 + 1}/32" for number in range(2000)]
+    host.lease = 6
+    vips = [f"10.{80 + number // 250}.0.{number % 250 + 1}/32" for number in range(4000)]
     host.start(db=DB, many=on("eth0", vips=vips))
     assert host.becomes("many", "active"), host.log
     assert host.becomes("db", "active"), host.log
@@ -227,7 +226,7 @@ def test_one_line_says_what_started_and_readyz_whether_the_store_answers(host: H
     host.start(web=WEB)
     assert host.becomes("web", "active"), host.log
     (started,) = [line for line in host.log.splitlines() if "started version=" in line]
-    assert "cluster=test node=n1 store=file lease=0.5 health=127.0.0.1:9010 groups=1" in started
+    assert "cluster=test node=n1 store=file lease=2 health=127.0.0.1:9010 groups=1" in started
     assert host.says("/readyz") == "ready"
     store = host.directory / "store"
     store.rename(host.directory / "elsewhere")
@@ -276,7 +275,7 @@ def test_a_link_without_carrier_at_the_start_makes_unfit(host: Host) -> None:
     host.namespace.ip("link set eth0p down")
     host.start(web=on("eth0", **WEB))
     assert host.becomes("web", "fault"), host.log
-    time.sleep(1)  # two leases
+    time.sleep(2 * host.lease)
     assert "to=promoting" not in host.log
     host.reload(web=on("eth1", **WEB))
     assert host.becomes("web", "active"), host.log

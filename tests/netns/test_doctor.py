@@ -20,7 +20,7 @@ from tests.lab.host.namespaces import Namespace, eventually, namespaces, source_
 
 pytestmark = pytest.mark.netns
 
-LIVENESS = 30.0  # seconds; generous
+LIVENESS = 60.0  # seconds; generous
 WEB = {"vips": ["10.77.0.100/24"], "providers": [{"type": "baremetal", "interface": "eth0"}]}
 POWERLESS = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"]
 

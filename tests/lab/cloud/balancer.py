@@ -16,7 +16,7 @@ from tests.lab.cloud.lab import LIVENESS, CloudLab
 from tests.lab.host.namespaces import Namespace, eventually
 
 _PAUSE_SECONDS = 0.2  # the clouds' are 1 s and more
-_TIMEOUT_SECONDS = 1.0
+_TIMEOUT_SECONDS = 10.0
 _FIRST_TABLE = 100
 
 
@@ -120,7 +120,7 @@ def refused_by_the_standby(lab: CloudLab, balancer: Balancer, target: str) -> No
         assert lab.asked_from(standby, target) == other, "it would answer, but for the guard"
         at = time.monotonic()
         balancer.send_to_everybody(on=True)
-        assert eventually(lambda: len(lab.view.answers(at, target)) > 20, LIVENESS)
+        assert eventually(lambda: {None, active} <= set(lab.view.answers(at, target)[20:]), LIVENESS)
         assert set(lab.view.answers(at, target)) == {None, active}, (
             "half of it goes to the standby, and nowhere from there"
         )
