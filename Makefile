@@ -17,7 +17,7 @@ export PYTHONDONTWRITEBYTECODE :=
 TEST_PACKAGES := etcd-server haproxy iproute2 iputils-ping keepalived nftables procps tcpdump
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check core simulate rewrite bench clean
+.PHONY: help demo test check core simulate rewrite docs bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,11 @@ simulate: $(VENV)/dev.stamp ## Run one simulated cluster per seed (SEEDS=0-999);
 
 rewrite: $(VENV)/dev.stamp ## Rewrite the golden stories from what the simulator sees now (FILES=... for some)
 	@$(BIN)/python -m tests.simulation.script $(FILES)
+
+docs: $(VENV)/dev.stamp ## Rewrite the pages and sections that are generated from the code
+	@$(BIN)/python docs/diagram.py
+	@$(BIN)/python docs/costs.py
+	@$(BIN)/python -m tests.lab.terraform.tables
 
 bench: $(VENV)/dev.stamp ## Measure failovers beside keepalived (ARGS='--lease 3 ...')
 	@.ci/packages etcd-server iproute2 keepalived

@@ -12,7 +12,7 @@ COSTS = runpy.run_path(str(DOCS / "costs.py"))
 
 
 def test_the_section_is_the_one_the_code_computes() -> None:
-    assert COSTS["section"]() in (DOCS / "stores.md").read_text(), "put the output of python docs/costs.py there"
+    assert COSTS["section"]() in (DOCS / "stores.md").read_text(), "run: make docs"
 
 
 def test_a_month_by_hand() -> None:
