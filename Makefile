@@ -49,6 +49,7 @@ rewrite: $(VENV)/dev.stamp ## Rewrite the golden stories from what the simulator
 docs: $(VENV)/dev.stamp ## Rewrite the pages and sections that are generated from the code
 	@$(BIN)/python docs/diagram.py
 	@$(BIN)/python docs/costs.py
+	@$(BIN)/python docs/timeline.py
 	@$(BIN)/python -m tests.lab.terraform.tables
 
 bench: $(VENV)/dev.stamp ## Measure failovers beside keepalived (ARGS='--lease 3 ...')
