@@ -79,17 +79,19 @@ def serving_until(state: State, group: str) -> float | None:
 def decide(state: State, now: float, policy: Policy) -> Decision:
     """What to do now, and when to think again."""
     turn = Turn(state, now, policy)
-    if state.phase not in (Phase.INIT, Phase.GONE):
-        membership.begin(turn)
-        for name in policy.groups.keys() - turn.groups.keys():
-            turn.groups[name] = GroupState(since=now, arming=Arming(opened=True))
-        for name in turn.list_concerned():
-            turn.begin(name)
-            _decide_group(turn, name)
-        turn.begin("")
-        grant.arm(turn)
-        membership.go_on(turn)
-    return turn.decision()
+    if state.phase in (Phase.INIT, Phase.GONE):
+        return turn.decision()
+    membership.begin(turn)
+    phase = turn.state.phase
+    for name in policy.groups.keys() - turn.groups.keys():
+        turn.groups[name] = GroupState(since=now, arming=Arming(opened=True))
+    for name in turn.list_concerned():
+        turn.begin(name)
+        _decide_group(turn, name)
+    turn.begin("")
+    grant.arm(turn)
+    membership.go_on(turn)
+    return turn.decision(all_next=turn.state.phase is not phase)
 
 
 def _decide_group(turn: Turn, name: str) -> None:

@@ -27,10 +27,10 @@ class Turn:
         self._deciding = ""  # the group that decides; empty: the node
         self._writing = {write.key for write in state.requests.pending.values()}
 
-    def decision(self) -> Decision:
-        """What was decided."""
-        wakes = self._wakes
-        self.put(agenda=Agenda(concerned=frozenset(), wakes=wakes, decided_by=self.policy))
+    def decision(self, *, all_next: bool = False) -> Decision:
+        """What was decided. `all_next`: something changed after the groups had decided that concerns all of them."""
+        wakes, concerned = self._wakes, None if all_next else frozenset[str]()
+        self.put(agenda=Agenda(concerned=concerned, wakes=wakes, decided_by=self.policy))
         return Decision(self.state, tuple(self._actions), min(wakes.values(), default=None), tuple(self._transitions))
 
     def list_concerned(self) -> list[str]:
