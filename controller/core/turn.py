@@ -36,8 +36,8 @@ class Turn:
     def list_concerned(self) -> list[str]:
         """The groups that have to decide: those that something happened to, and those whose time has come."""
         agenda = self.state.agenda
-        if agenda.concerned is None or agenda.decided_by is not self.policy:
-            return list(self.groups)
+        if agenda.concerned is None or agenda.decided_by is not self.policy or not self.state.session.established:
+            return list(self.groups)  # time alone ends the doubt whether another node has our name
         due = {name for name, at in self._wakes.items() if at <= self.now}
         return [name for name in self.groups if name in due or name in agenda.concerned]
 
