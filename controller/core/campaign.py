@@ -92,8 +92,8 @@ def _make_view(state: State, now: float, policy: Policy, name: str) -> View:
     session, life = state.session.id, state.life
     assert session is not None
     return View(
-        session, life.writer, life.past, state.store.sightings, now, policy.timing, policy.rules,
-        policy.groups[name].priority, policy.node,
+        session, life.writer, life.past, state.store.sightings, now, state.store.answered_at,
+        policy.timing, policy.rules,        policy.groups[name].priority, policy.node,
     )  # fmt: skip
 
 

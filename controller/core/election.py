@@ -105,6 +105,7 @@ class View:
     past: frozenset[SessionId]
     sightings: Mapping[str, Sighting]
     now: float
+    answered_at: float  # when the last listing arrived: who was silent then is not waited for
     timing: Timing
     rules: Rules
     priority: int
@@ -180,13 +181,14 @@ def _wait_unless(ripe: bool, verdict: Verdict, why: str, at: float, key: str = "
 def rank(group: str, seen: Sighting, view: View) -> int:
     """How many candidates go first: the one it is offered to, then by priority, then by name.
 
-    The owner is none of them: it looks alive until the very moment at which it may be succeeded.
+    The owner is none of them: it looks alive until the very moment at which it may be succeeded. Who is silent is so as
+    of the last listing: only what is heard changes the order, and not time alone.
     """
     owner = seen.record if isinstance(seen.record, Ownership) else Ownership()
     out = (view.me, owner.session)
     offered = owner.offered_to
     me = (view.me != offered, -view.priority, view.node, view.me)
-    others = fit_sessions(group, view.sightings, view.now, view.timing.lease_duration)
+    others = fit_sessions(group, view.sightings, view.answered_at, view.timing.lease_duration)
     return sum((sid != offered, -m.priority, record.node, sid) < me for sid, record, m in others if sid not in out)
 
 

@@ -20,7 +20,7 @@ def hear_listing(state: State, event: ev.Listed, now: float, policy: Policy) -> 
     before, requests = state, replace(state.requests, reading=None, heard=event.request, completed=recent)
     state = replace(state, requests=requests)
     scope = _Scope(state, event.sent_at, policy)
-    store = replace(state.store, sightings=_sight_all(state, event, now, policy, scope))
+    store = replace(state.store, answered_at=now, sightings=_sight_all(state, event, now, policy, scope))
     went_back = policy.rules.went_back
     if any(went_back(_find_last_seq(before, key), seen.record) for key, seen in store.sightings.items()):
         store = replace(store, quarantine_until=now + policy.timing.lease_duration)

@@ -30,7 +30,6 @@ def begin(turn: Turn) -> None:
     state = turn.state
     if state.session.over is not None and state.phase in (Phase.MEMBER, Phase.ADOPTING, Phase.CREATING):
         turn.put(phase=Phase.ENDING, rounds=replace(state.rounds, current=None, renewed=None))
-        turn.concern_all()
     _establish(turn)
 
 

@@ -67,6 +67,7 @@ def _note_beat(state: State, write: Pending, event: ev.Wrote, now: float, policy
     state = replace(
         state,
         phase=Phase.MEMBER if state.phase is Phase.ADOPTING else state.phase,
+        store=replace(state.store, answered_at=now),
         session=replace(state.session, version=event.version, beat=record.beat, seq=record.seq, fresh=False),
         rounds=replace(
             state.rounds, renewed=renewal, spare_slot=1 - current.slot, current=replace(current, beating=False)

@@ -125,6 +125,7 @@ class Knowledge:
 
     sightings: Mapping[str, Sighting] = field(default_factory=dict)
     gone: Mapping[str, int] = field(default_factory=dict)  # groups' records that are not known now: the last one's seq
+    answered_at: float = 0.0  # when the last listing arrived
     quarantine_until: float = 0.0  # the store went back: take and open nothing before
     out_of_contact: bool = False
 
