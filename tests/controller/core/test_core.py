@@ -8,7 +8,7 @@ import pytest
 
 from controller.core import events as ev
 from controller.core.events import Saved, Step
-from controller.core.machine import GroupPolicy, Phase, Reason, Role, decide, initial, serving_until
+from controller.core.machine import GroupPolicy, Phase, Reason, Role, decide, initial, observe, serving_until
 from controller.core.records import CLUSTER, Cluster, Membership, Ownership, Session, SessionId, Wanted, decode, encode
 from controller.stores.base import Entry, Version
 from tests.lab.node.lone import TIMING, Lone
@@ -230,15 +230,24 @@ def test_one_fence_does_for_all_groups_of_a_dead_node(node: Lone) -> None:
 
 def test_what_nobody_names_for_a_day_is_fenced_and_a_day_later_deleted(node: Lone) -> None:
     node.put("sessions/n2-old", fit())
-    node.put("sessions/n2-named", fit(fenced=True))
-    node.put("groups/foreign", owned_by("n2-named"))
     node.run(1)
     for fenced in (False, True):
         assert decode(node.store["sessions/n2-old"].value, Session).fenced is fenced
         node.now += 24 * 3600
         node.run(1)
     assert "sessions/n2-old" not in node.store
-    assert "sessions/n2-named" in node.store
+
+
+@pytest.mark.parametrize("fenced", [False, True])
+def test_a_session_that_a_group_names_stays_for_ever(node: Lone, fenced: bool) -> None:
+    node.put("sessions/n2-named", fit(fenced=fenced))
+    node.put("groups/foreign", owned_by("n2-named"))
+    before = node.store["sessions/n2-named"]
+    node.run(1)
+    for _ in range(2):
+        node.now += 24 * 3600
+        node.run(1)
+    assert node.store["sessions/n2-named"] == before
 
 
 def test_a_store_that_takes_no_writes_is_not_asked_without_end() -> None:
@@ -284,6 +293,54 @@ def test_who_no_longer_outranks_the_owner_does_not_preempt() -> None:
         lone.run(1)
     assert ownership(lone).wanted is None
     assert lone.state.groups["web"].campaign.preempt_since is None
+
+
+def preempting(priority: int) -> Lone:
+    """A node that may preempt `web`, and sees it owned by n2-x."""
+    lone = Lone()
+    lone.policy = replace(lone.policy, groups={"web": GroupPolicy(priority=priority, preempt=True)})
+    lone.start()
+    lone.put("groups/web", owned_by("n2-x"))
+    return lone
+
+
+def serve_elsewhere(lone: Lone, seconds: int) -> None:
+    """Its owner, of priority 100, serves it and lives."""
+    for _ in range(2 * seconds):
+        member = {"web": Membership(priority=100, healthy=True, serving=5)}
+        lone.put("sessions/n2-x", fit(beat=lone.versions, seq=lone.versions, groups=member))
+        lone.run(0.5)
+
+
+@pytest.mark.parametrize(("priority", "wanted"), [(99, None), (100, None), (101, Wanted("n1", 5000))])
+def test_only_a_node_of_higher_priority_preempts(priority: int, wanted: Wanted | None) -> None:
+    lone = preempting(priority)
+    serve_elsewhere(lone, 3)
+    assert ownership(lone).wanted == wanted
+
+
+def test_who_has_just_failed_does_not_preempt_for_a_lease() -> None:
+    lone = preempting(200)
+    lone.tell(ev.Judged("web", healthy=False))
+    serve_elsewhere(lone, 1)
+    lone.tell(ev.Judged("web", healthy=True))
+    lone.held = (ev.Run,)
+    lone.tell(handed_to_us(lone))
+    lone.held = ()
+    lone.tell(ev.Ran("web", ownership(lone).epoch, Step.BIND, "no such interface"))
+    assert lone.state.groups["web"].role is Role.STANDBY
+    lone.put("groups/web", replace(ownership(lone), session=SessionId("n2-x"), seq=ownership(lone).seq + 1))
+    serve_elsewhere(lone, 2)
+    assert ownership(lone).wanted is None
+    serve_elsewhere(lone, 2)
+    assert ownership(lone).wanted == Wanted("n1", ownership(lone).epoch)
+
+
+def test_events_before_one_decision_concern_the_groups_of_all_of_them(active: Lone) -> None:
+    state = active.state
+    for group in ("web", "db"):
+        state = observe(state, ev.Judged(group, healthy=False), active.now, active.policy)
+    assert [t.group for t in decide(state, active.now, active.policy).transitions] == ["web", "db"]
 
 
 def test_it_leaves_though_adoption_was_never_confirmed(active: Lone) -> None:
