@@ -84,8 +84,8 @@ _SECTION = """\
 
 US dollars a month for a whole idle cluster. A cluster is idle nearly always. In each round, each node sends one write
 and one read; on `s3` and `azure_blob` it also fetches the session of each other node. The number of groups does not
-matter. The table counts requests only: the records take kilobytes, and traffic within a region costs little or nothing.
-`make docs` generates this section from the rounds of the lease and the prices below.
+matter. The table counts requests only: the records take kilobytes, and traffic within a region costs little or
+nothing. `make docs` generates this section from the rounds of the lease and the prices below.
 
 {costs}
 
