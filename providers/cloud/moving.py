@@ -140,6 +140,8 @@ class Moving:
 
         What has gone astray meanwhile is moved again beside that: no renewal of addresses waits for a cloud.
         """
+        if grant.expires_at <= self._clock():
+            raise StaleGrant(f"group {grant.group}: the grant has ended")
         self._grant.at = grant.expires_at
         if grant.epoch == self._epoch:
             self._repair(grant.epoch)

@@ -108,6 +108,7 @@ class StaticIp(ComputeMechanism):
     async def leave(self, until: Deadline) -> None:
         """Begin to take the address from this virtual machine, if it is still here; the release waits no longer."""
         us = await self._identity.name(until)
+        await self._leaving.over(until)
         own = await self._own(us, until)
         access = self._has(own)
         if access is not None:

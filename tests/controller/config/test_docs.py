@@ -13,9 +13,8 @@ from controller.cli import main as cli
 from controller.config.loading import from_bytes
 from controller.config.model import Admin, Config, Group, Health, Hooks, Lease, Reconcile
 from controller.config.plugins import AUTO
-from controller.stores.registry import known_stores
 from controller.telemetry.metrics import Metrics
-from providers.registry import known_providers
+from tests.lab.own_plugins import OWN_PROVIDERS, OWN_STORES
 
 DOCS = Path(__file__).parents[3] / "docs"
 CONFIGURATION = (DOCS / "configuration.md").read_text()
@@ -38,7 +37,7 @@ def test_every_key_has_its_row(model: type[Config]) -> None:
 
 
 def test_every_plugin_has_its_row() -> None:
-    assert {*known_stores(), *known_providers(), AUTO} - table_keys(CONFIGURATION) == set()
+    assert {*OWN_STORES, *OWN_PROVIDERS, AUTO} - table_keys(CONFIGURATION) == set()
 
 
 def test_every_complete_example_is_right() -> None:

@@ -8,10 +8,14 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from controller.stores.registry import known_stores, store_type
+from controller.stores.base import Watcher
+from controller.stores.registry import store_type
 from tests.lab.http.serving import start_fake
+from tests.lab.own_plugins import OWN_STORES
 from tests.lab.stores import azurite
 from tests.lab.stores.backends import Backend, etcd_or_skip
+from tests.lab.stores.clouds import CLOUDS
+from tests.lab.stores.fakes import FAKES, Lab, lab_of
 from tests.lab.stores.kube import kubeconfig
 from tests.lab.stores.moto import CREDENTIALS, REGION, make_bucket, make_table, start_moto
 
@@ -162,9 +166,7 @@ MARKS = {"etcd": pytest.mark.etcd, "etcd of three": pytest.mark.etcd}
 
 def backend_of(kind: str, request: pytest.FixtureRequest) -> Backend:
     if kind not in PLACES:
-        pytest.fail(
-            f"store {kind!r} is registered, but tests/controller/stores/conftest.py does not know where to let it store"
-        )
+        pytest.fail(f"store {kind!r} is ours, but tests/controller/stores/conftest.py does not know where it may store")
     return PLACES[kind](request)
 
 
@@ -172,17 +174,26 @@ def _marked(*kinds: str) -> list[Any]:
     return [pytest.param(kind, marks=MARKS.get(kind, ())) for kind in kinds]
 
 
-@pytest_asyncio.fixture(params=_marked("memory", *known_stores()))
+WATCHED = ("memory", *(kind for kind in OWN_STORES if isinstance(store_type(kind), Watcher)))
+
+
+@pytest_asyncio.fixture(params=_marked("memory", *OWN_STORES))
 async def backend(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
-    """Each kind of store in turn: whatever is registered must keep the contract."""
+    """Each kind of store in turn: whatever is ours must keep the contract."""
     place = backend_of(request.param, request)
     yield place
     await place.close()
 
 
-@pytest_asyncio.fixture(
-    params=_marked("memory", *(kind for kind in known_stores() if hasattr(store_type(kind), "changes")))
-)
+@pytest_asyncio.fixture(params=_marked(*(kind for kind in OWN_STORES if kind not in WATCHED)))
+async def unwatched_backend(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
+    """The kinds of store that tell of no changes."""
+    place = backend_of(request.param, request)
+    yield place
+    await place.close()
+
+
+@pytest_asyncio.fixture(params=_marked(*WATCHED))
 async def watched_backend(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
     """The kinds of store that can tell of changes."""
     place = backend_of(request.param, request)
@@ -190,12 +201,29 @@ async def watched_backend(request: pytest.FixtureRequest) -> AsyncIterator[Backe
     await place.close()
 
 
-@pytest_asyncio.fixture(params=_marked(*known_stores(), "etcd of three"))
+@pytest_asyncio.fixture(params=_marked(*OWN_STORES, "etcd of three"))
 async def shared_backend(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
     """The kinds of store that several processes can share."""
     place = backend_of(request.param, request)
     yield place
     await place.close()
+
+
+# --- stores on a network that can be made to ail
+
+
+@pytest.fixture(params=sorted([*FAKES, *CLOUDS]))
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest_asyncio.fixture
+async def lab(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Lab]:
+    if kind in CLOUDS:
+        server: Server = request.getfixturevalue("blobs" if kind == "azure_blob" else "moto")
+        url = azurite.account_url(server) if kind == "azure_blob" else server.url
+    async with CLOUDS[kind](url, tmp_path) if kind in CLOUDS else lab_of(kind) as made:
+        yield made
 
 
 # --- for the tests of the etcd store alone --------------------------------------------------------------------------

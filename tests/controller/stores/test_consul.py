@@ -11,10 +11,11 @@ import pytest
 import pytest_asyncio
 import trustme
 
+from controller.contracts.watch import watching
 from controller.stores.base import Conflict, Entry, StoreError
 from controller.stores.consul import ConsulStore
 from tests.lab.http.serving import serving
-from tests.lab.stores.backends import Backend, eventually, says, watching
+from tests.lab.stores.backends import Backend, eventually, says
 from tests.lab.stores.consul import LONGEST, Consul
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ import pytest
 import pytest_asyncio
 import trustme
 
+from controller.contracts.watch import watching
 from controller.stores.base import Entry, StoreError
 from controller.stores.etcd import EtcdStore
-from tests.lab.stores.backends import Backend, etcd_or_skip, eventually, says, watching
+from tests.lab.stores.backends import Backend, etcd_or_skip, eventually, says
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

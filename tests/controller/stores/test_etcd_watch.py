@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from controller.contracts.watch import watching
 from controller.stores.base import StoreError
-from tests.lab.stores.backends import eventually, says, watching
+from tests.lab.stores.backends import eventually, says
 from tests.lab.stores.etcd import leader_of
 
 if TYPE_CHECKING:

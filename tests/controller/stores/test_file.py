@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
+from controller.contracts.watch import watching
 from controller.stores.base import Conflict, Entry, StoreError, Version
 from controller.stores.file import FileStore
 from controller.stores.inotify import DirectoryWatch
 from controller.stores.snapshots import KEEP, Snapshots
-from tests.lab.stores.backends import Backend, eventually, racing, watching
+from tests.lab.stores.backends import Backend, eventually, racing
 from tests.lab.stores.racer import COUNTER
 
 if TYPE_CHECKING:

@@ -7,37 +7,19 @@ import logging
 from typing import TYPE_CHECKING
 
 import pytest
-import pytest_asyncio
 
+from controller.contracts.watch import watching
 from controller.stores.base import Conflict, Entry, StoreError
 from controller.stores.registry import store_type
 from tests.lab.http.bad_network import answering, dark_endpoint, proxy_to
-from tests.lab.stores.azurite import account_url
-from tests.lab.stores.backends import eventually, says, warmed_up, watching
-from tests.lab.stores.clouds import CLOUDS
-from tests.lab.stores.fakes import FAKES, SECRET, Lab, lab_of
+from tests.lab.stores.backends import eventually, says, warmed_up
+from tests.lab.stores.fakes import FAKES, SECRET, Lab
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator
 
-    from tests.lab.host.servers import Server
 
 KEY = "groups/web"
-
-
-@pytest.fixture(params=sorted([*FAKES, *CLOUDS]))
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest_asyncio.fixture
-async def lab(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Lab]:
-    if kind in CLOUDS:
-        server: Server = request.getfixturevalue("blobs" if kind == "azure_blob" else "moto")
-        url = account_url(server) if kind == "azure_blob" else server.url
-    async with CLOUDS[kind](url, tmp_path) if kind in CLOUDS else lab_of(kind) as made:
-        yield made
 
 
 @pytest.fixture(autouse=True)

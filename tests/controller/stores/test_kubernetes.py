@@ -16,12 +16,13 @@ import pytest_asyncio
 import trustme
 import yaml
 
+from controller.contracts.watch import watching
 from controller.core.records import Membership, Ownership, Session, SessionId, encode
 from controller.stores.base import Conflict, Entry, StoreError
 from controller.stores.kit import tls
 from controller.stores.kubernetes import KubernetesStore
 from tests.lab.http.serving import serving
-from tests.lab.stores.backends import Backend, eventually, says, watching
+from tests.lab.stores.backends import Backend, eventually, says
 from tests.lab.stores.kube import GROUP, LARGEST_ANNOTATIONS, VERBS, Kube, Refused, kubeconfig
 from tests.lab.stores.kube_schema import problem
 

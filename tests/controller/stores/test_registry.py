@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from controller.stores.registry import known_stores, store_type
+from tests.lab.own_plugins import OWN_STORES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,8 +17,8 @@ from pathlib import Path
 
 
 def test_what_is_registered_is_known_and_loads() -> None:
-    assert {"etcd", "file"} <= set(known_stores())
-    for name in known_stores():
+    assert set(OWN_STORES) <= set(known_stores())
+    for name in OWN_STORES:
         assert store_type(name).Options.model_config["extra"] == "forbid"
 
 
@@ -69,6 +70,6 @@ def test_a_store_that_cannot_be_loaded_is_named_with_its_reason(name: str, says:
 
 
 def test_every_option_says_what_it_is() -> None:
-    for name in known_stores():
+    for name in OWN_STORES:
         for key, field in store_type(name).Options.model_fields.items():
             assert field.description, f"{name}: {key}"

@@ -8,7 +8,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
+from controller.contracts import LostReply, Refused, Script
 from controller.daemon.clock import boottime
 from providers.baremetal.provider import BareMetal
 from providers.base import Finding, Level, Place, Placement
@@ -18,15 +20,23 @@ from providers.cloud.moving import Moving, MovingOptions
 from providers.cloud.refusal import Refusal
 from tests.lab.host.processes import LIVENESS
 
+T = TypeVar("T")
+
 
 class CloudError(Exception):
     """What the platform's SDK raises."""
 
 
+class Silence(CloudError):  # noqa: N818  (what happens, not an error)
+    """The platform did not answer."""
+
+
 class Cloud:
     """One address of a small platform: who has it, what was asked of it, and what it does wrong."""
 
-    def __init__(self) -> None:
+    def __init__(self, script: Script | None = None) -> None:
+        """`script`: what becomes of each call, where a contract decides it."""
+        self._script = script or Script()
         self.holder = "other"
         self.begun: list[str] = []  # what has arrived, answered or not
         self.asked: list[str] = []
@@ -37,22 +47,24 @@ class Cloud:
         self.fails: dict[str, int] = {}  # how many calls of each kind fail
 
     def move(self, to: str) -> None:
-        self._asked("move")
-        self.holder = to
+        self._serve("move", lambda: self._lead(to))
 
     def look(self) -> str:
-        self._asked("look")
+        return self._serve("look", self._shown)
+
+    def leave(self, who: str) -> None:
+        self._serve("leave", lambda: self._lead("" if self.holder == who else self.holder))
+
+    def _lead(self, to: str) -> None:
+        self.holder = to
+
+    def _shown(self) -> str:
         if self.shows_after:
             self.shows_after -= 1
             return "other"
         return self.holder
 
-    def leave(self, who: str) -> None:
-        self._asked("leave")
-        if self.holder == who:
-            self.holder = ""
-
-    def _asked(self, what: str) -> None:
+    def _serve(self, what: str, effect: Callable[[], T]) -> T:
         self.begun.append(what)
         time.sleep(self.seconds)
         if not self.answering.wait(LIVENESS):
@@ -61,27 +73,33 @@ class Cloud:
         if self.fails.get(what, 0):
             self.fails[what] -= 1
             raise CloudError(f"{what} failed")
+        try:
+            return self._script.serve(what, effect, writes=what != "look")
+        except Refused as refused:
+            raise CloudError(f"{what} refused") from refused
+        except LostReply as lost:
+            raise Silence(f"{what}: no answer") from lost
 
 
 class CloudMover:
-    """Moves that address to `me`."""
+    """Moves that address to `node`."""
 
-    def __init__(self, cloud: Cloud, calls: Calls) -> None:
-        self.cloud, self.calls = cloud, calls
+    def __init__(self, cloud: Cloud, calls: Calls, node: str = "me") -> None:
+        self.cloud, self.calls, self.node = cloud, calls, node
         self.warmed = self.closed = 0
 
     async def warm(self, until: Deadline) -> None:  # noqa: ARG002
         self.warmed += 1
 
     async def move(self, until: Deadline) -> None:
-        await self.calls.run("move", lambda: self.cloud.move("me"), until=until)
+        await self.calls.run("move", lambda: self.cloud.move(self.node), until=until)
 
     async def leave(self, until: Deadline) -> None:
-        await self.calls.run("leave", lambda: self.cloud.leave("me"), until=until)
+        await self.calls.run("leave", lambda: self.cloud.leave(self.node), until=until)
 
     async def look(self, until: Deadline) -> Placement:
         holder = await self.calls.run("look", self.cloud.look, until=until)
-        if holder == "me":
+        if holder == self.node:
             return Placement(Place.HERE)
         return Placement(Place.ELSEWHERE, holder) if holder else Placement(Place.NOWHERE)
 
@@ -93,7 +111,7 @@ class CloudMover:
 
 
 def translate(error: Exception) -> Refusal | None:
-    return Refusal(str(error), retry=False) if isinstance(error, CloudError) else None
+    return Refusal(str(error), retry=isinstance(error, Silence)) if isinstance(error, CloudError) else None
 
 
 def moving(
@@ -102,10 +120,11 @@ def moving(
     reconcile_seconds: float = 60.0,
     move_seconds: float = 60.0,
     local: BareMetal | None = None,
+    node: str = "me",
     clock: Callable[[], float] = boottime,
 ) -> tuple[Moving, CloudMover]:
     """A provider that moves this cloud's address. To be closed."""
     calls = Calls("test", clock=clock, translate=translate, threads=2)
-    mover = CloudMover(cloud, calls)
+    mover = CloudMover(cloud, calls, node)
     options = MovingOptions(reconcile_seconds=reconcile_seconds, move_seconds=move_seconds)
     return Moving(mover, calls, group="web", clock=clock, options=options, local=local), mover

@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import sys
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import PIPE, Popen
@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import pytest
 
-from controller.stores.base import Conflict, Entry, Store, StoreError, Version, Watcher
+from controller.contracts.rules import PATIENCE_SECONDS
+from controller.stores.base import Conflict, Store, StoreError, Version, Watcher
 from controller.stores.memory import MemoryStore, Shelf
 from controller.stores.registry import store_type
 from tests.lab.stores.etcd import EtcdCluster, missing, start_etcd
 from tests.lab.stores.racer import Score
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator
 
 
 class WatchedStore(Store, Watcher, Protocol):
@@ -29,7 +30,6 @@ class WatchedStore(Store, Watcher, Protocol):
 
 
 ROOT = Path(__file__).parents[3]
-PATIENCE_SECONDS = 60.0  # how long something may take that must happen at all
 
 
 @dataclass
@@ -119,44 +119,6 @@ async def eventually(attempt: Callable[[], Awaitable[Any]], *errors: type[Except
                 await asyncio.sleep(0.02)
     except TimeoutError:
         pytest.fail(f"did not happen within {PATIENCE_SECONDS:g} s; last error: {failure!r}")
-
-
-class Hints:
-    """What a watch said. `count` only grows; `told` is what it said last of each key."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.told: dict[str, Entry] = {}
-        self._arrived = asyncio.Event()
-
-    async def next(self) -> None:
-        """Return at the next hint that has not been waited for yet."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await self._arrived.wait()
-        self._arrived.clear()
-
-    @property
-    def waiting(self) -> bool:
-        """Whether there is a hint that nobody has waited for."""
-        return self._arrived.is_set()
-
-    async def collect(self, changes: AsyncIterator[Mapping[str, Entry]]) -> None:
-        async for entries in changes:
-            self.count += 1
-            self.told.update(entries)
-            self._arrived.set()
-
-
-@asynccontextmanager
-async def watching(store: WatchedStore, prefix: str = "") -> AsyncIterator[Hints]:
-    """A task that watches, ended with the context."""
-    hints = Hints()
-    watch = asyncio.create_task(hints.collect(store.changes(prefix)))
-    try:
-        yield hints
-    finally:
-        watch.cancel()
-        await asyncio.gather(watch, return_exceptions=True)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from providers.cloud.deadline import Deadline
 from providers.cloud.moving import Moving
 from tests.lab.azure.arm import Arm, Fault
 from tests.lab.azure.metadata import Metadata
-from tests.lab.azure.movers import clock, given_up_under_way, grant, led_here, moving, soon
+from tests.lab.azure.movers import given_up_under_way, grant, led_here, moving, soon
 from tests.lab.azure.world import NETWORK, Node, ip_config, nic, public_ip
 from tests.lab.host.processes import until
 from tests.providers.azure.conftest import Tls

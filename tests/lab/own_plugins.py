@@ -1,0 +1,11 @@
+"""The stores and providers of this tree, by their entry points: whatever else is installed is not for its tests."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+_PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+
+OWN_STORES: tuple[str, ...] = tuple(sorted(_PROJECT["entry-points"]["anyvip.stores"]))
+OWN_PROVIDERS: tuple[str, ...] = tuple(sorted(_PROJECT["entry-points"]["anyvip.providers"]))
