@@ -14,7 +14,7 @@ from controller.config.loading import from_bytes
 from controller.config.model import Admin, Config, Group, Health, Hooks, Lease, Reconcile
 from controller.config.plugins import AUTO
 from controller.telemetry.metrics import Metrics
-from tests.lab.own_plugins import OWN_PROVIDERS, OWN_STORES
+from tests.lab.plugins.own import OWN_PROVIDERS, OWN_STORES
 
 DOCS = Path(__file__).parents[3] / "docs"
 CONFIGURATION = (DOCS / "configuration.md").read_text()

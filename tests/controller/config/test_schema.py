@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.own_plugins import OWN_PROVIDERS, OWN_STORES
+from tests.lab.plugins.own import OWN_PROVIDERS, OWN_STORES
 
 ROOT = Path(__file__).parents[3]
 

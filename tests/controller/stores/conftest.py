@@ -11,7 +11,7 @@ import pytest_asyncio
 from controller.stores.base import Watcher
 from controller.stores.registry import store_type
 from tests.lab.http.serving import start_fake
-from tests.lab.own_plugins import OWN_STORES
+from tests.lab.plugins.own import OWN_STORES
 from tests.lab.stores import azurite
 from tests.lab.stores.backends import Backend, etcd_or_skip
 from tests.lab.stores.clouds import CLOUDS

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from controller.stores.registry import known_stores, store_type
-from tests.lab.own_plugins import OWN_STORES
+from tests.lab.plugins.own import OWN_STORES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
