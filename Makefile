@@ -48,6 +48,7 @@ rewrite: $(VENV)/dev.stamp ## Rewrite the golden stories from what the simulator
 
 docs: $(VENV)/dev.stamp ## Rewrite the pages and sections that are generated from the code
 	@$(BIN)/python docs/diagram.py
+	@$(BIN)/python docs/quotes.py
 	@$(BIN)/python docs/costs.py
 	@$(BIN)/python docs/timeline.py
 	@$(BIN)/python -m tests.lab.terraform.tables

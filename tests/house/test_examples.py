@@ -57,7 +57,7 @@ def test_a_mistake_fails_with_the_rule_that_it_breaks(outside: Outside, mistake:
 @pytest.mark.parametrize("page", QUOTES["PAGES"])
 def test_a_page_quotes_the_files_as_they_are(page: str) -> None:
     text = (DOCS / page).read_text()
-    assert QUOTES["quote_files"](page) == text, "run: python docs/quotes.py"
+    assert QUOTES["quote_files"](page) == text, "run: make docs"
     sources = [file for file in (EXAMPLES / QUOTES["PAGES"][page]).rglob("*.py") if file.parent.name != "__pycache__"]
     assert [file.name for file in sources if file.read_text() not in text] == []
 

@@ -13,7 +13,6 @@ ROOT = Path(__file__).parents[2]
 # What looks at stores and providers by name; the tests of stores themselves need servers, so they are only collected.
 RUN = (
     "tests/controller/config/test_docs.py",
-    "tests/controller/config/test_plugins.py",
     "tests/controller/config/test_schema.py",
     "tests/controller/stores/test_registry.py",
     "tests/providers/test_registry.py",
