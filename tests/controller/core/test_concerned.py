@@ -13,7 +13,7 @@ from controller.core.turn import Turn
 from controller.core.values import replace
 from tests.simulation.seeds import run_seed
 
-SEEDS = range(24)
+SEEDS = range(20)
 
 
 @pytest.mark.parametrize("seeds", [SEEDS[first::4] for first in range(4)], ids=str)
@@ -23,7 +23,8 @@ def test_deciding_the_concerned_groups_is_deciding_all_groups(seeds: range, monk
     class Recorded(Turn):
         def __init__(self, state: State, now: float, policy: Policy) -> None:
             super().__init__(state, now, policy)
-            decided.append((state, now, policy))
+            if state.agenda.concerned is not None:
+                decided.append((state, now, policy))
 
     with monkeypatch.context() as patched:
         patched.setattr(machine, "Turn", Recorded)
@@ -34,7 +35,7 @@ def test_deciding_the_concerned_groups_is_deciding_all_groups(seeds: range, monk
         assert few.transitions == every.transitions
         assert replace(few.state, agenda=Agenda()) == replace(every.state, agenda=Agenda())
         assert earliest(few.wake_at) <= earliest(every.wake_at)  # once too often is no harm, too late is
-    assert sum(state.agenda.concerned is not None for state, _, _ in decided) > len(decided) / 2
+    assert len(decided) > 1000
 
 
 def concerning_all(state: State) -> State:
