@@ -108,8 +108,9 @@ class Arm:
             self._changed()
 
     def finish(self) -> None:
-        """The writes that are being carried out have been, however many seconds they were to take."""
+        """What is being written has been, however many seconds it was to take, and what follows takes none."""
         with self._lock:
+            self._resources.seconds = 0.0
             self._resources.finish()
 
     def land(self) -> None:

@@ -112,6 +112,14 @@ class Compute:
         with self._changed:
             self._settle()
 
+    def finish(self) -> None:
+        """What is being carried out has been, however many seconds it was to take, and what follows takes none."""
+        with self._changed:
+            self.seconds = 0.0
+            for operation in self._operations.values():
+                operation.due = 0.0
+            self._settle()
+
     def calls(self, method: str = "*") -> list[Seen]:
         """The calls of a method (a pattern) so far."""
         return [each for each in self.seen if fnmatch(each.method, method)]

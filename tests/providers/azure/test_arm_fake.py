@@ -118,21 +118,23 @@ def test_an_address_in_use_is_refused_until_its_removal_has_ended(arm: Arm, clie
     adding = nic(TWO, ip_config("vip", VIP))
     with refused(400, "PrivateIPAddressIsAllocated"):
         put(client, TWO, adding)
-    arm.seconds = 0.3
+    arm.seconds = 1000.0  # until the test ends it
     removal = begin(client, ONE, nic(ONE))
     with refused(400, "PrivateIPAddressIsAllocated"):
         put(client, TWO, adding)
+    arm.finish()
     removal.result()
     put(client, TWO, adding)
     assert arm.written(TWO.nic)["properties"]["ipConfigurations"][1]["properties"]["privateIPAddress"] == VIP
 
 
 def test_a_nic_that_is_written_shows_it_and_refuses_the_next(arm: Arm, client: NetworkManagementClient) -> None:
-    arm.seconds = 0.3
+    arm.seconds = 1000.0  # until the test ends it
     under_way = begin(client, ONE, nic(ONE))
     assert get(client, ONE).provisioning_state == "Updating"
     with refused(429, "RetryableErrorDueToAnotherOperation"):
         put(client, ONE, nic(ONE))
+    arm.finish()
     assert under_way.result().provisioning_state == "Succeeded"
     assert put(client, ONE, nic(ONE)).provisioning_state == "Succeeded"
 
@@ -211,11 +213,12 @@ def route(next_hop: str | None, kind: str = "VirtualAppliance", prefix: str = f"
 
 def test_one_route_is_put_at_a_time_and_the_others_stay(arm: Arm, client: NetworkManagementClient) -> None:
     table = route_table(arm, "t", f"{VIP}/32", ONE.address, other="10.9.0.0/16")
-    arm.seconds = 0.3
+    arm.seconds = 1000.0  # until the test ends it
     under_way = client.routes.begin_create_or_update("rg", "t", "vip", route(TWO.address))
     assert client.routes.get("rg", "t", "vip").provisioning_state == "Updating"
     with refused(409, "AnotherOperationInProgress"):
         client.routes.begin_create_or_update("rg", "t", "new", route(TWO.address, prefix="10.10.0.0/16")).result()
+    arm.finish()
     under_way.result()
     shown = {r["name"]: r["properties"]["nextHopIpAddress"] for r in arm.resource(table)["properties"]["routes"]}
     assert shown == {"vip": TWO.address, "other": "10.7.0.99"}

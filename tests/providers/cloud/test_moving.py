@@ -35,18 +35,20 @@ def grant(epoch: int = 1, seconds: float = 600.0) -> Grant:
 
 
 class Timed:
-    """A provider by a clock that goes on by a tenth of a second whenever it is read, and at no other time."""
+    """A provider by a clock that goes on by so much whenever it is read, and at no other time."""
 
-    def __init__(self, cloud: Cloud) -> None:
-        self.clock = HandClock(step=0.1)
+    def __init__(self, cloud: Cloud, step: float) -> None:
+        self.clock = HandClock(step=step)
         self.provider, _ = moving(cloud, move_seconds=5.0, clock=self.clock)
 
 
-async def test_a_promotion_moves_and_sees_that_it_shows(made: Made, cloud: Cloud) -> None:
+async def test_a_promotion_moves_and_sees_that_it_shows(cloud: Cloud) -> None:
+    timed = Timed(cloud, step=0.0)
     cloud.shows_after = 2
-    await made[0].bind(grant())
+    await timed.provider.bind(Grant("web", 1, timed.clock() + 60))
     assert cloud.asked == ["move", "look", "look", "look"]
     assert cloud.holder == "me"
+    await timed.provider.close()
 
 
 async def test_renewals_ask_the_cloud_nothing(made: Made, cloud: Cloud) -> None:
@@ -65,7 +67,7 @@ async def test_the_next_epoch_moves_anew(made: Made, cloud: Cloud) -> None:
 
 
 async def test_what_never_shows_is_said(cloud: Cloud) -> None:
-    timed = Timed(cloud)
+    timed = Timed(cloud, step=0.1)
     cloud.shows_after = 1000
     with pytest.raises(ProviderError, match="moved, but not seen: the platform shows elsewhere: other"):
         await timed.provider.bind(Grant("web", 1, timed.clock() + 4))
@@ -77,7 +79,7 @@ async def test_what_never_shows_is_said(cloud: Cloud) -> None:
 
 
 async def test_a_move_that_takes_too_long_leaves_another_node_a_try(cloud: Cloud) -> None:
-    timed = Timed(cloud)
+    timed = Timed(cloud, step=0.1)
     cloud.shows_after = 1000
     began_at = timed.clock()
     with pytest.raises(ProviderError, match="not seen"):
@@ -96,10 +98,12 @@ async def test_what_a_late_call_took_away_before_it_was_seen_is_moved_again(made
     assert cloud.asked.count("move") == 2
 
 
-async def test_a_look_that_fails_after_the_move_is_repeated(made: Made, cloud: Cloud) -> None:
+async def test_a_look_that_fails_after_the_move_is_repeated(cloud: Cloud) -> None:
+    timed = Timed(cloud, step=0.0)
     cloud.fails["look"] = 2
-    await made[0].bind(grant())
+    await timed.provider.bind(Grant("web", 1, timed.clock() + 60))
     assert cloud.asked == ["move", "look", "look", "look"]
+    await timed.provider.close()
 
 
 async def test_a_move_that_fails_is_an_error(made: Made, cloud: Cloud) -> None:
