@@ -26,7 +26,7 @@ from tests.lab.node.desk import Desk, entry, group_view, serving, status
 
 ROOT = Path(__file__).parents[3]
 ANYVIP = (sys.executable, "-P", "-c", "import sys; from controller.cli.main import main; sys.exit(main())")
-LIMIT_SECONDS = 30
+LIMIT_SECONDS = 60
 
 CONFIG = """\
 cluster: shop

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import ssl
 from base64 import b64encode
@@ -180,7 +179,6 @@ async def tls(secured: Secured, request: pytest.FixtureRequest) -> AsyncIterator
     backend = Backend("etcd", {"endpoints": secured.cluster.endpoints, "prefix": f"/{request.node.name}/"})
     yield backend
     await backend.close()
-    await asyncio.sleep(0.25)  # TLS ends with a word and its answer; aiohttp does not wait for it ("Graceful Shutdown")
 
 
 @pytest.mark.etcd
