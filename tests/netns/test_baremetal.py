@@ -79,7 +79,7 @@ async def test_lifetimes_are_whole_seconds_and_without_a_guard_never_more_than_t
 
 async def test_too_late_binds_nothing(lan: Lan, bare_metal: Make, clock: Clock) -> None:
     web = bare_metal()
-    with pytest.raises(StaleGrant, match=r"-0\.\d+ s left"):
+    with pytest.raises(StaleGrant, match=r"-\d+\.\d+ s left"):
         await web.bind(Grant("web", 1, clock() - 0.1))
     assert not shown(lan, lan.vip4.ip)
 

@@ -62,7 +62,7 @@ def check(run: Mapping[str, Any], fault: Fault) -> None:
     if fault.moves:
         assert run["takeover"] is not None, "no other node took over"
     if fault.heal is not None:
-        assert run["astray"] < 5, "the client was sent to the wrong MAC"
+        assert run["astray"] < 15, "the client was sent to the wrong MAC until its own cache forgot it"
 
 
 @faults("etcd")

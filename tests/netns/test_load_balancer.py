@@ -48,9 +48,10 @@ socketserver.ThreadingTCPServer(("0.0.0.0", 80), Named).serve_forever()
 HAPROXY = """
 defaults
   mode http
-  timeout connect 300ms
-  timeout client 5s
-  timeout server 2s
+  timeout connect 1s
+  timeout check 10s
+  timeout client 60s
+  timeout server 60s
   retries 0
 frontend web
   bind 127.0.0.1:8080
@@ -114,7 +115,7 @@ class Lab:
     def answers(self) -> str:
         """The node that answers a client of the load balancer; empty where none does."""
         asked = subprocess.run(
-            ["ip", "netns", "exec", self.spaces["lb"].name, "curl", "-sf", "-m", "3", "http://127.0.0.1:8080/"],
+            ["ip", "netns", "exec", self.spaces["lb"].name, "curl", "-sf", "-m", "60", "http://127.0.0.1:8080/"],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         return asked.stdout
@@ -146,7 +147,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
         made.daemon("n2")
         assert eventually(lambda: made.role("n2") == "standby", LIVENESS), made.log()
         spaces["n2"].ip(f"address add {VIP}/32 dev lo")
-        assert spaces["n2"].run(f"curl -sf -m 5 http://{VIP}/") == "n2", "it would answer, but for the guard"
+        assert spaces["n2"].run(f"curl -sf -m 60 http://{VIP}/") == "n2", "it would answer, but for the guard"
         yield made
 
 

@@ -115,7 +115,7 @@ def balancing(namespace: Namespace, directory: Path) -> Iterator[Callable[[], st
 
     def who() -> str | None:
         try:
-            with namespace.entered(), urlopen(f"http://{BALANCER}/name", timeout=5) as answer:
+            with namespace.entered(), urlopen(f"http://{BALANCER}/name", timeout=60) as answer:
                 return str(answer.read().decode())
         except (URLError, ConnectionError, TimeoutError):
             return None

@@ -95,7 +95,7 @@ class CloudLab(ABC):
     """The namespaces, and what runs there. A cloud's lab wires them, serves its fakes, and says who its owners are."""
 
     store: Mapping[str, Any]  # as in the daemons' configuration
-    lease_seconds = 2.0
+    lease_seconds = 4.0  # one that a busy machine keeps
 
     def __init__(
         self,
