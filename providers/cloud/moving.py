@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from math import inf
 from typing import Final, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -163,13 +162,13 @@ class Moving:
         A cloud that fails to answer holds up nobody: what is left there leads to a machine that refuses it.
         """
         self._epoch = None
-        self._grant.at = 0.0
+        self._grant.at = 0.0  # no call of this grant leaves any more, whenever its thread comes to it
+        self._grant = GrantEnd()
         await self._stop_repairing()
         if self._local is not None:
             await self._local.unbind()
         until = self._within(_LEAVE_SECONDS)
         await self._calls.settled(until)  # a move that was given up may still land: not after what follows
-        self._grant.at = inf
         if self._began:
             await self._leave(until)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from concurrent.futures import Executor, Future
+from typing import Any, TypeVar
 
 from controller.contracts import LostReply, Refused, Script
 from controller.daemon.clock import boottime
@@ -86,18 +87,22 @@ class CloudMover:
 
     def __init__(self, cloud: Cloud, calls: Calls, node: str = "me") -> None:
         self.cloud, self.calls, self.node = cloud, calls, node
+        self.asked: list[str] = []  # what was wanted of it, whether or not a call has left
         self.warmed = self.closed = 0
 
     async def warm(self, until: Deadline) -> None:  # noqa: ARG002
         self.warmed += 1
 
     async def move(self, until: Deadline) -> None:
+        self.asked.append("move")
         await self.calls.run("move", lambda: self.cloud.move(self.node), until=until)
 
     async def leave(self, until: Deadline) -> None:
+        self.asked.append("leave")
         await self.calls.run("leave", lambda: self.cloud.leave(self.node), until=until)
 
     async def look(self, until: Deadline) -> Placement:
+        self.asked.append("look")
         holder = await self.calls.run("look", self.cloud.look, until=until)
         if holder == self.node:
             return Placement(Place.HERE)
@@ -108,6 +113,36 @@ class CloudMover:
 
     def close(self) -> None:
         self.closed += 1
+
+
+class ByHand(Executor):
+    """Threads that have taken their calls, and stand still until the test lets one of them go on."""
+
+    def __init__(self) -> None:
+        self._standing: list[tuple[str, Callable[[], None]]] = []
+
+    @property
+    def standing(self) -> list[str]:
+        """What is asked by the calls that stand still, the oldest first."""
+        return [what for what, _ in self._standing]
+
+    def submit(self, call: Callable[..., T], /, *args: Any, **named: Any) -> Future[T]:
+        """See `Executor`."""
+        answer: Future[T] = Future()
+        answer.set_running_or_notify_cancel()
+
+        def go_on() -> None:
+            try:
+                answer.set_result(call(*args, **named))
+            except Exception as error:  # noqa: BLE001  (whoever asks for the answer gets it)
+                answer.set_exception(error)
+
+        self._standing.append((args[0], go_on))
+        return answer
+
+    def go_on(self, which: int) -> None:
+        """Let this one end."""
+        self._standing.pop(which)[1]()
 
 
 def translate(error: Exception) -> Refusal | None:
@@ -122,9 +157,10 @@ def moving(
     local: BareMetal | None = None,
     node: str = "me",
     clock: Callable[[], float] = boottime,
+    threads: int | Executor = 2,
 ) -> tuple[Moving, CloudMover]:
     """A provider that moves this cloud's address. To be closed."""
-    calls = Calls("test", clock=clock, translate=translate, threads=2)
+    calls = Calls("test", clock=clock, translate=translate, threads=threads)
     mover = CloudMover(cloud, calls, node)
     options = MovingOptions(reconcile_seconds=reconcile_seconds, move_seconds=move_seconds)
     return Moving(mover, calls, group="web", clock=clock, options=options, local=local), mover

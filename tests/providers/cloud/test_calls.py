@@ -11,7 +11,7 @@ import pytest
 
 from controller.daemon.clock import boottime
 from providers.base import ProviderError, StaleGrant
-from providers.cloud.calls import CallRefused, Calls
+from providers.cloud.calls import CallRefused, Calls, together
 from providers.cloud.deadline import LEAST_SECONDS, Deadline, GrantEnd
 from providers.cloud.refusal import Refusal
 from tests.lab.host.clocks import HandClock
@@ -255,6 +255,24 @@ async def test_closed_is_closed(calls: Calls) -> None:
     calls.close()
     with pytest.raises(ProviderError, match="look"):
         await calls.run("look", Answers("here"), until=soon())
+
+
+async def test_of_what_is_done_together_each_comes_to_its_end() -> None:
+    """Or what still goes on would meet what follows an error: an address that is bound while all are unbound."""
+    refused, may_end = asyncio.Event(), asyncio.Event()
+
+    async def fail() -> None:
+        refused.set()
+        raise ProviderError("refused")
+
+    doing = asyncio.create_task(together([fail(), may_end.wait()]))
+    await refused.wait()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not doing.done(), "the other one goes on"
+    may_end.set()
+    with pytest.raises(ProviderError, match="refused"):
+        await doing
 
 
 async def test_pauses_are_drawn_anew_each_time_and_grow() -> None:

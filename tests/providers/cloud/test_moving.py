@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
 import pytest
 
 from controller.daemon.clock import boottime
 from providers.base import Grant, Guarded, Place, ProviderError, StaleGrant
-from providers.cloud.moving import Moving
-from tests.lab.cloud.small_cloud import Cloud, CloudMover, moving
-from tests.lab.host.clocks import HandClock
-from tests.lab.host.processes import until
+from providers.cloud import moving as provider_module
+from providers.cloud.moving import _LEAVE_SECONDS, Moving
+from tests.lab.cloud.small_cloud import ByHand, Cloud, CloudMover, moving
+from tests.lab.host.clocks import HandClock, put_forward
+from tests.lab.host.processes import LIVENESS, until
 
 Made = tuple[Moving, CloudMover]
 
@@ -183,20 +185,88 @@ async def test_a_cloud_that_fails_does_not_hold_the_release_up(
     assert "leave failed" in caplog.text
 
 
-async def test_leaving_comes_after_a_move_that_was_given_up(made: Made, cloud: Cloud) -> None:
+async def turns() -> None:
+    """Everything that the loop can do now is done."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+async def given_up(work: Coroutine[Any, Any, None], under_way: Callable[[], bool]) -> None:
+    """Begin this, and cancel it when its call is under way."""
+    doing = asyncio.create_task(work)
+    await until(under_way)
+    doing.cancel()
+    await asyncio.wait([doing])
+
+
+async def test_leaving_comes_after_a_move_that_was_given_up(
+    made: Made, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Otherwise it would land after the next owner's move."""
+    monkeypatch.setattr(provider_module, "_LEAVE_SECONDS", LIVENESS)
+    provider, mover = made
     cloud.answering.clear()
-    coming = asyncio.create_task(made[0].bind(grant()))
-    await until(lambda: cloud.begun == ["move"])
-    coming.cancel()
-    await asyncio.wait([coming])
-    leaving = asyncio.create_task(made[0].unbind())
-    await asyncio.sleep(0.1)
-    assert cloud.begun == ["move"]
+    await given_up(provider.bind(grant()), lambda: cloud.begun == ["move"])
+    leaving = asyncio.create_task(provider.unbind())
+    await turns()
+    meanwhile = list(mover.asked)
     cloud.answering.set()
     await leaving
+    assert meanwhile == ["move"], "what was given up is under way"
     assert cloud.asked == ["move", "leave"]
     assert cloud.holder == ""
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["soon", "late"])
+async def test_no_call_of_an_old_grant_leaves(cloud: Cloud, late: bool) -> None:
+    """A thread has taken it, and has not looked at the grant yet. The next owner may be there by then."""
+    threads = ByHand()
+    provider, _ = moving(cloud, clock=HandClock(), threads=threads)
+    await given_up(provider.bind(Grant("web", 1, 1030.0)), lambda: threads.standing == ["move"])
+    leaving = asyncio.create_task(provider.unbind())
+    await turns()
+    if late:
+        put_forward(_LEAVE_SECONDS)
+        await until(lambda: threads.standing == ["move", "leave"])
+        threads.go_on(1)
+        await leaving
+    threads.go_on(0)
+    await turns()
+    assert threads.standing == ([] if late else ["leave"])
+    if not late:
+        threads.go_on(0)
+        await leaving
+    assert cloud.asked == ["leave"]
+    await provider.close()
+
+
+@pytest.mark.parametrize("before", [None, 1], ids=["standby", "active"])
+async def test_a_look_that_was_begun_under_another_epoch_does_not_count(cloud: Cloud, before: int | None) -> None:
+    """It shows what this epoch's move has changed since."""
+    threads = ByHand()
+    provider, _ = moving(cloud, threads=threads)
+
+    async def bind(epoch: int) -> None:
+        held = len(threads.standing)
+        binding = asyncio.create_task(provider.bind(grant(epoch)))
+        while not binding.done():
+            await turns()
+            if len(threads.standing) > held:
+                threads.go_on(held)
+        await binding
+
+    if before is not None:
+        await bind(before)
+    looking = asyncio.create_task(provider.inspect())
+    await turns()
+    await bind(2)
+    cloud.shows_after = 1
+    threads.go_on(0)
+    assert (await looking).place is Place.ELSEWHERE
+    await provider.bind(grant(2))
+    await turns()
+    assert threads.standing == [], "nothing is moved again"
+    await provider.close()
 
 
 async def test_unbinding_ends_a_repair(made: Made, cloud: Cloud) -> None:
