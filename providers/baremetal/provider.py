@@ -269,8 +269,6 @@ class BareMetal:
         return self._local.take_back()
 
     def _take_rest(self) -> None:
-        if self._expires_at is not None:
-            return  # here again meanwhile
         try:
             self._remove()
         except ProviderError as error:

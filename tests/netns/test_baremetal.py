@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from providers.baremetal.provider import _SETTLED_SECONDS
 from providers.base import Grant, Level, Place, ProviderError, StaleGrant
 from tests.lab.host.namespaces import eventually
 from tests.lab.host.processes import LIVENESS
@@ -168,6 +169,19 @@ async def test_what_was_added_beside_ours_goes_a_moment_later(lan: Lan, bare_met
     async with asyncio.timeout(LIVENESS):
         while shown(lan, lan.vip4.ip):  # noqa: ASYNC110  (the kernel is asked)
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(("count", "announced"), [(1, True), (1, False), (20, True), (20, False)])
+async def test_what_is_bound_again_is_not_tidied_up(
+    lan: Lan, bare_metal: Make, clock: Clock, count: int, announced: bool
+) -> None:
+    web = bare_metal(*(IPv4Interface(f"10.77.0.{100 + number}/24") for number in range(count)))
+    web.announced = announced
+    await web.bind(grant(clock))
+    await web.unbind()
+    await web.bind(grant(clock))
+    await asyncio.sleep(2 * _SETTLED_SECONDS)  # timers end in order: what was to follow the unbind has begun by then
+    assert (await web.inspect()).place is Place.HERE, "and calls are made in order"
 
 
 async def test_a_bind_that_was_prepared_for_binds_the_same(lan: Lan, bare_metal: Make, clock: Clock) -> None:
