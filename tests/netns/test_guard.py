@@ -9,6 +9,7 @@ import pytest
 
 from providers.baremetal import arp, ndp
 from providers.base import Guarded, GuardState, ProviderError
+from providers.linux.bpf import RETURN
 from providers.linux.guard import GuardMissing, KernelGuard
 from providers.linux.wire import Wire
 from tests.lab.host.processes import LIVENESS
@@ -189,6 +190,24 @@ async def test_shut_and_arm_may_be_repeated(lan: Lan, guard: KernelGuard) -> Non
     await guard.shut({"web"})
     await guard.shut({"web"})
     assert await guard.inspect() == GuardState(frozenset({"db"}), 0)
+
+
+@pytest.mark.parametrize("slots", [(0,), (1,), (0, 1)])
+async def test_whatever_slot_keeps_a_group_open_it_can_be_shut(
+    lan: Lan, guard: KernelGuard, slots: tuple[int, ...]
+) -> None:
+    guard.install(lan.plan("web"))
+    for slot in slots:
+        await opened(guard, "web", slot=slot)
+    await guard.shut({"web"})
+    assert await guard.inspect() == GuardState(frozenset(), None)
+
+
+async def test_a_shut_that_the_kernel_does_not_confirm_is_an_error(lan: Lan, guard: KernelGuard) -> None:
+    guard.install(lan.plan("web"))
+    guard._socket.keep([(RETURN, 0, 0, 0)])  # the socket's filter lets no answer in
+    with pytest.raises(ProviderError, match="shut the guard: the kernel's answer was lost"):
+        await guard.shut({"web"})
 
 
 async def test_a_timer_that_would_never_end_is_refused(lan: Lan, guard: KernelGuard) -> None:

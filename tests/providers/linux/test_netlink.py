@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import socket
 import struct
+from collections.abc import Sequence
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from providers.base import ProviderError
 from providers.linux import netlink, rtnetlink
 from providers.linux.attributes import attribute, attributes, nested
+from providers.linux.bpf import RETURN
 from providers.linux.netlink import Message, NetlinkError, Socket
 
 
@@ -107,3 +110,64 @@ def test_nothing_told_is_nothing_received() -> None:
     with Socket(netlink.ROUTE, groups=(1,)) as listening:
         assert listening.received() is None
         assert listening.port > 0
+
+
+DROP_ALL = [(RETURN, 0, 0, 0)]  # the socket's filter lets no answer in: it is lost, and nothing says so
+
+
+def test_an_acknowledgement_that_is_lost_is_no_success() -> None:
+    asked = Message(rtnetlink.GET_LINK, netlink.ACK, struct.pack("=BxHiII", 0, 0, 1, 0, 0))
+    with Socket(netlink.ROUTE) as kernel:
+        kernel.keep(DROP_ALL)
+        with pytest.raises(NetlinkError, match="ask for interfaces: the kernel's answer was lost"):
+            kernel.batch([asked], "ask for interfaces")
+
+
+class Scripted(socket.socket):
+    """A socket whose every request is answered with the next datagram, as bytes that cross a real socket."""
+
+    def __init__(self, *datagrams: bytes) -> None:
+        ours, self._kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        super().__init__(fileno=ours.detach())
+        self.setblocking(False)
+        self._datagrams = list(datagrams)
+
+    def sendto(self, data: bytes, address: object) -> int:  # type: ignore[override]  # noqa: ARG002
+        self._kernel.send(self._datagrams.pop(0))
+        return len(data)
+
+    def close(self) -> None:
+        self._kernel.close()
+        super().close()
+
+
+def listing(sequence: int, bodies: Sequence[bytes], *, interrupted: bool) -> bytes:
+    """The kernel's answer to the dump with this number: each body as a message, and the end."""
+    multi, interrupted_flag, done = 0x2, 0x10, 3
+    flags = multi | (interrupted_flag if interrupted else 0)
+    parts = [(rtnetlink.NEW_LINK, body) for body in bodies] + [(done, struct.pack("=i", 0))]
+    return b"".join(struct.pack("=IHHII", 16 + len(body), kind, flags, sequence, 0) + body for kind, body in parts)
+
+
+def answered(*datagrams: bytes) -> Socket:
+    """A socket to a kernel that answers so."""
+    kernel = Socket(netlink.ROUTE)
+    kernel._socket.close()
+    kernel._socket = Scripted(*datagrams)
+    return kernel
+
+
+def test_a_list_that_changed_while_it_was_read_is_read_again() -> None:
+    """Half of it is from before, half from after: what moved from one half to the other is in none."""
+    torn, whole = [b"eth0"], [b"eth0", b"eth1"]
+    with answered(listing(1, torn, interrupted=True), listing(2, whole, interrupted=False)) as kernel:
+        listed = kernel.dump(Message(rtnetlink.GET_LINK, 0, b""), "list interfaces")
+    assert [message.body for message in listed] == whole
+
+
+def test_a_list_that_always_changes_is_an_error() -> None:
+    with (
+        answered(*(listing(number, [b"eth0"], interrupted=True) for number in range(1, 6))) as kernel,
+        pytest.raises(NetlinkError, match="list interfaces: the list changed while it was read, 5 times"),
+    ):
+        kernel.dump(Message(rtnetlink.GET_LINK, 0, b""), "list interfaces")
