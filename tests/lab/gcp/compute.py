@@ -119,6 +119,7 @@ class Compute:
             for operation in self._operations.values():
                 operation.due = 0.0
             self._settle()
+            self._changed.notify_all()
 
     def calls(self, method: str = "*") -> list[Seen]:
         """The calls of a method (a pattern) so far."""

@@ -112,6 +112,18 @@ async def cut_short(gcp: Project, work: Coroutine[Any, Any, None]) -> None:
     await asyncio.wait([doing])
 
 
+async def leaves_and_takes_over_again(gcp: Project, node: Any) -> None:
+    """What it gives up is under way when it moves again, and takes effect when the move waits for it, or is done."""
+    await node.move(soon())
+    gcp.compute.seconds = SECONDS
+    await node.leave(soon())
+    gcp.compute.seconds = 0.02
+    again = asyncio.create_task(node.move(soon()))
+    await eventually(lambda: again.done() or gcp.compute.seen[-1].method == "zoneOperations.wait")
+    gcp.compute.finish()
+    await again
+
+
 async def eventually(holds: Callable[[], Awaitable[bool] | bool], seconds: float = LIVENESS) -> None:
     """Wait for something that nobody tells. Raises TimeoutError."""
     async with asyncio.timeout(seconds):

@@ -11,7 +11,7 @@ from providers.cloud.calls import CallRefused
 from providers.gcp.static_ip import StaticIp
 from tests.lab.gcp.cloud import Address, Nic
 from tests.lab.gcp.compute import Fault
-from tests.providers.gcp.conftest import Project, cut_short, soon
+from tests.providers.gcp.conftest import Project, cut_short, leaves_and_takes_over_again, soon
 
 IP = "203.0.113.7"
 
@@ -55,10 +55,13 @@ async def test_leaving_gives_up_what_is_still_here(gcp: Project) -> None:
     await second.move(soon())
     await first.leave(soon())
     assert holders(gcp) == ["n2"]
-    await second.leave(soon())
-    await second.move(soon())  # what it began to give up has ended before
-    assert holders(gcp) == ["n2"]
-    assert (await second.look(soon())).place is Place.HERE
+
+
+async def test_who_left_and_takes_over_again_waits_for_what_it_began(gcp: Project) -> None:
+    """Until the deletion lands, the interface shows the address: whoever believes that adds nothing, and loses it."""
+    await leaves_and_takes_over_again(gcp, mover(gcp, "n1"))
+    assert gcp.compute.leads_to(IP) == ["n1"]
+    assert len(gcp.compute.calls("instances.addAccessConfig")) == 2
 
 
 async def test_a_late_delete_takes_no_other_address(gcp: Project) -> None:
