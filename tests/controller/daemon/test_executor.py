@@ -21,7 +21,7 @@ from controller.daemon.steps import GroupSteps, HookCommands
 from controller.stores.base import Entry, Version
 from controller.telemetry.history import History
 from controller.telemetry.telemetry import Telemetry
-from providers.base import GuardState
+from providers.base import Guard, GuardState
 from providers.linux.unguarded import Unguarded
 
 Surprise = Callable[[], BaseException]
@@ -65,18 +65,18 @@ class Tardy:
 
 
 async def carried_out(
-    tmp_path: Path, actions: list[ev.Action], provider: Any = None, surprise: Surprise = ValueError
+    tmp_path: Path,
+    actions: list[ev.Action],
+    provider: Any = None,
+    surprise: Surprise = ValueError,
+    guard: Guard = Unguarded(),  # noqa: B008  (it has no state)
 ) -> list[ev.Event]:
     """The events that come of these actions, each begun as soon as the one before had time to begin."""
     posted: list[ev.Event] = []
     providers = () if provider is None else (provider,)
-    steps = GroupSteps(
-        group="web", node="n1", providers=providers, hooks=HookCommands(), guard=Unguarded(), clock=boottime
-    )
+    steps = GroupSteps(group="web", node="n1", providers=providers, hooks=HookCommands(), guard=guard, clock=boottime)
     life = Life(tmp_path)
-    around = Surroundings(
-        Surprising(surprise), Unguarded(), {"web": steps}, life, boottime, lambda: SessionId("n1-1"), 1.0
-    )
+    around = Surroundings(Surprising(surprise), guard, {"web": steps}, life, boottime, lambda: SessionId("n1-1"), 1.0)
     telemetry = Telemetry("n1", History(None), now=boottime)
     telemetry.watch(["web"])
     try:
@@ -113,6 +113,25 @@ async def test_a_provider_s_own_errors_are_answers(tmp_path: Path, surprise: Bas
     posted = await carried_out(tmp_path, [ev.Clear(), step(Step.SHUT)], provider)
     assert [type(event) for event in posted] == [ev.Cleared, ev.Ran]
     assert all(type(surprise).__name__ in str(getattr(event, "error", None)) for event in posted)
+
+
+class Left(Unguarded):
+    """A guard and a provider that an earlier life left behind, and which note what is asked of them, in order."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def shut(self, groups: Collection[str]) -> None:
+        self.asked.append(f"shut {' '.join(groups)}")
+
+    async def unbind(self) -> None:
+        self.asked.append("unbind")
+
+
+async def test_what_an_earlier_life_left_is_shut_before_it_is_unbound(tmp_path: Path) -> None:
+    left = Left()
+    assert await carried_out(tmp_path, [ev.Clear()], left, guard=left) == [ev.Cleared(None)]
+    assert left.asked == ["shut web", "unbind"]
 
 
 async def test_a_step_waits_for_all_that_were_begun_before_it(tmp_path: Path) -> None:
