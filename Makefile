@@ -17,7 +17,7 @@ export PYTHONDONTWRITEBYTECODE :=
 TEST_PACKAGES := etcd-server haproxy iproute2 iputils-ping keepalived nftables procps tcpdump
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check core simulate rewrite docs bench clean
+.PHONY: help demo test check core simulate mutants rewrite docs bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ core: $(VENV)/dev.stamp ## Test the pure core and require that the tests reach e
 
 simulate: $(VENV)/dev.stamp ## Run one simulated cluster per seed (SEEDS=0-999); print the story of a seed that fails
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+mutants: $(VENV)/dev.stamp ## Remove every rule, one at a time; name what catches each, and fail on a survivor
+	@.ci/packages iproute2 nftables
+	@$(BIN)/python -m tests.mutants
 
 rewrite: $(VENV)/dev.stamp ## Rewrite the golden stories from what the simulator sees now (FILES=... for some)
 	@$(BIN)/python -m tests.simulation.script $(FILES)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from tests.mutants.planting import Plant
+from tests.mutants.planting import NotTriedError, Plant
 from tests.mutants.shell import PLANTS
 
 
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.name)
 def test_a_mutant_of_the_shell_is_caught(plant: Plant) -> None:
-    assert plant.survives() is None
+    try:
+        assert plant.survives() is None
+    except NotTriedError as error:
+        pytest.skip(str(error))
 
 
 def test_a_mutant_that_no_longer_fits_is_an_error() -> None:

@@ -60,10 +60,21 @@ def transcript(text: str) -> str:
             told.append(line)
             if line.startswith("without "):
                 told.append(f"  {_without(MUTANTS[line.split()[1]], commands)}")
-            elif line and not line.startswith("#"):
+            elif _is_command(line):
                 commands.append(line)
                 told.extend(f"  {seen}" for seen in _told(stage, line))
     return "\n".join(told) + "\n"
+
+
+def survives(text: str, name: str) -> str | None:
+    """Why what this mutant lacks does no harm in the story, which says `without NAME`; None if it does."""
+    lines = text.splitlines()
+    told = _without(MUTANTS[name], [line for line in lines[: lines.index(f"without {name}")] if _is_command(line)])
+    return told if told.startswith(WRONG) else None
+
+
+def _is_command(line: str) -> bool:
+    return bool(line) and not line.startswith(("  ", "#", "without "))
 
 
 def _told(stage: Stage, line: str) -> Iterator[str]:

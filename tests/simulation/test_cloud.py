@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 
 import pytest
@@ -12,7 +11,6 @@ from tests.mutants.clouds import MUTANTS, CloudMutant
 from tests.simulation.cloud_seeds import MECHANISMS, run_seed, run_seeds
 
 SEEDS = int(os.environ.get("ANYVIP_CLOUD_SEEDS", "5"))  # of each mechanism
-FEW = 12  # and no more than it takes
 
 # What must have happened in these seeds, or they show nothing.
 HAPPENS = {
@@ -30,8 +28,7 @@ def test_the_network_leads_to_whoever_serves() -> None:
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_who_lacks_a_rule_is_found_out(mutant: CloudMutant) -> None:
-    found = (run_seed(seed, mutant.mechanism).broken for seed in range(FEW))
-    assert any(re.search(mutant.finds, broken) for broken in found if broken)
+    assert mutant.survives() is None
 
 
 def test_a_seed_is_the_same_world_each_time() -> None:
