@@ -51,7 +51,7 @@ def _begin_life(state: State, event: ev.Started, now: float, policy: Policy) -> 
         phase = Phase.CLEARING if policy.rules.clears_at_start() else Phase.CREATING
         begun = replace(state, phase=phase, life=replace(life, past=past), session=OwnSession(event.session))
         return begun.with_round_at(now)
-    groups = {name: _find_group(name in event.open_groups, now, policy) for name in policy.groups}
+    groups = {name: _find_group(state, name, name in event.open_groups, now, policy) for name in policy.groups}
     spare = 0 if event.open_slot is None else 1 - event.open_slot
     return replace(
         state, phase=Phase.ADOPTING, life=life, session=OwnSession(saved.session, beat=saved.beat), groups=groups,
@@ -59,10 +59,11 @@ def _begin_life(state: State, event: ev.Started, now: float, policy: Policy) -> 
     )  # fmt: skip
 
 
-def _find_group(open_: bool, now: float, policy: Policy) -> GroupState:
+def _find_group(state: State, name: str, open_: bool, now: float, policy: Policy) -> GroupState:
     adoptable = policy.rules.may_adopt(open_)
     right, steps = Right(adoptable=adoptable), Steps(hooked=adoptable)
-    return GroupState(since=now, arming=Arming(opened=True), right=right, steps=steps)
+    known = state.groups.get(name, GroupState())  # a check may have answered before the kernel did
+    return replace(known, since=now, arming=Arming(opened=True), right=right, steps=steps)
 
 
 def _note_clearing(state: State, event: ev.Cleared, now: float, policy: Policy) -> State:

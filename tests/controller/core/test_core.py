@@ -272,6 +272,16 @@ def test_an_adopted_session_gives_back_what_is_configured_no_more(active: Lone) 
     assert ownership(heir, "db").session is None
 
 
+def test_a_verdict_that_comes_before_the_start_is_kept(active: Lone) -> None:
+    """A check may have answered while the kernel was asked what is open."""
+    saved = Saved(SessionId("n1-a"), active.state.session.beat, "boot", "n1")
+    heir = Lone(now=active.now, store=active.store, versions=active.versions)
+    for name in heir.policy.groups:
+        heir.tell(ev.Judged(name, healthy=False, why="app"))
+    heir.tell(ev.Started(SessionId("n1-b"), "writer", saved))
+    assert {(group.healthy, group.why) for group in heir.state.groups.values()} == {(False, "app")}
+
+
 def test_what_another_took_meanwhile_is_not_adopted_but_shut(active: Lone) -> None:
     active.put("groups/web", owned_by("n2-x", epoch=ownership(active).epoch + 1, seq=ownership(active).seq + 1))
     heir = adopted(active, "web").run(1)
