@@ -5,10 +5,12 @@ As a pytest plugin (``-p tests.mutants.planting``) it plants the mutant that the
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +25,8 @@ VARIABLE = "ANYVIP_MUTANT"
 _SECONDS = 120  # for one test; a mutant that hangs has been noticed, too
 # In CI a skip is a failure, and would seem to catch the mutant. To load all plugins takes longer than most tests.
 _ALONE = {"CI": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-_FAILED = 1  # pytest's exit code when tests ran and some failed
+_FAILED = 1  # pytest's exit code when tests ran and some failed; Python's, too, for a plugin that cannot be loaded
+_ONE_FAILED = re.compile(r"^1 failed\b", re.MULTILINE)
 
 
 class NotTriedError(Exception):
@@ -49,28 +52,33 @@ class Plant:
         return source.replace(self.before, self.after)
 
     def load(self) -> Any:
-        """The module with the mutant, beside the real one, which stays as it is."""
+        """The module with the mutant, beside the real one, which stays as it is. Raises LookupError."""
+        origin, source = self._source()
+        module = ModuleType(self.module)
+        module.__file__ = origin
+        exec(compile(source, f"{origin} with {self.name}", "exec"), module.__dict__)
+        return module
+
+    def _source(self) -> tuple[str | None, str]:
+        """Where the module is, and its source with the mutant."""
         spec = find_spec(self.module)
         assert spec is not None
         assert isinstance(spec.loader, SourceFileLoader)
-        source = self.planted_in(spec.loader.get_source(self.module) or "")
-        module = ModuleType(self.module)
-        module.__file__ = spec.origin
-        exec(compile(source, f"{spec.origin} with {self.name}", "exec"), module.__dict__)
-        return module
+        return spec.origin, self.planted_in(spec.loader.get_source(self.module) or "")
 
     def survives(self) -> str | None:
         """Why it is not caught, None if it is: a pytest run of its test with the mutant planted.
 
-        Raises NotTriedError where the test is skipped.
+        Raises NotTriedError where the test is skipped, LookupError where the mutant does not fit any more.
         """
+        self._source()
         plugins = ("no:cacheprovider", "pytest_asyncio.plugin", "pytest_timeout", __name__)
         command = [sys.executable, "-m", "pytest", "-x", "-q", *(f"-p{each}" for each in plugins), self.caught_by]
         try:
             ended = subprocess.run(
                 command,
                 cwd=ROOT,
-                env={**os.environ, **_ALONE, VARIABLE: self.name},
+                env={**os.environ, **_ALONE, VARIABLE: json.dumps(asdict(self))},
                 capture_output=True,
                 text=True,
                 timeout=_SECONDS,
@@ -78,7 +86,7 @@ class Plant:
             )
         except subprocess.TimeoutExpired:
             return None
-        if ended.returncode == _FAILED:
+        if ended.returncode == _FAILED and _ONE_FAILED.search(ended.stdout):
             return None
         if ended.returncode == 0 and " passed" not in ended.stdout:
             raise NotTriedError(f"{self.caught_by} is skipped:\n{ended.stdout[-2000:]}")
@@ -119,8 +127,6 @@ class _Loader(SourceFileLoader):
 
 def pytest_load_initial_conftests() -> None:
     """Plant what the environment names, before a conftest imports it. The module must not be there yet."""
-    from tests.mutants.shell import PLANTS  # noqa: PLC0415  (it needs this module)
-
-    plant = next(plant for plant in PLANTS if plant.name == os.environ[VARIABLE])
+    plant = Plant(**json.loads(os.environ[VARIABLE]))
     assert plant.module not in sys.modules, f"{plant.module} is imported too early to plant {plant.name}"
     sys.meta_path.insert(0, _Finder(plant))

@@ -226,11 +226,11 @@ OLD_LOOK = Plant(
 LEAVES_LATE = Plant(
     "leavesLate",
     "a thread looks at the clock before its call leaves",
-    "a call that waited for its thread takes effect when the grant has ended",
+    "a call that was slow to leave takes effect when the grant has ended",
     _CALLS,
     "            until.left()\n",
     "            pass\n",
-    f"{_CALLS_TESTS}::test_the_clock_is_read_in_the_thread",
+    f"{_MOVING_TESTS}::test_no_call_of_an_old_grant_leaves[soon]",
 )
 WAITS_ON = Plant(
     "waitsOn",

@@ -19,4 +19,4 @@ def test_a_mutant_of_the_shell_is_caught(plant: Plant) -> None:
 def test_a_mutant_that_no_longer_fits_is_an_error() -> None:
     plant = Plant("odd", "", "", "controller.daemon.executor", "this text stands nowhere", "", "")
     with pytest.raises(LookupError, match="mutant odd: its text stands 0 times"):
-        plant.load()
+        plant.survives()

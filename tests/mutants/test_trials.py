@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -43,6 +44,13 @@ def test_whatever_lacks_something_is_in_the_list() -> None:
     assert {each.__name__ for each in there - used} == {"CloudMutant", "Whatever", "Relative"}, (
         "what others are made of"
     )
+
+
+def test_a_test_that_cannot_be_run_catches_nothing() -> None:
+    nowhere = replace(OTHER_BOOT, caught_by="tests/controller/daemon/test_life.py::test_nowhere")
+    broken = replace(OTHER_BOOT, after="        return (\n")
+    for plant in (nowhere, broken):
+        assert "could not be run" in (plant.survives() or "")
 
 
 def test_a_survivor_is_named_and_fails_the_run(capsys: pytest.CaptureFixture[str]) -> None:
