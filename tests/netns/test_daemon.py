@@ -207,8 +207,8 @@ def test_reloads_leave_no_descriptors_and_threads_behind(host: Host) -> None:
 
 
 def test_thousands_of_vips_that_go_hold_up_no_other_group(host: Host) -> None:
-    host.lease = 6
-    vips = [f"10.{80 + number // 250}.0.{number % 250 + 1}/32" for number in range(4000)]
+    host.lease = 10
+    vips = [f"10.{80 + number // 250}.0.{number % 250 + 1}/32" for number in range(2000)]
     host.start(db=DB, many=on("eth0", vips=vips))
     assert host.becomes("many", "active"), host.log
     assert host.becomes("db", "active"), host.log
