@@ -8,7 +8,7 @@ from functools import partial
 from multiprocessing import Pool
 from time import monotonic
 
-from tests.mutants import clouds, election, shell
+from tests.mutants import clouds, core, election, shell
 from tests.mutants.planting import ROOT, NotTriedError, Plant
 from tests.simulation import script
 from tests.simulation.cloud_schedules import FINDS, Schedule
@@ -42,13 +42,14 @@ class Verdict:
 
 
 def plant_trial(plant: Plant) -> Trial:
-    """A mutant of the shell: its own test fails, in a process of its own."""
+    """A mutant of the source: its own test fails, in a process of its own."""
     return Trial(plant.name, plant.rule, plant.caught_by, plant.survives)
 
 
 def list_all() -> list[Trial]:
-    """Each mutant of the shell, of the election and of what moves a cloud's network."""
-    return [*map(plant_trial, shell.PLANTS), *_election_trials(), *_seed_trials(), *_schedule_trials()]
+    """Each mutant of the core, of the shell, of the election and of what moves a cloud's network."""
+    plants = map(plant_trial, (*core.PLANTS, *shell.PLANTS))
+    return [*plants, *_election_trials(), *_seed_trials(), *_schedule_trials()]
 
 
 def _election_trials() -> Iterator[Trial]:

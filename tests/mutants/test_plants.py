@@ -1,15 +1,15 @@
-"""Each rule of the shell has a test that fails without it."""
+"""Each rule of the core and of the shell has a test that fails without it."""
 
 from __future__ import annotations
 
 import pytest
 
+from tests.mutants import core, shell
 from tests.mutants.planting import NotTriedError, Plant
-from tests.mutants.shell import PLANTS
 
 
-@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.name)
-def test_a_mutant_of_the_shell_is_caught(plant: Plant) -> None:
+@pytest.mark.parametrize("plant", [*core.PLANTS, *shell.PLANTS], ids=lambda plant: plant.name)
+def test_a_mutant_is_caught(plant: Plant) -> None:
     try:
         assert plant.survives() is None
     except NotTriedError as error:
