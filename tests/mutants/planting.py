@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROOT = Path(__file__).parents[2]
-VARIABLE = "ANYVIP_MUTANT"
+VARIABLE = "PLANTED_MUTANT"  # hooks are tested to see no other ANYVIP_... than their own
 _SECONDS = 120  # for one test; a mutant that hangs has been noticed, too
 # In CI a skip is a failure, and would seem to catch the mutant. To load all plugins takes longer than most tests.
 _ALONE = {"CI": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
