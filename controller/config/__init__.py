@@ -1,1 +1,1 @@
-"""The configuration file: what is allowed in it, and what is wrong with one."""
+"""The configuration file: reads it, and reports every mistake in it."""

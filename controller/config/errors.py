@@ -1,6 +1,6 @@
-"""Says what pydantic found wrong in an operator's words: file, line, key, what was found, what is allowed.
+"""Translates pydantic's errors into an operator's words: file, line, key, what was found, what is allowed.
 
-What is allowed is read from the JSON Schema, so that it holds for the keys of every plugin as well.
+What is allowed comes from the JSON Schema, so the keys of plugins get the same messages.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _KEY = "[key]"  # where pydantic reports that a key of a mapping is wrong
 
 
 def translated(error: ValidationError, document: Document, model: type[BaseModel]) -> list[Problem]:
-    """One problem for each thing that is wrong, in the order of the file."""
+    """Returns one problem for each mistake, in the order in which pydantic reports them."""
     tree = _Tree(_schema(model, frozenset(_types(document.data))), document.data)
     problems: dict[tuple[Path, str], Problem] = {}
     for item in error.errors(include_url=False):
         path, text = _explained(item, tree)
         if item["type"] == "too_short" and tree.value(path):
-            continue  # it has items, each with an error of its own
+            continue  # the list has items, and each has an error of its own
         problems.setdefault((path, text), document.problem(path, text))
     return list(problems.values())
 
@@ -47,7 +47,7 @@ def _schema(model: type[BaseModel], types: frozenset[str]) -> Schema:
 
 
 def _types(value: Any) -> Iterator[str]:
-    """Every `type` that the file names."""
+    """Yields every `type` that the file names."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     if isinstance(value, dict) and isinstance(value.get("type"), str):
         yield value["type"]
@@ -56,7 +56,7 @@ def _types(value: Any) -> Iterator[str]:
 
 
 def _explained(item: ErrorDetails, tree: _Tree) -> tuple[Path, str]:
-    """Where it is wrong, and what was found and is allowed there."""
+    """Returns where the mistake is, and a text with what was found and what is allowed there."""
     path, value = tree.locate(item["loc"])
     if item["loc"] and item["loc"][-1] == _KEY:
         return path, found(path[-1], NAMES)
@@ -74,15 +74,15 @@ def _wrong_value(item: ErrorDetails, path: Path, value: Any, tree: _Tree) -> str
     allowed = (
         context.get("allowed") or ("at least one" if item["type"] == "too_short" else words(schema)) or item["msg"]
     )
-    if "error" in context:  # a validator's ValueError
+    if "error" in context:  # a ValueError that a validator raised
         said = str(context["error"])
-        if schema.get("type") == "object":  # about several keys, which it names itself
+        if schema.get("type") == "object":  # the error is about several keys, and its text names them
             return said
         allowed = said.removeprefix(f"{value!r} ").removeprefix("is not ").removeprefix("must be ")
     if item["type"] == "missing":
         allowed = f"{allowed} (required)"
     elif value is None and tree.value(path[:-1]) is not None and path[-1] not in tree.value(path[:-1]):
-        value = item["input"]  # a default that does not do here
+        value = item["input"]  # a default that is not allowed here, such as a hostname that is no valid name
     return f"found a secret; allowed: {allowed}" if _is_secret(schema) else found(value, allowed)
 
 
@@ -102,7 +102,7 @@ def _wrong_type(value: Any, schema: Schema) -> str:
 
 
 def words(schema: Schema) -> str:
-    """What a schema allows, in words; empty if it does not say."""
+    """Returns what a schema allows, in words; an empty string if the schema does not say."""
     if "errorMessage" in schema:
         return str(schema["errorMessage"])
     if "const" in schema or "enum" in schema:
@@ -133,14 +133,17 @@ def _number(schema: Schema) -> str:
 
 
 class _Tree:
-    """The data of a file beside the schema that describes it."""
+    """The data of a file, together with the schema that describes it."""
 
     def __init__(self, root: Schema, data: Any) -> None:
         self._root = root
         self._data = data
 
     def locate(self, loc: tuple[str | int, ...]) -> tuple[Path, Any]:
-        """The place in the file that pydantic means, and its value; pydantic's own names of unions are left out."""
+        """Returns the path in the file that a pydantic location means, and the value there.
+
+        Leaves out the names that pydantic adds for members of unions.
+        """
         path: Path = ()
         value = self._data
         present = True
@@ -153,19 +156,19 @@ class _Tree:
         return path, value
 
     def value(self, path: Path) -> Any:
-        """What the file has at this place; None where it has nothing."""
+        """Returns the value at this path; None where the file has none."""
         value = self._data
         for part in path:
             value = value[part] if _has(value, part) else None
         return value
 
     def keys(self, path: Path) -> list[str]:
-        """The keys that the mapping at this place may have."""
+        """Returns the keys that the mapping at this path is allowed to have."""
         schema = self.schema(path)
         return ["type"] if "discriminator" in schema else sorted(schema.get("properties", {}))
 
     def schema(self, path: Path) -> Schema:
-        """What is allowed at this place; empty where nothing is known."""
+        """Returns the schema of the value at this path; an empty one where the schema does not know the path."""
         value = self._data
         node = self._concrete(self._root, value)
         for part in path:
@@ -174,7 +177,7 @@ class _Tree:
         return node
 
     def _concrete(self, node: Schema, value: Any) -> Schema:
-        """The schema with references followed, and of several the one that is meant by this value."""
+        """Follows references, and chooses the alternative that fits this value."""
         if "$ref" in node:
             target = self._root["$defs"][node["$ref"].rpartition("/")[2]]
             rest = {key: inner for key, inner in node.items() if key != "$ref"}
@@ -198,7 +201,7 @@ def _has(value: Any, part: str | int) -> bool:
 
 
 def _below(node: Schema, part: str | int) -> Schema:
-    """The schema of one key or item of what this schema describes."""
+    """Returns the schema of one key or one item of the value that this schema describes."""
     if isinstance(part, int):
         items: Schema = node.get("items", {})
         return items

@@ -1,6 +1,6 @@
-"""The kinds of values in the configuration file, each with the words for what is allowed.
+"""The types of values in the configuration file, each with a text that says what is allowed.
 
-The words are in the JSON Schema, too (`errorMessage`), so that an editor says the same as `anyvip check-config`.
+The JSON Schema carries these texts, too (`errorMessage`), so that an editor shows the same as `anyvip check-config`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _vip(value: object) -> Vip:
     if vip.ip.is_multicast or vip.ip.is_loopback or vip.ip.is_unspecified or getattr(vip.ip, "ipv4_mapped", None):
         raise ValueError("an address that clients can reach: not multicast, loopback, unspecified or IPv4-mapped")
     if _is_the_network(vip):
-        raise ValueError(f"an address of a host; this one stands for the network {vip.network} itself")
+        raise ValueError(f"the address of a host; this is the address of the network {vip.network} itself")
     return vip
 
 
@@ -45,8 +45,8 @@ def _is_number(text: str) -> bool:
 
 
 def _is_the_network(vip: Vip) -> bool:
-    """Whether the host bits are all zero (in IPv4: or all one) where that means the network and not a host."""
-    if vip.network.num_addresses <= 2:  # RFC 3021, RFC 6164: both are hosts
+    """Reports whether the address means its network, not a host: host bits all zero, or all one in IPv4."""
+    if vip.network.num_addresses <= 2:  # RFC 3021, RFC 6164: both addresses are hosts
         return False
     if vip.version == 4:
         return vip.ip in (vip.network.network_address, vip.network.broadcast_address)
@@ -54,7 +54,7 @@ def _is_the_network(vip: Vip) -> bool:
 
 
 def address_of(text: str) -> tuple[str, int]:
-    """Host and port of ``10.0.0.1:9010`` or ``[::]:9010``. Raises ValueError, which says what is allowed."""
+    """Returns host and port of ``10.0.0.1:9010`` or ``[::]:9010``. Raises ValueError, which says what is allowed."""
     host, _, port = text.rpartition(":")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     try:

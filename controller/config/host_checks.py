@@ -1,4 +1,4 @@
-"""What the configuration needs of the node it is for: interfaces, users, programs."""
+"""Checks that this node has the interfaces, users, groups and programs that the configuration names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def host_problems(config: Config) -> list[Problem]:
-    """Everything that the configuration names and this node does not have."""
+    """Returns one problem for each name in the configuration that this node does not have."""
     return [*_interfaces(config), *_people(config), *_programs(config)]
 
 
@@ -31,7 +31,7 @@ def _interfaces(config: Config) -> Iterator[Problem]:
 
 
 def _named(config: Config) -> Iterator[tuple[Path, str]]:
-    """Every interface that is named: by convention in the keys `interface`, `guard_interfaces` and `ingress`."""
+    """Yields every interface that the keys `interface`, `guard_interfaces` and `ingress` name, with its path."""
     for path, options in _options(config):
         one = getattr(options, "interface", None)
         if isinstance(one, str):

@@ -1,4 +1,4 @@
-"""From the file to a `Config`, or to everything that is wrong in it."""
+"""Turns the file into a `Config`, or reports every mistake in it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from controller.config.yaml_lines import Document, parse, read
 
 
 def load(file: str) -> Config:
-    """Read the file. Raises ConfigError with everything that is wrong in it."""
+    """Reads the file. Raises ConfigError with every mistake in it."""
     return _configured(read(file))
 
 
 def from_bytes(content: bytes, file: str) -> Config:
-    """The configuration in these bytes; `file` names them in messages. Raises ConfigError."""
+    """Reads the configuration from these bytes; messages call them `file`. Raises ConfigError as `load` does."""
     return _configured(parse(content, file))
 
 
@@ -26,7 +26,7 @@ def _configured(document: Document) -> Config:
     try:
         config = Config.model_validate_json(json.dumps(document.data), strict=True)
     except ValidationError as error:
-        from controller.config.errors import translated  # noqa: PLC0415  (builds the schema: only when it is needed)
+        from controller.config.errors import translated  # noqa: PLC0415  (slow: it builds the schema)
 
         raise ConfigError([*document.problems, *translated(error, document, Config)]) from error
     config._document = document  # noqa: SLF001

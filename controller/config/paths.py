@@ -1,4 +1,4 @@
-"""Where things are unless the configuration says otherwise. Imports nothing: commands that only ask start at once."""
+"""Default paths. Imports next to nothing, so that commands that only ask the daemon start immediately."""
 
 from __future__ import annotations
 

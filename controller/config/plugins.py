@@ -1,8 +1,8 @@
 """Stores and providers in the configuration: their keys come from the plugin class that their `type` names.
 
-A plugin's class carries `Options`, a pydantic model of its keys besides `type`; a ValueError that one of its validators
-raises says what is *allowed*. Only what is configured is imported; the JSON Schema asks for all of them, unless it is
-made within `describing`.
+A plugin's class carries `Options`, a pydantic model of its keys other than `type`. The text of a ValueError that a
+validator raises says what is *allowed*. Reading a file imports only the plugins that it names. Making the JSON Schema
+imports all of them, unless it is made within `describing`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _described: ContextVar[frozenset[str] | None] = ContextVar("_described", default
 
 @contextmanager
 def describing(types: frozenset[str]) -> Iterator[None]:
-    """JSON Schemas made here have the keys of these types only: the SDKs of the others take seconds to import."""
+    """Limits JSON Schemas made in this context to the keys of these types; importing other SDKs takes seconds."""
     before = _described.set(types)
     try:
         yield
@@ -45,14 +45,14 @@ def describing(types: frozenset[str]) -> Iterator[None]:
 
 
 class Auto(BaseModel):
-    """Find out where this node runs (AWS, Azure, Google Cloud, bare metal) and do what is right there."""
+    """Finds out where this node runs (AWS, Azure, Google Cloud, bare metal) and chooses the provider for it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """A store or provider as configured: its `type`, and its keys as an instance of the class's `Options`."""
+    """A store or provider as configured. `options` holds its keys, as an instance of the class's `Options`."""
 
     type: str
     options: BaseModel = field(default_factory=Auto)
@@ -60,14 +60,14 @@ class Plugin:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """Validates one kind of plugin, and describes all that are installed."""
+    """Validates one kind of plugin, and describes the installed ones in the JSON Schema."""
 
     title: str
     known: Callable[[], Iterable[str]]
     options: Callable[[str], type[BaseModel]]
 
     def plugin(self, value: Any) -> Plugin:
-        """The mapping as a Plugin. Raises ValidationError, with the place of each error within the mapping."""
+        """Turns the mapping into a Plugin. Raises ValidationError, with locations relative to the mapping."""
         if not isinstance(value, dict):
             raise PydanticCustomError("dict_type", "a mapping with the key type")
         if "type" not in value:
@@ -95,7 +95,7 @@ class _Kind:
         )
 
     def __get_pydantic_json_schema__(self, _: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Every installed plugin's keys, told apart by `type`."""
+        """Returns a union of the keys of all installed plugins, discriminated by `type`."""
         choices = [self._choice(name) for name in self.known()]
         union: Any = Annotated[Union[tuple(choices)], Field(discriminator="type")]  # noqa: UP007  (built at run time)
         return handler(TypeAdapter(union).core_schema)
@@ -104,7 +104,7 @@ class _Kind:
         wanted = _described.get()
         try:
             options = self.options(name) if wanted is None or name in wanted else BaseModel
-        except ValueError:  # its cloud's SDK is not installed here
+        except ValueError:  # the SDK of its cloud is not installed here
             options = BaseModel
         kind: Any = (Literal[name], Field(description=options.__doc__))
         return create_model(f"{self.title} {name}", __base__=options, type=kind)

@@ -1,4 +1,4 @@
-"""One thing that is wrong in the configuration: where it stands, what was found, what is allowed."""
+"""Mistakes in the configuration: where they are, what was found, what is allowed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 Path = tuple[str | int, ...]  # ("groups", "web", "vips", 0)
 
-_LONGEST = 100  # characters of a value that a message repeats
+_LONGEST = 100  # characters; a message cuts a longer value
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """`text` says what was found and what is allowed. `line` counts from 1; None: the file has no such line."""
+    """One mistake. `text` says what was found and what is allowed. `line` counts from 1; None if no line applies."""
 
     file: str
     line: int | None
@@ -22,13 +22,13 @@ class Problem:
     text: str
 
     def __str__(self) -> str:
-        """``anyvip.yml:12: groups.web.vips[0]: found "10.77.0.300/24"; allowed: ...``, on one line."""
+        """Returns one line: ``anyvip.yml:12: groups.web.vips[0]: found "10.77.0.300/24"; allowed: ...``."""
         place = self.file if self.line is None else f"{self.file}:{self.line}"
         return ": ".join(part for part in (place, dotted(self.path), self.text) if part)
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used. Every problem that was found, in the order of the file."""
+    """The configuration cannot be used. Holds every problem that was found, in the order of the file."""
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = tuple(sorted(problems, key=lambda problem: problem.line or 0))
@@ -36,11 +36,11 @@ class ConfigError(Exception):
 
 
 class StartError(Exception):
-    """The daemon cannot start for a reason that is not in the configuration; one line says what to do."""
+    """The daemon cannot start, but the configuration is right. The message is one line that says what to do."""
 
 
 def dotted(path: Path) -> str:
-    """The path as people write it: ``groups.web.vips[0]``."""
+    """Returns the path as people write it: ``groups.web.vips[0]``."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{_key(part)}" for part in path).removeprefix(".")
 
 
@@ -49,12 +49,12 @@ def _key(name: str) -> str:
 
 
 def found(value: Any, allowed: str) -> str:
-    """The text of a problem with a value."""
+    """Returns the text of a problem with a value: what was found, and what is allowed."""
     return f"found {shown(value)}; allowed: {allowed}"
 
 
 def shown(value: Any) -> str:
-    """The value as JSON writes it, short and on one line; of a list or a mapping only that it is one."""
+    """Returns the value as JSON, shortened to one line. A list or a mapping is only called that."""
     if value is None:
         return "nothing"
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What must hold between keys of the configuration. Each function finds every problem of its kind."""
+"""Checks what must hold between keys of the configuration. Each rule reports every problem of its kind."""
 
 from __future__ import annotations
 
@@ -15,24 +15,22 @@ from controller.stores.registry import store_type
 if TYPE_CHECKING:
     from controller.config.model import Config
 
-_LONGEST_SOCKET_PATH = 107  # bytes; sun_path of unix(7), less its closing NUL
+_LONGEST_SOCKET_PATH = 107  # bytes; sun_path of unix(7), less the terminating NUL
 _OWN_PATHS = ("/health", "/livez", "/readyz", "/metrics")
 
 
 def relations(config: Config) -> list[Problem]:
-    """Every relation that does not hold."""
+    """Returns one problem for each relation that does not hold."""
     rules = (timing_problems, _store_pace, _socket, _listen, _vips, _health_paths, _auto_alone)
     return [problem for rule in rules for problem in rule(config)]
 
 
 def timing_problems(config: Config, overshoot: float = 0.05) -> Iterator[Problem]:
-    """Whether the lease can be safe where the kernel may end an address `overshoot` seconds late."""
+    """Reports a lease that cannot be safe where the kernel may end an address `overshoot` seconds late."""
     lease = config.lease
     longest = longest_renew_deadline(lease.duration_seconds, lease.clock_drift, overshoot)
     if longest <= 0:
-        allowed = (
-            f"more, as clock drift {lease.clock_drift:g} and kernel overshoot {overshoot:g} s leave no time to serve"
-        )
+        allowed = f"more: clock drift {lease.clock_drift:g} and kernel overshoot {overshoot:g} s leave no time to serve"
         yield config.problem(("lease", "duration_seconds"), found(lease.duration_seconds, allowed))
         return
     for text in config.timing(overshoot).problems():
@@ -42,15 +40,15 @@ def timing_problems(config: Config, overshoot: float = 0.05) -> Iterator[Problem
 
 
 def _store_pace(config: Config) -> Iterator[Problem]:
-    """Whether the store takes a session's renewals as often as they come."""
+    """Reports a retry period that is too short for the store's pace of writes to one object."""
     store = store_type(config.store.type)
     least = store.LEAST_WRITE_PAUSE_SECONDS if isinstance(store, Paced) else 0.0
     retry = config.timing().retry_period
     if retry < least:
         shortest = ceil(10 * config.lease.duration_seconds * least / retry) / 10
         allowed = (
-            f"at least {least:g} with the {config.store.type} store, which takes no more writes of one object, so "
-            f"duration_seconds at least {shortest:g}"
+            f"at least {least:g} with the {config.store.type} store, which limits writes to one object; this needs "
+            f"duration_seconds of at least {shortest:g}"
         )
         line = config.problem(("lease", "retry_period_seconds"), "").line
         yield Problem(config.file, line, ("lease", "retry_period_seconds"), found(round(retry, 3), allowed))
@@ -60,7 +58,7 @@ def _socket(config: Config) -> Iterator[Problem]:
     length = len(bytes(config.socket_path))
     if length > _LONGEST_SOCKET_PATH:
         allowed = (
-            f"at most {_LONGEST_SOCKET_PATH} bytes with the socket's name ({config.socket_path.name}), not {length}"
+            f"at most {_LONGEST_SOCKET_PATH} bytes, socket name ({config.socket_path.name}) included; this is {length}"
         )
         yield config.problem(("state_dir",), found(str(config.state_dir), allowed))
 
@@ -91,12 +89,12 @@ def _health_paths(config: Config) -> Iterator[Problem]:
     for name, group in config.groups.items():
         path: Path = ("groups", name, "health_path")
         if group.health_path in own and group.health_path != f"/health/{name}":
-            text = found(group.health_path, f"a path of its own; this one is {own[group.health_path]}")
+            text = found(group.health_path, f"a path that is free; this one is {own[group.health_path]}")
             yield config.problem(path, text)
         elif group.health_path is not None:
             places.append((path, group.health_path))
     for path, value, first in _repeated(places):
-        yield config.problem(path, found(value, f"a path of its own (first in {dotted(first)})"))
+        yield config.problem(path, found(value, f"each path once (first in {dotted(first)})"))
 
 
 def _auto_alone(config: Config) -> Iterator[Problem]:
@@ -105,12 +103,12 @@ def _auto_alone(config: Config) -> Iterator[Problem]:
             if provider.type == AUTO and len(group.providers) > 1:
                 path = ("groups", name, "providers", index)
                 yield config.problem(
-                    path, f'found "{AUTO}" beside other providers; allowed: {AUTO} alone, or others only'
+                    path, f'found "{AUTO}" beside other providers; allowed: {AUTO} alone, or only others'
                 )
 
 
 def _repeated(places: Iterable[tuple[Path, object]]) -> Iterator[tuple[Path, object, Path]]:
-    """Each place whose value has been seen before, with where it was seen first."""
+    """Yields each place whose value an earlier place has, with that value and the earlier place."""
     first: dict[object, Path] = {}
     for path, value in places:
         if value in first:

@@ -1,7 +1,7 @@
-"""YAML with the line of every key, and without the surprises.
+"""Reads YAML, with the line of every key and without the surprises of YAML 1.1.
 
-Scalars are read as YAML 1.2 reads them: only ``true`` and ``false`` are booleans (a node may be called ``no``);
-``0660``, ``22:30`` and ``2026-01-01`` are strings. A key that is given twice is an error.
+Scalars follow YAML 1.2: only ``true`` and ``false`` are booleans, so a node may be called ``no``; ``0660``, ``22:30``
+and ``2026-01-01`` are strings. A key that is given twice is an error.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _TAG = "tag:yaml.org,2002:"
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes, and resolves plain scalars by the core schema of YAML 1.2 (section 10.3.2)."""
+    """Composes nodes. Resolves plain scalars by the core schema of YAML 1.2 (section 10.3.2)."""
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -35,7 +35,7 @@ for _name, _pattern, _first in (
 
 @dataclass(slots=True)
 class Document:
-    """A YAML file as plain data. `lines` holds the line of each key and of each item of a list."""
+    """A YAML file as plain data. `lines` holds the line of each key and of each item of a list, from 1."""
 
     file: str
     data: Any = None
@@ -43,18 +43,18 @@ class Document:
     problems: list[Problem] = field(default_factory=list)
 
     def line(self, path: Path) -> int:
-        """The line of the path; of what encloses it, where the file does not have it."""
+        """Returns the line of this path, or of the nearest enclosing path that the file has."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
 
     def problem(self, path: Path, text: str) -> Problem:
-        """What is wrong at this path, with the line."""
+        """Returns a problem at this path, with its line."""
         return Problem(self.file, self.line(path), path, text)
 
 
 def read(file: str) -> Document:
-    """The document in this file. Raises ConfigError if it cannot be read or is not YAML."""
+    """Reads this file. Raises ConfigError when it cannot be read or is not YAML."""
     try:
         content = FilePath(file).read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -65,7 +65,7 @@ def read(file: str) -> Document:
 
 
 def parse(content: bytes, file: str) -> Document:
-    """The document, which may carry problems (keys given twice). Raises ConfigError if it is not YAML at all."""
+    """Parses a document, which can carry problems (keys given twice). Raises ConfigError when it is not YAML."""
     document = Document(file)
     try:
         node = yaml.compose(_text(content, file), Loader=_Loader)
@@ -75,7 +75,8 @@ def parse(content: bytes, file: str) -> Document:
         line = content.decode("utf-8-sig").count("\n", 0, error.position) + 1
         raise ConfigError([Problem(file, line, (), found(chr(error.character), "printable text"))]) from error
     except RecursionError as error:
-        raise ConfigError([Problem(file, None, (), "found far too deep nesting; allowed: a few levels")]) from error
+        text = "found nesting that is far too deep; allowed: a few levels"
+        raise ConfigError([Problem(file, None, (), text)]) from error
     document.data = None if node is None else _plain(node, (), document, ())
     return document
 
@@ -102,10 +103,11 @@ def _syntax(error: yaml.MarkedYAMLError, file: str) -> Problem:
 
 
 def _plain(node: yaml.Node, path: Path, document: Document, above: tuple[yaml.Node, ...]) -> Any:
-    """The node's data. `above`: the nodes that enclose it, for an alias that leads back into itself."""
+    """Returns the node's data. `above`: the nodes that enclose it, none of which it may be an alias of."""
     document.lines.setdefault(path, node.start_mark.line + 1)
     if node in above:
-        document.problems.append(document.problem(path, "found an alias of what encloses it; allowed: other aliases"))
+        text = "found an alias of a node that encloses it; allowed: other aliases"
+        document.problems.append(document.problem(path, text))
         return None
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, path, document, (*above, node))
@@ -134,7 +136,7 @@ def _mapping(node: yaml.MappingNode, path: Path, document: Document, above: tupl
 
 
 def _joined(text: str) -> str:
-    """JSON escapes what is beyond 16 bits as two halves, which YAML leaves apart; a half alone means nothing."""
+    """Joins surrogate pairs: JSON escapes a character beyond 16 bits as two halves, which YAML keeps apart."""
     if text.isascii():
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
@@ -147,7 +149,7 @@ def _scalar(node: yaml.Node, path: Path, document: Document) -> Any:
     except KeyError:
         text = f"found the tag {shown(node.tag.replace(_TAG, '!!'))}; allowed: plain values"
     except ValueError:
-        text = found(node.value, f"what its tag !!{kind} says")
+        text = found(node.value, f"a value of its tag !!{kind}")
     document.problems.append(document.problem(path, text))
     return None
 

@@ -73,9 +73,9 @@ def test_the_text_that_the_cases_are_made_of_is_right() -> None:
         ("10", VIP),
         ("true", VIP),
         ("a mapping", VIP),
-        ('"10.77.0.0/24"', "an address of a host; this one stands for the network 10.77.0.0/24 itself"),
-        ('"10.77.0.255/24"', "an address of a host; this one stands for the network 10.77.0.0/24 itself"),
-        ('"fd00::/64"', "an address of a host; this one stands for the network fd00::/64 itself"),
+        ('"10.77.0.0/24"', "the address of a host; this is the address of the network 10.77.0.0/24 itself"),
+        ('"10.77.0.255/24"', "the address of a host; this is the address of the network 10.77.0.0/24 itself"),
+        ('"fd00::/64"', "the address of a host; this is the address of the network fd00::/64 itself"),
         ('"224.0.0.18/24"', REACHABLE),
         ('"127.0.0.2/8"', REACHABLE),
         ('"0.0.0.0/0"', REACHABLE),
@@ -269,25 +269,25 @@ def test_a_vip_that_is_not_an_address(vip: str, allowed: str) -> None:
         *[
             (
                 GOOD + f"    health_path: {path}\n",
-                f'7: groups.web.health_path: found "{path}"; allowed: a path of its own; this one is the endpoint\'s own',
+                f'7: groups.web.health_path: found "{path}"; allowed: a path that is free; this one is the endpoint\'s own',
             )
             for path in ("/health", "/livez", "/readyz", "/metrics")
         ],
         (
             GOOD + "    health_path: /health/db\n  db: {vips: [10.77.0.101/24]}\n",
-            '7: groups.web.health_path: found "/health/db"; allowed: a path of its own; this one is group db\'s',
+            '7: groups.web.health_path: found "/health/db"; allowed: a path that is free; this one is group db\'s',
         ),
         (
             GOOD + "    health_path: /up\n  db: {vips: [10.77.0.101/24], health_path: /up}\n",
-            '8: groups.db.health_path: found "/up"; allowed: a path of its own (first in groups.web.health_path)',
+            '8: groups.db.health_path: found "/up"; allowed: each path once (first in groups.web.health_path)',
         ),
         (
             GOOD + "    providers: [{type: auto}, {type: baremetal, interface: eth0}]\n",
-            '7: groups.web.providers[0]: found "auto" beside other providers; allowed: auto alone, or others only',
+            '7: groups.web.providers[0]: found "auto" beside other providers; allowed: auto alone, or only others',
         ),
         (
             GOOD + f"state_dir: /{'x' * 200}\n",
-            f"7: state_dir: found \"/{'x' * 95}...; allowed: at most 107 bytes with the socket's name (anyvip.sock), not 213",
+            f'7: state_dir: found "/{"x" * 95}...; allowed: at most 107 bytes, socket name (anyvip.sock) included; this is 213',
         ),
         # YAML
         ("", f"1: found an empty file; allowed: a mapping with the keys {TOP}"),
@@ -299,12 +299,15 @@ def test_a_vip_that_is_not_an_address(vip: str, allowed: str) -> None:
         (GOOD + "---\na: 1\n", "7: found a second document; allowed: one"),
         (GOOD + "lease: {duration_seconds: 3\n", "8: found a syntax error ("),
         (GOOD + "lease: *none\n", "7: found a syntax error (found undefined alias 'none'); allowed: YAML"),
-        (GOOD + "    hooks: &h {promote: *h}\n", "7: groups.web.hooks.promote: found an alias of what encloses it; "),
+        (
+            GOOD + "    hooks: &h {promote: *h}\n",
+            "7: groups.web.hooks.promote: found an alias of a node that encloses it; ",
+        ),
         (
             GOOD + "lease: !!python/name:os.system\n",
             '7: lease: found the tag "!!python/name:os.system"; allowed: plain values',
         ),
-        (GOOD + "    priority: !!int x\n", '7: groups.web.priority: found "x"; allowed: what its tag !!int says'),
+        (GOOD + "    priority: !!int x\n", '7: groups.web.priority: found "x"; allowed: a value of its tag !!int'),
         (GOOD.encode() + b"lease: \xff\n", "7: found the byte 0xff; allowed: UTF-8 text"),
         (GOOD + "lease: \0\n", '7: found "\\u0000"; allowed: printable text'),
         (GOOD.encode("utf-16"), "1: found the byte 0xff; allowed: UTF-8 text"),
@@ -343,7 +346,7 @@ groups:
 
 
 def test_nesting_without_end_is_refused() -> None:
-    assert complaint("[" * 1000) == "anyvip.yml: found far too deep nesting; allowed: a few levels"
+    assert complaint("[" * 1000) == "anyvip.yml: found nesting that is far too deep; allowed: a few levels"
 
 
 def test_a_list_as_a_key_is_refused() -> None:
@@ -355,8 +358,8 @@ def test_a_lease_that_is_safe_with_the_guard_may_not_be_without() -> None:
     config = from_bytes((GOOD + "lease: {duration_seconds: 1}\n").encode(), "anyvip.yml")
     (problem,) = timing_problems(config, 1.0)
     assert str(problem) == (
-        "anyvip.yml:7: lease.duration_seconds: found 1.0; allowed: more, "
-        "as clock drift 0.01 and kernel overshoot 1 s leave no time to serve"
+        "anyvip.yml:7: lease.duration_seconds: found 1.0; allowed: more: "
+        "clock drift 0.01 and kernel overshoot 1 s leave no time to serve"
     )
 
 
