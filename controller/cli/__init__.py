@@ -1,1 +1,1 @@
-"""The command `anyvip`."""
+"""The command line, `anyvip`: parses it, runs the command, prints the result."""

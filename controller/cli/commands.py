@@ -1,4 +1,4 @@
-"""What each subcommand does. Returns the exit code; raises ConfigError, NotThere and Declined, which cli.py prints."""
+"""The subcommands. Each returns its exit code, or raises ConfigError, NotThere or Declined, which main.py prints."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ DONE, FAILED, USAGE = 0, 1, 2
 
 _WATCH_SECONDS = 1.0
 _CLEAR = "\x1b[2J\x1b[H"
-_SPARE_SECONDS = 5.0  # for the daemon to say itself that the time is over
+_SPARE_SECONDS = 5.0  # beyond the time limit, so that the daemon itself can report that it has passed
 
 
 def run(options: argparse.Namespace) -> int:
-    """The daemon, until it is told to stop."""
-    gc.disable()  # what is imported stays: looking for garbage in it takes a tenth of the start
+    """Runs the daemon until a signal stops it."""
+    gc.disable()  # imported modules stay, and searching them for garbage takes a tenth of the start
     try:
         config = _config(options.config, on_this_node=True)
 
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def check_config(options: argparse.Namespace) -> int:
-    """Read the configuration and say that it is fine, or print its schema."""
+    """Checks the configuration and prints a summary of it, or prints its JSON Schema."""
     if options.schema:
         say(json.dumps(_schema(), indent=2))
         return DONE
@@ -67,7 +67,7 @@ def check_config(options: argparse.Namespace) -> int:
 
 
 def doctor(options: argparse.Namespace) -> int:
-    """Look for what would break a failover to this node. Failed where something would."""
+    """Reports what would break a failover to this node. Returns FAILED when it finds an error."""
     config = _config(options.config, on_this_node=False)
 
     import asyncio  # noqa: PLC0415
@@ -81,7 +81,7 @@ def doctor(options: argparse.Namespace) -> int:
 
 
 def status(options: argparse.Namespace) -> int:
-    """This node and what it knows of the others, once or each second."""
+    """Prints the state of this node and what it knows of the others, once or every second."""
     client = _client(options)
     if not options.watch:
         say(_status(client, as_json=options.json))
@@ -89,14 +89,14 @@ def status(options: argparse.Namespace) -> int:
     while True:
         try:
             text = _status(client, as_json=options.json)
-        except NotThere as error:  # a restart is what somebody may be watching
+        except NotThere as error:  # the daemon may be restarting, so keep watching
             text = json.dumps({"error": str(error)}) if options.json else str(error)
         say((_CLEAR if sys.stdout.isatty() else "") + text)
         time.sleep(_WATCH_SECONDS)
 
 
 def history(options: argparse.Namespace) -> int:
-    """The transitions that this node remembers."""
+    """Prints the transitions that this node remembers."""
     query = f"?{urlencode({'group': options.group})}" if options.group else ""
     entries = _client(options).get(f"/v1/history{query}")
     if options.json:
@@ -108,21 +108,21 @@ def history(options: argparse.Namespace) -> int:
 
 
 def pause(options: argparse.Namespace) -> int:
-    """Pause the cluster."""
+    """Pauses the cluster."""
     _client(options).post("/v1/pause", {}, 10.0 + _SPARE_SECONDS)
     say("paused: every group stays where it is until `anyvip resume`")
     return DONE
 
 
 def resume(options: argparse.Namespace) -> int:
-    """End the pause."""
+    """Ends the pause."""
     _client(options).post("/v1/resume", {}, 10.0 + _SPARE_SECONDS)
     say("resumed")
     return DONE
 
 
 def switchover(options: argparse.Namespace) -> int:
-    """Hand a group over, tell what happens meanwhile, and return when the new node serves."""
+    """Hands a group over, prints the changes meanwhile, and returns when the new node serves."""
     client = _client(options)
     progress = _Progress(client, options.group)
     progress.tell()
@@ -133,7 +133,7 @@ def switchover(options: argparse.Namespace) -> int:
 
 
 class _Progress:
-    """Prints a line whenever the group looks different from this node."""
+    """Prints a line whenever this node's view of the group changes."""
 
     def __init__(self, client: Client, group: str) -> None:
         self._client = client
@@ -141,7 +141,7 @@ class _Progress:
         self._last = ""
 
     def tell(self) -> None:
-        """Look, and say what has changed. A status that cannot be had is no reason to stop waiting."""
+        """Reads the status and prints a line when it has changed. Ignores NotThere: the wait goes on."""
         try:
             view = self._client.get("/v1/status")["groups"].get(self._group)
         except NotThere:
@@ -164,7 +164,7 @@ def _status(client: Client, *, as_json: bool) -> str:
 
 
 def _client(options: argparse.Namespace) -> Client:
-    """The daemon of the configuration's state_dir. Nothing else in it is looked at, so it may be wrong by now."""
+    """Returns a client of the daemon in the configuration's state_dir. Ignores all other keys, which may be wrong."""
     document = read(options.config)
     data = document.data if isinstance(document.data, dict) else {}
     state_dir = data.get("state_dir", paths.STATE_DIR)
@@ -186,7 +186,10 @@ def _config(file: str, *, on_this_node: bool) -> Config:
 
 
 def _places(config: Config) -> list[str]:
-    """What `auto` stands for here, and why. Raises ConfigError where VIPs have no place, NotThere without answer."""
+    """Returns lines that say what `auto` became, and why.
+
+    Raises ConfigError when the VIPs fit no interface of this node, NotThere when a cloud does not answer.
+    """
     from providers.base import ProviderError, Unanswered  # noqa: PLC0415
 
     lines: list[str] = []
@@ -220,7 +223,10 @@ def _place(plugin: Plugin, name: str, group: Group) -> Iterator[str]:
 
 
 def _asked(config: Config) -> str:
-    """What the store's answers say of the lease. Raises ConfigError where they do not fit in, NotThere without any."""
+    """Returns a phrase that says which lease the store's answers allow.
+
+    Raises ConfigError when the lease is too short for them, NotThere when the store does not answer.
+    """
     import asyncio  # noqa: PLC0415
 
     from controller.cli.store_latency import latency_problems, shortest_lease, store_latency  # noqa: PLC0415
@@ -229,7 +235,7 @@ def _asked(config: Config) -> str:
     try:
         latency = asyncio.run(store_latency(config))
     except (StoreError, TimeoutError) as error:
-        reason = str(error) or "too slow to be measured"
+        reason = str(error) or "its answers take too long to be measured"
         raise NotThere(f"the {config.store.type} store did not answer: {reason}") from error
     if problems := list(latency_problems(config, latency)):
         raise ConfigError(problems)

@@ -1,4 +1,4 @@
-"""What would break a failover to this node, found before there is one. Needs no daemon, and changes nothing."""
+"""Finds what would break a failover to this node before there is one. Needs no daemon, and changes nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PREFLIGHT_SECONDS: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """A finding, and about what: the kernel, the store, a group's provider."""
+    """A finding. `about` names its subject: the kernel, the configuration, the store, or a group's provider."""
 
     about: str
     finding: Finding
@@ -37,19 +37,19 @@ class Remark:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that was looked at."""
+    """All findings about one node."""
 
     node: str
     cluster: str
     remarks: tuple[Remark, ...]
 
     def count(self, level: Level) -> int:
-        """How many findings are this bad."""
+        """Returns the number of findings of this level."""
         return sum(remark.finding.level is level for remark in self.remarks)
 
     @property
     def text(self) -> str:
-        """One line each, what to do below it, and the sum of it."""
+        """One line for each finding, with the remedy below it, and a summary."""
         lines = [line for remark in self.remarks for line in _lines(remark)]
         errors, warnings = self.count(Level.ERROR), self.count(Level.WARNING)
         verdict = "a failover to this node would break" if errors else "nothing would break a failover to this node"
@@ -59,16 +59,16 @@ class Report:
 
     @property
     def json(self) -> str:
-        """The same for programs, on one line."""
+        """The same as JSON, on one line."""
         findings = [{"about": remark.about, **asdict(remark.finding)} for remark in self.remarks]
         sums = {"errors": self.count(Level.ERROR), "warnings": self.count(Level.WARNING)}
         return json.dumps({"node": self.node, "cluster": self.cluster, **sums, "findings": findings})
 
 
 async def examine(config: Config) -> Report:
-    """Look at everything. Raises nothing that a look may fail with: that is a finding, too."""
+    """Examines kernel, configuration, store and providers. Reports what fails while it examines as a finding, too."""
     wanted = [(name, group, plugin) for name, group in config.groups.items() for plugin in group.providers]
-    parts = [_kernel(config), _named(config), await _store(config)]  # alone: SDKs that are imported would delay it
+    parts = [_kernel(config), _named(config), await _store(config)]  # SDK imports would delay the store
     parts += await asyncio.gather(*(_provider(name, group, plugin) for name, group, plugin in wanted))
     return Report(config.node, config.cluster, tuple(_once(remark for part in parts for remark in part)))
 
@@ -79,7 +79,7 @@ def _kernel(config: Config) -> list[Remark]:
 
 
 def _named(config: Config) -> list[Remark]:
-    """Interfaces, users and programs that the configuration names."""
+    """Reports the interfaces, users and programs that the configuration names and this node does not have."""
     problems = host_problems(config)
     return [Remark("configuration", Finding(Level.ERROR, dotted(p.path), p.text)) for p in problems]
 
@@ -89,11 +89,11 @@ async def _store(config: Config) -> list[Remark]:
     try:
         latency = await store_latency(config)
     except (StoreError, TimeoutError) as error:
-        remedy = "without it nobody takes over, and who is active stops serving when its lease ends"
+        remedy = "without the store no node takes over, and the active node stops serving when its lease ends"
         return [Remark(about, Finding(Level.ERROR, "reachable", f"{error or 'no answer in time'}", remedy))]
     problems = [Finding(Level.ERROR, dotted(p.path), p.text) for p in latency_problems(config, latency)]
     answers = (
-        f"answers in {latency.typical * 1000:.1f} ms, nine times of ten within {latency.slow * 1000:.1f} ms; "
+        f"answers in {latency.typical * 1000:.1f} ms, nine times out of ten within {latency.slow * 1000:.1f} ms; "
         f"a call of this lease may take {config.timing().call_timeout * 1000:.0f} ms"
     )
     return [Remark(about, finding) for finding in problems or [Finding(Level.OK, "reachable", answers)]]
@@ -105,8 +105,8 @@ async def _provider(name: str, group: Group, plugin: Plugin) -> list[Remark]:
         async with asyncio.timeout(_PREFLIGHT_SECONDS):
             return [Remark(about, finding) for finding in await _preflight(name, group, plugin)]
     except TimeoutError:
-        return [Remark(about, Finding(Level.ERROR, "preflight", f"did not end within {_PREFLIGHT_SECONDS:g} s"))]
-    except Exception as error:  # noqa: BLE001  (a plugin's own kind of error, too, is what somebody asked to know)
+        return [Remark(about, Finding(Level.ERROR, "preflight", f"did not finish within {_PREFLIGHT_SECONDS:g} s"))]
+    except Exception as error:  # noqa: BLE001  (a plugin can raise anything, and the operator must see it)
         return [Remark(about, Finding(Level.ERROR, "preflight", f"{error}" or type(error).__name__))]
 
 
@@ -126,7 +126,7 @@ def _chosen(name: str, group: Group) -> Finding:
 
 
 def _once(remarks: Iterable[Remark]) -> Iterable[Remark]:
-    """What several providers say of the host in the same words is said once, where it is said first."""
+    """Drops repetitions of a finding: several providers report the same about the host."""
     first: dict[Finding, Remark] = {}
     for remark in remarks:
         first.setdefault(remark.finding, remark)

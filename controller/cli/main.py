@@ -1,6 +1,6 @@
-"""The command `anyvip`. Exit codes: 0 done, 1 failed, 2 usage or configuration.
+"""The command `anyvip`. Exit codes: 0 done, 1 failed, 2 mistake in usage or configuration.
 
-Imports little, so that a command that only asks the daemon answers at once.
+Imports little, so that a command that only asks the daemon answers immediately.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from controller.config.problem import ConfigError, StartError
 
 _DESCRIPTION = "One virtual IP, exactly one owner, on any metal and any cloud."
 _EPILOG = """\
-exit codes: 0 done, 1 failed, 2 usage or configuration.
-The configuration file is --config, else ANYVIP_CONFIG, else /etc/anyvip/anyvip.yml. Commands that ask the running
-daemon read state_dir in it (default /run/anyvip) and use the socket anyvip.sock there.
+exit codes: 0 done, 1 failed, 2 mistake in usage or configuration.
+The configuration file is --config FILE, or else $ANYVIP_CONFIG, or else /etc/anyvip/anyvip.yml. Commands that ask the
+running daemon read only state_dir from it (default: /run/anyvip) and use the socket anyvip.sock there.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+    """Runs one command and returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         code = _main(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has gone; the interpreter would complain about it once more when it flushes.
+        # The reader of our output has gone. Without this the interpreter reports it again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return commands.FAILED
     return code
@@ -58,7 +58,7 @@ def _main(arguments: list[str]) -> int:
 
 
 class _Version(argparse.Action):
-    """Prints the version; looks it up only then."""
+    """Prints the version, which it looks up only when asked."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from importlib import metadata  # noqa: PLC0415  (slow)
@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add(verbs: Any, name: str, command: Any, text: str, more: str = "") -> argparse.ArgumentParser:
-    """A subcommand: `text` in the list of commands, `more` in its own help as well."""
+    """Adds a subcommand. Its own help shows `text` and `more`; the list of commands shows `text` only."""
     parser: argparse.ArgumentParser = verbs.add_parser(
         name, help=text, description=f"{text[0].upper()}{text[1:]}. {more}".strip(), allow_abbrev=False
     )
@@ -98,7 +98,7 @@ def _add(verbs: Any, name: str, command: Any, text: str, more: str = "") -> argp
         "--config",
         metavar="FILE",
         default=os.environ.get("ANYVIP_CONFIG") or paths.CONFIG_FILE,
-        help=f"configuration file (default: $ANYVIP_CONFIG, else {paths.CONFIG_FILE})",
+        help=f"the configuration file (default: $ANYVIP_CONFIG, or else {paths.CONFIG_FILE})",
     )
     return parser
 
@@ -109,16 +109,16 @@ def _add_run(verbs: Any) -> None:
         "run",
         commands.run,
         "run the daemon in the foreground",
-        "SIGTERM hands every group over and leaves; SIGHUP reads the configuration again and applies the difference.",
+        "SIGTERM hands every group over and ends the daemon. SIGHUP applies what has changed in the configuration.",
     )
     parser.add_argument(
-        "--log-format", choices=("text", "json"), default="text", help="lines of key=value, or of JSON (default: text)"
+        "--log-format", choices=("text", "json"), default="text", help="write key=value pairs, or JSON (default: text)"
     )
     parser.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error"),
         default="info",
-        help="the least important lines that are written to stderr (default: info)",
+        help="the lowest level of the lines that go to stderr (default: info)",
     )
 
 
@@ -128,18 +128,18 @@ def _add_check_config(verbs: Any) -> None:
         "check-config",
         commands.check_config,
         "check the configuration file",
-        "One line on stderr for each thing that is wrong: file, line, key, what was found, what is allowed.",
+        "Prints one line on stderr for each mistake: file, line, key, what was found, what is allowed.",
     )
-    parser.add_argument("--schema", action="store_true", help="print the JSON Schema of the file for editors, and exit")
+    parser.add_argument("--schema", action="store_true", help="print the JSON Schema of the file, and exit")
     parser.add_argument(
         "--no-host-checks",
         action="store_true",
-        help="do not check that its interfaces, users and programs exist: this is not the node it is for",
+        help="do not check that its interfaces, users and programs exist; for a machine that is not the node",
     )
     parser.add_argument(
         "--ask-store",
         action="store_true",
-        help="read from the store a few times (15 s at most; writes nothing), and refuse a lease too short for it",
+        help="read from the store ten times (15 s at most, no writes), and refuse a lease that is too short for it",
     )
 
 
@@ -148,17 +148,17 @@ def _add_doctor(verbs: Any) -> None:
         verbs,
         "doctor",
         commands.doctor,
-        "look for what would break a failover to this node",
+        "report what would break a failover to this node",
         "Asks the kernel, the store and every configured provider. Needs no running daemon, and changes nothing. "
-        "Exit code 1: a failover would break.",
+        "The exit code is 1 if a failover would break.",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON, one object on a line")
+    parser.add_argument("--json", action="store_true", help="print JSON, one object on one line")
 
 
 def _add_status(verbs: Any) -> None:
     parser = _add(verbs, "status", commands.status, "show this node, its groups and the members of the cluster")
-    parser.add_argument("--json", action="store_true", help="print JSON, one object on a line")
-    parser.add_argument("--watch", action="store_true", help="print it again every second, until interrupted")
+    parser.add_argument("--json", action="store_true", help="print JSON, one object on one line")
+    parser.add_argument("--watch", action="store_true", help="repeat every second, until interrupted")
 
 
 def _add_switchover(verbs: Any) -> None:
@@ -167,16 +167,16 @@ def _add_switchover(verbs: Any) -> None:
         "switchover",
         commands.switchover,
         "hand a group over to another node",
-        "Works on any node of the cluster, and returns when the new node serves.",
+        "Works on any node of the cluster. Returns when the new node serves.",
     )
     parser.add_argument("group", metavar="GROUP", help="the group to hand over")
-    parser.add_argument("--to", metavar="NODE", help="the node to hand it to (default: whoever is next by priority)")
+    parser.add_argument("--to", metavar="NODE", help="the node that takes over (default: the next by priority)")
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
         type=_seconds,
         default=30.0,
-        help="how long to wait until the new node serves, in seconds, at most 600 (default: 30)",
+        help="how long to wait for the new node to serve, at most 600 (default: 30)",
     )
 
 
@@ -186,7 +186,7 @@ def _add_pause(verbs: Any) -> None:
         "pause",
         commands.pause,
         "keep every group of the cluster where it is",
-        "The active nodes go on serving and renewing. A node that fails is not replaced until the pause ends.",
+        "The active nodes continue to serve and to renew. A node that fails is not replaced until the pause ends.",
     )
     _add(verbs, "resume", commands.resume, "end the pause")
 
@@ -195,8 +195,8 @@ def _add_history(verbs: Any) -> None:
     parser = _add(
         verbs, "history", commands.history, "show this node's last 1,000 transitions, with the duration of each stage"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON, one object on a line for each transition")
-    parser.add_argument("--group", metavar="GROUP", help="only this group's")
+    parser.add_argument("--json", action="store_true", help="print JSON, one object per line and transition")
+    parser.add_argument("--group", metavar="GROUP", help="show only the transitions of this group")
 
 
 def _seconds(text: str) -> float:

@@ -1,4 +1,4 @@
-"""What commands print: status and history as people read them."""
+"""Prints what commands report: status and history as text for people."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ _VIPS_SHOWN = 2
 
 
 def say(text: object) -> None:
-    """A command's output."""
+    """Prints to stdout."""
     print(text, flush=True)  # noqa: T201
 
 
 def complain(text: object) -> None:
-    """Why a command did not do what it was asked."""
+    """Prints to stderr why a command failed."""
     print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def status_text(status: Status) -> str:
-    """The node, its groups, the members, and below them whatever is wrong."""
+    """Renders the node, its groups, the members, and below them whatever is wrong."""
     parts = [_headline(status), _groups(status), _members(status), "\n".join(_remarks(status))]
     return "\n\n".join(part for part in parts if part)
 
 
 def history_text(entries: Iterable[Entry]) -> str:
-    """One line for each transition, the oldest first."""
+    """Renders one line for each transition, the oldest first."""
     rows = [
         (
             entry["time"],
@@ -49,7 +49,7 @@ def history_text(entries: Iterable[Entry]) -> str:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns that line up, without blanks at the ends of lines."""
+    """Renders aligned columns, without blanks at the ends of lines."""
     lines = [headings, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
     return "\n".join(
@@ -58,7 +58,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: ``12 ms``, ``1.9 s``, ``3m12s``, ``2h03m``, ``4d02h``."""
+    """Renders seconds as people say them: ``12 ms``, ``1.9 s``, ``3m12s``, ``2h03m``, ``4d02h``."""
     if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 99.95:
@@ -130,7 +130,7 @@ def _health(healthy: bool | None) -> str:
 
 
 def _remarks(status: Status) -> Iterable[str]:
-    """Everything an operator should know before touching anything."""
+    """Yields one line for everything that is wrong or unusual."""
     if status["paused"]:
         yield "paused: nothing moves until `anyvip resume`"
     store = status["store"]

@@ -1,8 +1,8 @@
-"""How long the store's answers take from this node, and which lease durations that carries.
+"""Measures how long the store takes to answer this node, and which lease durations that allows.
 
-A round sends one write and one read at once, and each must answer within `Timing.call_timeout`. Only reads are
-measured, so that asking changes nothing; a write is taken to need `WRITE_COST` times as long. The slowest read but one
-counts: one lost round in ten is what a lease outlasts anyway.
+A round sends one write and one read at the same time, and each must be answered within `Timing.call_timeout`. Only
+reads are measured, so that the measurement changes nothing; a write is assumed to take `WRITE_COST` times as long. The
+second slowest read counts: a lease outlasts one lost round in ten.
 """
 
 from __future__ import annotations
@@ -23,38 +23,41 @@ if TYPE_CHECKING:
     from controller.stores.base import Store
 
 READS = 10
-WRITE_COST = 2.0  # a write is confirmed by several machines or disks where a read asks one
-ASK_SECONDS = 15.0  # the longest that asking takes
-_CALL_SECONDS = 5.0  # the longest that one answer is waited for
-_LEASE_TENTHS = (5, 36001)  # what `lease.duration_seconds` may be
-_PAUSE_SECONDS = 0.05  # between reads, so that they are ten moments and not one
+WRITE_COST = 2.0  # several machines or disks confirm a write, while one answers a read
+ASK_SECONDS = 15.0  # the time limit of the whole measurement
+_CALL_SECONDS = 5.0  # the time limit of one call
+_LEASE_TENTHS = (5, 36001)  # the range of `lease.duration_seconds`, in tenths of a second
+_PAUSE_SECONDS = 0.05  # between reads, so that one slow moment does not slow them all
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """What the reads took, in seconds, in the order of asking. `first` opened the connection and is none of them."""
+    """How long the reads took, in seconds and in order. `first` opened the connection and is not in `reads`."""
 
     first: float
     reads: tuple[float, ...]
 
     @property
     def typical(self) -> float:
-        """Half of the reads took no longer, in seconds."""
+        """The median of the reads (the upper one), in seconds."""
         return sorted(self.reads)[len(self.reads) // 2]
 
     @property
     def slow(self) -> float:
-        """All but one of the reads took no longer, in seconds."""
+        """The second slowest read, in seconds."""
         return sorted(self.reads)[-2]
 
     @property
     def call(self) -> float:
-        """How long a call must be given, in seconds."""
+        """The time limit that a call needs, in seconds."""
         return self.slow * WRITE_COST
 
 
 async def store_latency(config: Config) -> Latency:
-    """Ask the configured store a few times, within ASK_SECONDS; writes nothing. Raises StoreError, TimeoutError."""
+    """Reads from the configured store `READS` + 1 times. Writes nothing.
+
+    Raises StoreError when a read fails, TimeoutError when the reads take longer than `ASK_SECONDS`.
+    """
     kind = store_type(config.store.type)
     store = kind.open(config.store.options, cluster=config.cluster, call_timeout=_CALL_SECONDS)
     try:
@@ -66,14 +69,14 @@ async def store_latency(config: Config) -> Latency:
 
 
 def shortest_lease(call_seconds: float, drift: float = 0.01, overshoot: float = 0.05) -> float:
-    """The shortest allowed lease in seconds, to a tenth, whose derived durations give each call this long."""
+    """Returns the shortest lease, in seconds to a tenth, whose derived durations give each call this long."""
     tenths = range(*_LEASE_TENTHS)
     carries = (Timing.derive(n / 10, drift=drift, overshoot=overshoot).call_timeout >= call_seconds for n in tenths)
     return next((n / 10 for n, enough in zip(tenths, carries, strict=True) if enough), inf)
 
 
 def latency_problems(config: Config, latency: Latency) -> Iterator[Problem]:
-    """Whether the store's answers fit into the lease; names the key to change."""
+    """Reports a lease that is too short for the store's answers, and names the key to change."""
     timing = config.timing()
     if latency.call <= timing.call_timeout:
         return
@@ -82,7 +85,7 @@ def latency_problems(config: Config, latency: Latency) -> Iterator[Problem]:
     least = shortest_lease(latency.call, timing.drift, timing.overshoot)
     allowed = (
         f"at least {least:g}{alone}: the {config.store.type} store answers a read in "
-        f"{latency.slow:.3f} s, a write is taken to need {latency.call:.3f} s, and a call of this lease may take "
+        f"{latency.slow:.3f} s, a write is assumed to take {latency.call:.3f} s, and a call of this lease may take "
         f"{timing.call_timeout:.3f} s"
     )
     yield config.problem(("lease", "duration_seconds"), found(timing.lease_duration, allowed))

@@ -144,7 +144,7 @@ def test_every_command_is_in_the_help(capsys: pytest.CaptureFixture[str], monkey
     ran = called(capsys, "--help")
     listed = {line.split()[0] for line in ran.out.splitlines() if line.startswith("    ")}
     assert {"run", "check-config", "status", "switchover", "pause", "resume", "history", "demo"} <= listed
-    assert "exit codes: 0 done, 1 failed, 2 usage or configuration" in ran.out
+    assert "exit codes: 0 done, 1 failed, 2 mistake in usage or configuration" in ran.out
 
 
 # --- check-config, and where the file is ----------------------------------------------------------------------------

@@ -72,7 +72,7 @@ def test_a_lease_that_is_too_short_is_refused_with_file_line_key_and_the_least()
     least = shortest_lease(1.0)
     assert str(problem) == (
         f"anyvip.yml:4: lease.duration_seconds: found 3.0; allowed: at least {least:g}: the etcd store answers a read in "
-        "0.500 s, a write is taken to need 1.000 s, and a call of this lease may take 0.787 s"
+        "0.500 s, a write is assumed to take 1.000 s, and a call of this lease may take 0.787 s"
     )
     lease = f"lease: {{duration_seconds: {least}}}"
     assert list(latency_problems(configured("http://127.0.0.1:9", lease), after(0.5))) == []
