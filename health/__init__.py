@@ -1,1 +1,1 @@
-"""Whether this node is fit to serve, and saying so."""
+"""Checks whether this node is fit to serve, and the endpoint that answers load balancers."""

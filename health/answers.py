@@ -1,4 +1,4 @@
-"""Which answer belongs to which request, and until when it is true. Does no I/O."""
+"""Choose the answer to a request, and the moment until which it is true. Does no I/O."""
 
 from __future__ import annotations
 
@@ -26,18 +26,19 @@ _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class GroupStatus:
-    """Until when this node serves the group: local CLOCK_BOOTTIME in seconds, None when it does not."""
+    """Until when this node serves the group, as local CLOCK_BOOTTIME in seconds. None: it does not serve."""
 
     serving_until: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the endpoint may say of this node.
+    """The state of this node, as the endpoint reports it.
 
-    - `groups`: every configured group, served here or not.
-    - `ready`: this node could take over; `live`: the daemon makes progress.
-    - `detail`: why it is not ready or not live, one line.
+    - `groups`: every configured group, whether or not this node serves it.
+    - `ready`: this node could take over.
+    - `live`: the daemon makes progress.
+    - `detail`: one line that says why the node is not ready or not live.
     """
 
     groups: Mapping[str, GroupStatus]
@@ -48,7 +49,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What of a request decides its answer. `keep`: the connection stays open afterwards."""
+    """The parts of a request that decide its answer. `keep`: the connection stays open afterwards."""
 
     method: bytes
     target: bytes
@@ -57,7 +58,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Bytes to send: `active` while the clock shows less than `until`, `standby` from then on."""
+    """The bytes to send: `active` while the clock reads less than `until`, `standby` from then on."""
 
     standby: bytes
     active: bytes = b""
@@ -65,12 +66,12 @@ class Answer:
 
     @property
     def perishable(self) -> bool:
-        """Whether it may be untrue a moment later, and so must not wait in a buffer."""
+        """Whether the answer can become untrue, and so must not wait in a buffer."""
         return self.until > _NEVER
 
 
 class Answers:
-    """Renders the status that a callable hands out at each request. `paths`: further paths, each of one group."""
+    """Renders the status, which it asks `status` for at each request. `paths`: further paths, each of one group."""
 
     def __init__(self, paths: Mapping[str, str], status: Callable[[], Status], metrics: Callable[[], bytes]) -> None:
         self.paths = paths
@@ -79,11 +80,11 @@ class Answers:
         self._failing = False
 
     def to(self, request: Request) -> Answer:
-        """Answer a request; 503 if the status cannot be had, for whatever reason."""
+        """Return the answer to a request; 503 when rendering it fails for any reason."""
         try:
             answer = self._to(request)
-        except Exception:  # noqa: BLE001  a bug in what renders the status is no reason to say 200, nor to say nothing
-            if not self._failing:  # once, and not for each of thousands of requests a second
+        except Exception:  # noqa: BLE001  (a bug here must lead neither to 200 nor to silence)
+            if not self._failing:  # log it once, not for each of thousands of requests per second
                 _log.exception("the status cannot be rendered, so the answer is 503")
             self._failing = True
             return _plain(HTTPStatus.SERVICE_UNAVAILABLE, "error", request)
@@ -112,7 +113,7 @@ class Answers:
 
 
 def refusal(status: HTTPStatus) -> bytes:
-    """Answer what is not a request that can be answered; the connection ends with it."""
+    """Return the answer to bytes that are no proper request. The connection ends with it."""
     return _plain(status, status.phrase.lower(), Request(b"GET", b"", keep=False)).standby
 
 
@@ -121,11 +122,11 @@ def _end(group: GroupStatus) -> float:
 
 
 def _earliest(groups: Iterable[GroupStatus]) -> float:
-    """All or nothing: were one group enough, two nodes with a group each would both say 200."""
+    """Return the earliest end. If one group were enough, two nodes with one group each would both answer 200."""
     return min(map(_end, groups), default=_NEVER)
 
 
-@lru_cache(maxsize=256)  # a prober asks for the same thing for ever
+@lru_cache(maxsize=256)  # probers keep asking for the same few paths
 def _path(target: bytes) -> str:
     """Return the path of a request target, in origin form or absolute form (RFC 9112, section 3.2)."""
     text = target.decode("latin-1").partition("?")[0]
@@ -155,7 +156,7 @@ def _plain(status: HTTPStatus, text: str, request: Request) -> Answer:
 
 
 def _rendered(status: HTTPStatus, body: bytes, request: Request, content_type: str) -> bytes:
-    """No Date: this is a node whose wall clock nobody relies on (RFC 9110, section 6.6.1)."""
+    """Return the bytes of an answer. It has no Date: no client relies on this node's wall clock (RFC 9110, 6.6.1)."""
     allow = "Allow: GET, HEAD\r\n" if status is HTTPStatus.METHOD_NOT_ALLOWED else ""
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"

@@ -1,4 +1,4 @@
-"""Runs every check of every group, and tells when a group's verdict changes."""
+"""Run every check of every group, and report when a group's verdict changes."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = ["CheckOptions", "Checker"]
 
 _log = logging.getLogger("anyvip.health")
 
-_JITTER = 0.1  # a pause is shorter by up to this ratio, so that checks begun together do not stay together
+_JITTER = 0.1  # a pause is shorter by up to this ratio, so that checks that began together do not stay in step
 
 
 @dataclass(slots=True)
 class _Check:
-    """One check that runs, what is believed of it, and why it failed last."""
+    """A running check, its debounced state, and why it failed last."""
 
     group: str
     name: str
@@ -41,10 +41,10 @@ class _Check:
 
 
 class Checker:
-    """A group is healthy when all its checks are up, unhealthy when one is down, and until then not known.
+    """Judges groups by their checks: healthy when all are up, unhealthy when one is down, otherwise unknown.
 
-    `on_change(group, healthy, why)` is called from the loop when the verdict changes, the first one included; a group
-    without checks is healthy at once. A verdict that is not known is not told: the last one stands.
+    Calls `on_change(group, healthy, why)` from the loop for the first verdict and whenever it changes. A group without
+    checks is healthy immediately. An unknown verdict is not reported: the previous one stands.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Checker:
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
-        """Run all checks until cancelled. What they have started has ended when this returns."""
+        """Run all checks until cancelled. Everything that they started has ended when this returns."""
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 self.reconfigure(self._groups)
@@ -68,9 +68,9 @@ class Checker:
             self._tasks = None
 
     def reconfigure(self, groups: Mapping[str, Mapping[str, CheckOptions]]) -> None:
-        """Apply the difference. Checks whose options are the same go on, and so does what is believed of them."""
+        """Apply the difference. Checks with the same options continue, and keep their state."""
         self._groups = groups
-        if self._tasks is None:  # `run` begins with it
+        if self._tasks is None:  # `run` calls this again when it starts
             return
         wanted = {(group, name): options for group, checks in groups.items() for name, options in checks.items()}
         for key, check in list(self._checks.items()):
@@ -122,12 +122,12 @@ def _reason(checks: list[_Check], down: list[_Check]) -> str:
 
 
 async def failure(options: CheckOptions) -> str | None:
-    """Run the check once; None, or one line that says why it failed. Whatever goes wrong is a failure of the check."""
+    """Run the check once. Return None, or one line that says why it failed; every exception is such a failure."""
     try:
         async with asyncio.timeout(options.timeout_seconds):
             await _once(options)
     except TimeoutError:
-        return f"nothing within {options.timeout_seconds:g} s"
+        return f"no result within {options.timeout_seconds:g} s"
     except CheckFailed as error:
         return str(error)
     except ssl.SSLCertVerificationError as error:
@@ -140,7 +140,7 @@ async def failure(options: CheckOptions) -> str | None:
 
 
 def _words(error: OSError) -> str:
-    """Say what the kernel says; the loop puts addresses in its place, the resolver has words and numbers of its own."""
+    """Return the kernel's text, which the loop hides behind addresses. The resolver has texts of its own."""
     if error.errno is None:
         return str(error)
     return (os.strerror(error.errno) if error.errno > 0 else error.strerror or str(error)).lower()

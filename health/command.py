@@ -1,4 +1,4 @@
-"""One command in its own process group, under a time limit that holds. No shell."""
+"""Run a command in its own process group, under a strict time limit. There is no shell."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from health.lines import Lines
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-_REAP_SECONDS = 1.0  # a killed process that is still there after this is stuck in the kernel
+_REAP_SECONDS = 1.0  # a killed process that still exists after this is stuck in the kernel
 
 
 class CommandError(Exception):
-    """The command could not be started; one line."""
+    """The command cannot be started or watched. The message is one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How the command ended: `status` is negative for a signal. `held`: what it left running holds its output yet."""
+    """How the command ended. `status` is negative for a signal. `held`: a process that it left still has its output."""
 
     status: int
     held: bool
@@ -36,16 +36,17 @@ class Ended:
 async def run(
     argv: Sequence[str],
     *,
-    timeout: float,  # noqa: ASYNC109  (how the command ends then is what this function is about)
+    timeout: float,  # noqa: ASYNC109  (what happens at the time limit is this function's purpose)
     grace: float = 0.0,
     on_line: Callable[[str], None],
     env: Mapping[str, str] | None = None,
 ) -> Ended:
-    """Run the command. Each line that it writes, to either stream, goes to `on_line` as it comes.
+    """Run the command, and pass each line that it writes to stdout or stderr to `on_line` immediately.
 
-    After `timeout` seconds its process group gets SIGTERM, `grace` seconds later SIGKILL, and TimeoutError is raised;
-    SIGKILL at once if `grace` is 0, or if the caller is cancelled. Raises CommandError if it cannot be started.
-    What a command that ended in time leaves running is left alone, but its output is read no longer.
+    After `timeout` seconds the command's process group gets SIGTERM, and SIGKILL `grace` seconds later. If `grace` is 0
+    or the caller is cancelled, it gets SIGKILL immediately. Processes that a command leaves running when it ends in
+    time are left alone, but their output is no longer read. Raises TimeoutError when the command did not end in time,
+    CommandError when it cannot be started or watched.
     """
     reading, writing = os.pipe2(os.O_CLOEXEC)
     try:
@@ -78,7 +79,7 @@ def _start(argv: Sequence[str], env: Mapping[str, str] | None, output: int) -> s
 
 
 async def _wait(child: subprocess.Popen[bytes], limit: float, grace: float) -> None:
-    """Return when the child has ended. If that is not by itself and in time, its whole group is killed."""
+    """Return when the child has ended. Kill its whole group unless it ends by itself and in time."""
     with _exit_of(child) as ended:
         by_itself = False
         try:
@@ -92,18 +93,18 @@ async def _wait(child: subprocess.Popen[bytes], limit: float, grace: float) -> N
             raise
         finally:
             if not by_itself:
-                _signal(child, signal.SIGKILL)  # also what outlived its leader
+                _signal(child, signal.SIGKILL)  # also reaches processes that outlived the leader
                 await _reap(child, ended)
 
 
 @contextlib.contextmanager
 def _exit_of(child: subprocess.Popen[bytes]) -> Iterator[asyncio.Event]:
-    """Tell when the child has ended, and leave it unreaped: so long its group's number is nobody else's."""
+    """Yield an event that is set when the child ends. Leave it unreaped, so that its group's number stays taken."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     try:
         pidfd = os.pidfd_open(child.pid)
-    except OSError as error:  # no descriptor left, or a sandbox that forbids the call
+    except OSError as error:  # no descriptor is left, or a sandbox forbids the call
         _signal(child, signal.SIGKILL)
         child.wait()
         raise CommandError(f"cannot be watched: {error}") from error
@@ -121,7 +122,7 @@ def _exit_of(child: subprocess.Popen[bytes]) -> Iterator[asyncio.Event]:
 
 
 async def _reap(child: subprocess.Popen[bytes], ended: asyncio.Event) -> None:
-    """Wait for the end of what was killed, whoever cancels the caller once more meanwhile: a group of tasks does."""
+    """Wait until the killed child has ended, even if the caller is cancelled again meanwhile, as a TaskGroup does."""
     loop = asyncio.get_running_loop()
     give_up = loop.time() + _REAP_SECONDS
     again = False
@@ -142,5 +143,5 @@ async def _within(seconds: float, ended: asyncio.Event) -> None:
 
 
 def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # it may have changed its user
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # the command may have changed its user
         os.killpg(child.pid, number)

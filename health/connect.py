@@ -1,4 +1,4 @@
-"""The tcp check, and connecting as such."""
+"""The tcp check, and connections for the other checks."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 class CheckFailed(Exception):  # noqa: N818  (a result, not a fault of ours)
-    """The check did not pass; one line says why."""
+    """The check did not pass. The message is one line that says why."""
 
 
 async def tcp(options: TcpCheck) -> None:
-    """Connect and close. Raises OSError; the caller sets the time limit."""
+    """Connect, then close. Raises OSError. The caller sets the time limit."""
     (await connected(*host_and_port(options.target))).close()
 
 
 async def connected(host: str, port: int) -> socket.socket:
-    """Connect to the first of the host's addresses that accepts. Raises the last one's OSError."""
+    """Connect to the first of the host's addresses that accepts. Raises the last address's OSError if none does."""
     failure: OSError = ConnectionError("the name has no address")
     for family, where in await addresses(host, port):
         connection = socket.socket(family, socket.SOCK_STREAM)
@@ -31,7 +31,7 @@ async def connected(host: str, port: int) -> socket.socket:
             connection.setblocking(False)
             await asyncio.get_running_loop().sock_connect(connection, where)
             if connection.getsockname() == connection.getpeername():
-                # TCP's simultaneous open: with nobody listening on an ephemeral port, one may meet oneself there.
+                # TCP's simultaneous open: a socket can connect to itself on an ephemeral port where no program listens.
                 raise ConnectionRefusedError("connected to itself")  # noqa: TRY301
         except OSError as error:
             connection.close()

@@ -1,4 +1,4 @@
-"""One client of the health endpoint, and all of them. Whatever one client does, the others are answered."""
+"""The connections of the health endpoint. No client can keep the others from being answered."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from health.answers import Answer, Answers, Request, refusal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_CHUNK = 4096  # bytes read at a time: what one client sends keeps the loop for less than a millisecond
-_TURN = 16  # answers to one client before the rest of the loop gets its turn
+_CHUNK = 4096  # bytes read at a time, so that one client occupies the loop for less than a millisecond
+_TURN = 16  # answers to one client before the loop does other work
 _LINGER_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one client may take. Durations in seconds.
+    """Limits on what clients may take. Durations are in seconds.
 
-    - `connections`: one more, and the one that has asked nothing for longest is dropped.
-    - `request_bytes`: of one request, headers and body.
-    - `request_seconds`: from its first byte to its last, and for the client to read an answer.
-    - `idle_seconds`: between two requests. Longer than the longest interval of common probes (60) but one.
+    - `connections`: the most at a time. One more drops the connection that was answered longest ago.
+    - `request_bytes`: the size of one request, headers and body.
+    - `request_seconds`: from a request's first byte to its last, and for the client to read an answer.
+    - `idle_seconds`: between two requests. Longer than the second longest interval of common probes, which is 60.
     """
 
     connections: int = 512
@@ -37,19 +37,19 @@ class Limits:
 
 
 class Connections:
-    """Everybody who is connected, whoever was answered longest ago first."""
+    """All open connections, the one that was answered longest ago first."""
 
     def __init__(self, answers: Answers, clock: Callable[[], float], limits: Limits) -> None:
         self.answers = answers
         self.clock = clock
         self.limits = limits
-        # One for all: it is filled by the loop and emptied by the parser without anybody else in between.
+        # All connections share one buffer: the loop fills it and the parser empties it before another connection runs.
         self.buffer = memoryview(bytearray(_CHUNK))
         self._all: OrderedDict[Connection, None] = OrderedDict()
         self._sweep: asyncio.TimerHandle | None = None
 
     def admit(self, connection: Connection) -> None:
-        """Take one more in, for the one that was answered longest ago if there are too many."""
+        """Add a connection. If there are too many, drop the one that was answered longest ago."""
         if len(self._all) >= self.limits.connections:
             next(iter(self._all)).drop()
         self._all[connection] = None
@@ -57,12 +57,12 @@ class Connections:
             self._sweep_later()
 
     def answered(self, connection: Connection) -> None:
-        """Remember that this one is in use."""
+        """Move this connection to the end of the order."""
         if connection in self._all:
             self._all.move_to_end(connection)
 
     def leave(self, connection: Connection) -> None:
-        """Forget it."""
+        """Remove this connection."""
         self._all.pop(connection, None)
 
     def drop_all(self, listener: object = None) -> None:
@@ -85,10 +85,10 @@ class Connections:
 
 
 class Connection(asyncio.BufferedProtocol):
-    """Reads requests with httptools (llhttp); answers in order, and only what the kernel takes at once.
+    """Reads requests with httptools (llhttp), and answers them in order.
 
-    An answer that waits in a buffer is a lie later. So nothing is rendered while the client does not read, and
-    a client that left no room for the answer to a health request is cut off.
+    An answer that waits in a buffer may become false. So nothing is rendered while earlier bytes wait for the client,
+    and a client that left no room for the answer to a health request is cut off.
     """
 
     def __init__(self, connections: Connections, listener: object) -> None:
@@ -101,30 +101,30 @@ class Connection(asyncio.BufferedProtocol):
         self._target = b""
         self._received = 0  # bytes of the request that is not complete yet
         self._asked: deque[Request | HTTPStatus] = deque()
-        self._blocked = False  # the kernel has not taken all we wrote
-        self._leaving = False  # nothing more is read; when all is answered, the end
-        self._lingering = False  # the last word is said, the client has not closed yet
+        self._blocked = False  # the kernel has not yet taken all that was written
+        self._leaving = False  # read nothing more, and close when all is answered
+        self._lingering = False  # the last answer is sent, but the client has not closed yet
 
     # --- the loop calls these ------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Start the timer of the first request."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=0)  # pause_writing as soon as one byte has to wait
         self.expires_at = self._loop.time() + self._limits.request_seconds
         self._connections.admit(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  (the loop's signature)
-        """End."""
+        """Forget the connection."""
         self._asked.clear()
         self._connections.leave(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  (the loop's signature)
-        """Say where the loop may put bytes."""
+        """Return the buffer that the loop fills."""
         return self._connections.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Parse what came in, answer what is complete."""
+        """Parse the bytes that came in, and answer the complete requests."""
         if self._leaving:
             return
         now = self._loop.time()
@@ -138,12 +138,12 @@ class Connection(asyncio.BufferedProtocol):
         self._answer()
 
     def pause_writing(self) -> None:
-        """Write no more: the kernel has no room."""
+        """Stop writing: the kernel has no room."""
         self._blocked = True
         self.expires_at = self._loop.time() + self._limits.request_seconds
 
     def resume_writing(self) -> None:
-        """Write again: the client has read what there was."""
+        """Write again: the client has read all earlier bytes."""
         self._blocked = False
         self.expires_at = self._loop.time() + self._limits.idle_seconds
         self._answer()
@@ -155,17 +155,17 @@ class Connection(asyncio.BufferedProtocol):
         self._target += part
 
     def on_message_complete(self) -> None:
-        """Take note of a complete request."""
+        """Queue a complete request."""
         keep = self._parser.should_keep_alive() and not self._parser.should_upgrade()
         self._asked.append(Request(self._parser.get_method(), self._target, keep))
         self._target = b""
         self._received = 0
         self._leaving = not keep
 
-    # --- what it comes down to -----------------------------------------------------------------------------------
+    # --- reading and answering -----------------------------------------------------------------------------------
 
     def drop(self) -> None:
-        """End at once, whatever is under way."""
+        """Abort immediately, whatever is under way."""
         self._connections.leave(self)
         self._transport.abort()
 
@@ -173,19 +173,19 @@ class Connection(asyncio.BufferedProtocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._leaving = True  # we speak nothing else: the request is answered as it is, and that was all
+            self._leaving = True  # no other protocol: answer the request as it is, then close
         except httptools.HttpParserError:
             self._refuse(HTTPStatus.BAD_REQUEST)
         if self._received > self._limits.request_bytes:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
     def _refuse(self, status: HTTPStatus) -> None:
-        if not self._leaving:  # after the last request anything may follow
+        if not self._leaving:  # bytes after the last request do not matter
             self._asked.append(status)
         self._leaving = True
 
     def _answer(self) -> None:
-        """Answer what was asked, a few at a time, and read on when all is answered."""
+        """Answer the queued requests, a few per turn of the loop. Read on when all are answered."""
         for _ in range(_TURN):
             if self._blocked or not self._asked or self._transport.is_closing():
                 break
@@ -208,7 +208,7 @@ class Connection(asyncio.BufferedProtocol):
         self._write(answer)
 
     def _write(self, answer: Answer) -> None:
-        # The clock is read last of all: whatever took long before this line has already taken its time.
+        # The clock is read last, so that no slow step lies between the reading and the write.
         self._transport.write(answer.active if self._connections.clock() < answer.until else answer.standby)
         if self._blocked and answer.perishable:
             self.drop()
@@ -220,7 +220,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.resume_reading()
 
     def _linger(self) -> None:
-        """Say that this was all, and let the client read it: to close now would reset what it has not read yet."""
+        """End the stream, and let the client read it: closing now would reset what it has not read yet."""
         self._lingering = True
         self.expires_at = self._loop.time() + _LINGER_SECONDS
         self._transport.write_eof()

@@ -1,4 +1,4 @@
-"""Rise and fall: how many results in a row it takes to change one's mind. Pure."""
+"""Rise and fall: how many results in a row change the state of a check. Pure."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Debounced:
-    """What is believed. `up` is None until the first result; `against`: results in a row that say the opposite."""
+    """The state of a check. `up` is None until the first result; `against` counts results in a row to the contrary."""
 
     up: bool | None = None
     against: int = 0
 
 
 def observe(before: Debounced, *, passed: bool, rise: int, fall: int) -> Debounced:
-    """Take one more result into account.
+    """Return the state after one more result.
 
-    The first result decides alone: nothing is believed yet that it would have to overcome, and a node that has just
-    started is as quick to serve, or to leave it to others, as it can be. From then on `rise` successes in a row turn
-    down into up, and `fall` failures in a row turn up into down; one result to the contrary starts the count anew.
+    The first result alone decides, so that a node that has just started can serve, or leave that to others, as soon as
+    possible. After that, `rise` successes in a row turn down into up, and `fall` failures in a row turn up into down.
+    One result to the contrary starts the count again.
     """
     if before.up is None or passed == before.up:
         return Debounced(up=passed)

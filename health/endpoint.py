@@ -1,6 +1,6 @@
-"""What load balancers probe: 200 only while this node may serve, at the moment of the answer.
+"""The endpoint that load balancers probe. It answers 200 only while this node may serve.
 
-Renders a `Status` it is handed, from memory; never waits for anything, never asks a store.
+It renders a `Status` from memory. It never waits for anything, and never asks a store.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ _REMEDY: Final = {
 
 
 class EndpointError(Exception):
-    """The endpoint cannot listen; the message says where, why, and what to do."""
+    """The endpoint cannot listen. The message says where, why, and what to do."""
 
 
 class Endpoint:
-    """Serves ``/health``, ``/health/<group>``, ``/livez``, ``/readyz`` and ``/metrics`` to whoever asks.
+    """Serves ``/health``, ``/health/<group>``, ``/livez``, ``/readyz`` and ``/metrics``.
 
-    - `listen`: numeric addresses and ports; ``0.0.0.0`` and ``::`` go together.
+    - `listen`: numeric addresses and ports. ``0.0.0.0`` and ``::`` may have the same port.
     - `paths`: further paths, each of one group, so that existing probes keep their URL.
-    - `clock`: what `GroupStatus.serving_until` is measured by.
+    - `clock`: reads the clock that `GroupStatus.serving_until` refers to, in seconds.
     """
 
     def __init__(  # noqa: PLR0913  (five callables and facts of the daemon, each given by name)
@@ -59,7 +59,7 @@ class Endpoint:
 
     @property
     def addresses(self) -> list[Address]:
-        """Where it listens, with the port that the kernel chose for port 0."""
+        """The addresses on which it listens, with the port that the kernel chose for port 0."""
         return [listener.address for listener in self._listeners.values()]
 
     async def start(self) -> None:
@@ -67,13 +67,13 @@ class Endpoint:
         await self._listen(self._wanted)
 
     async def reconfigure(self, *, listen: Sequence[Address], paths: Mapping[str, str]) -> None:
-        """Apply the difference; whoever came through an address that stays notices nothing.
+        """Apply the difference. Connections through an address that stays are not affected.
 
-        Raises EndpointError, and then everything is as it was.
+        Raises EndpointError when it cannot listen as wanted; then everything is as before.
         """
         before = self._wanted
         wanted = tuple(dict.fromkeys(listen))
-        # First the old ones: 127.0.0.1:80 cannot be had while 0.0.0.0:80 is ours.
+        # The old ones first: 127.0.0.1:80 cannot be bound while 0.0.0.0:80 is.
         removed = [address for address in before if address not in wanted]
         for address in removed:
             await self._unlisten(address)
@@ -107,7 +107,7 @@ class Endpoint:
 
 
 class _Listener:
-    """One listening socket, and who came through it."""
+    """One listening socket, with the connections that it accepted."""
 
     def __init__(self, listening: socket.socket, connections: Connections) -> None:
         self._socket = listening
@@ -133,7 +133,7 @@ class _Listener:
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
-        # The loop accepts as many at once as it believes the backlog to be, and others wait meanwhile.
+        # The loop accepts up to `backlog` connections in one turn, during which the others wait.
         self._server = await loop.create_server(
             lambda: Connection(self._connections, self),
             sock=self._socket,

@@ -20,10 +20,10 @@ _HEADER = 8
 
 
 async def ping(options: PingCheck) -> None:
-    """Wait for an echo reply from the host's first address. Raises OSError; the caller sets the time limit."""
+    """Ping the host's first address and wait for the reply. Raises OSError. The caller sets the time limit."""
     loop = asyncio.get_running_loop()
     family, where = (await addresses(options.target, 0))[0]
-    token = secrets.token_bytes(16)  # what is ours is known by this: the kernel may choose the identifier
+    token = secrets.token_bytes(16)  # identifies our replies, because the kernel may choose the identifier
     with _socket(family) as connection:
         connection.setblocking(False)
         connection.connect(where)
@@ -33,13 +33,13 @@ async def ping(options: PingCheck) -> None:
 
 
 def echo_request(family: int, token: bytes) -> bytes:
-    """Build the packet. In ICMPv6 the kernel fills the checksum in."""
+    """Build the packet. In ICMPv6 the kernel fills in the checksum."""
     packet = struct.pack("!BBHHH", _REQUEST[socket.AddressFamily(family)], 0, 0, 0, 1) + token
     return packet[:2] + struct.pack("!H", checksum(packet)) + packet[4:]
 
 
 def is_reply(family: int, packet: bytes, token: bytes) -> bool:
-    """Whether this is the reply to the request with the token. A raw IPv4 socket gives the IP header, too."""
+    """Report whether this is the reply to the request with the token. A raw IPv4 socket adds the IP header."""
     if family == socket.AF_INET and packet[:1] and packet[0] >> 4 == 4:
         packet = packet[(packet[0] & 0x0F) * 4 :]
     return packet[:1] == bytes([_REPLY[socket.AddressFamily(family)]]) and packet[_HEADER:] == token

@@ -1,4 +1,4 @@
-"""The output of a command, line by line, bounded, and fit for a log."""
+"""Read the output of a command line by line, cut to a length and cleaned for a log."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_LINE = 500  # characters of a line that are kept
-_CHUNK = 4096  # bytes read at a time, so that a command that writes without end leaves the loop its turns
-_PIPE = 65536  # bytes that a pipe holds, so the most that can be left when the command has ended
+_LINE = 500  # characters; the rest of a longer line is dropped
+_CHUNK = 4096  # bytes read at a time, so that a command that writes without end does not block the loop
+_PIPE = 65536  # bytes that a pipe holds: the most that is left when the command has ended
 
 
 class Lines:
-    """Owns the reading end of a pipe; a context manager. `ended`: whoever could write has closed it."""
+    """A context manager that owns the reading end of a pipe. `ended`: all writers have closed their end."""
 
     def __init__(self, reading: int, on_line: Callable[[str], None]) -> None:
         self.ended = False
@@ -35,7 +35,7 @@ class Lines:
         os.close(self._reading)
 
     def drain(self) -> None:
-        """Take what is there now, without waiting for whoever may still write, and the line that has no end."""
+        """Take what is in the pipe now, and the last line even without a newline. Does not wait for other writers."""
         for _ in range(_PIPE // _CHUNK):
             if not self._take():
                 break

@@ -1,4 +1,4 @@
-"""Names to addresses, in a thread of its own: the resolver has no time limit that one could rely on."""
+"""Resolve names in threads of their own, because the resolver has no reliable time limit."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _lock = threading.Lock()
 
 
 async def addresses(host: str, port: int) -> list[Where]:
-    """Return the addresses of a host, for a stream socket. Raises OSError; the caller sets the time limit.
+    """Return the addresses of a host, for a stream socket. Raises OSError. The caller sets the time limit.
 
-    A lookup that hangs keeps its thread, but only one: whoever asks for the same name waits for the same answer.
-    The threads are daemons, apart from the loop's executor, so neither other work nor the exit waits for them.
+    Lookups of the same name share one thread and its answer, so a lookup that hangs occupies only one. The threads are
+    daemons outside the loop's executor, so neither other work nor the exit of the process waits for them.
     """
     try:
         return _lookup(host, port, socket.AI_NUMERICHOST)
@@ -32,7 +32,7 @@ def _begin(host: str, port: int) -> Future[list[Where]]:
         answer = _underway.get((host, port))
         if answer is None:
             answer = _underway[host, port] = Future()
-            answer.set_running_or_notify_cancel()  # whoever waits no longer takes the answer from nobody else
+            answer.set_running_or_notify_cancel()  # a cancelled waiter cannot cancel it for the others
             threading.Thread(target=_run, args=(host, port, answer), name=f"lookup {host}", daemon=True).start()
         return answer
 
@@ -40,7 +40,7 @@ def _begin(host: str, port: int) -> Future[list[Where]]:
 def _run(host: str, port: int, answer: Future[list[Where]]) -> None:
     try:
         found = _lookup(host, port, 0)
-    except Exception as error:  # noqa: BLE001  (whoever waits gets it)
+    except Exception as error:  # noqa: BLE001  (it goes to the waiters)
         settle = functools.partial(answer.set_exception, error)
     else:
         settle = functools.partial(answer.set_result, found)

@@ -1,4 +1,4 @@
-"""What the configuration may say about checks. Strict: unknown keys are errors, nothing is converted."""
+"""The options of checks in the configuration. Strict: unknown keys are errors, values are not converted."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _url(text: str) -> str:
     try:
         parts = urlsplit(text)
         known = parts.scheme in ("http", "https") and _is_host(parts.hostname or "") and parts.port != 0
-    except ValueError as error:  # a port that is no number, a bracket that is not closed
+    except ValueError as error:  # a port that is not a number, or a bracket that is not closed
         raise ValueError(_URL) from error
     if not known or parts.username is not None or parts.fragment or not text.isprintable() or " " in text:
         raise ValueError(_URL)
@@ -92,24 +92,26 @@ class _Check(BaseModel):
         default=1.0, description="Seconds from the start of one run to the start of the next."
     )
     timeout_seconds: Seconds = Field(
-        default=1.0, description="Seconds a run may take; one that takes longer has failed."
+        default=1.0, description="Seconds that a run may take. A run that takes longer has failed."
     )
     rise: int = Field(default=2, ge=1, le=1000, description="Successes in a row that turn down into up.")
     fall: int = Field(default=3, ge=1, le=1000, description="Failures in a row that turn up into down.")
 
 
 class TcpCheck(_Check):
-    """Somebody accepts connections there."""
+    """Passes when the target accepts a connection."""
 
     type: Literal["tcp"]
     target: Target = Field(description="Host and port to connect to.")
 
 
 class HttpCheck(_Check):
-    """A GET is answered with an expected status. Redirects are not followed, proxies are not used."""
+    """Passes when a GET returns an expected status. Follows no redirects and uses no proxies."""
 
     type: Literal["http"]
-    url: Annotated[str, AfterValidator(_url)] = Field(description="What to GET.", json_schema_extra=_allowed(_URL))
+    url: Annotated[str, AfterValidator(_url)] = Field(
+        description="The URL to request.", json_schema_extra=_allowed(_URL)
+    )
     status: Annotated[str, AfterValidator(_status)] = Field(
         default="200-399",
         description="Status codes that count as success.",
@@ -117,14 +119,14 @@ class HttpCheck(_Check):
     )
     headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(
         default_factory=dict,
-        description="Further request headers; Host may be among them.",
+        description="Further request headers. Host is allowed, too.",
         json_schema_extra=_allowed(_HEADER),
     )
     tls_verify: bool = Field(default=True, description="Whether the certificate must be valid for the URL's host.")
 
 
 class CommandCheck(_Check):
-    """A program ends with exit status 0. One that takes too long is killed with all that it has started."""
+    """Passes when a program ends with exit status 0. At the time limit its whole process group is killed."""
 
     type: Literal["command"]
     argv: tuple[Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")], ...] = Field(
@@ -135,7 +137,7 @@ class CommandCheck(_Check):
 
 
 class PingCheck(_Check):
-    """A host answers an ICMP echo request."""
+    """Passes when a host answers an ICMP echo request."""
 
     type: Literal["ping"]
     target: Annotated[str, AfterValidator(_host)] = Field(description="Address or name of the host to ping.")

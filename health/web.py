@@ -1,4 +1,4 @@
-"""The http check: one GET on a connection of its own, of which only the status matters."""
+"""The http check: one GET on a new connection. Only the status of the answer counts."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
 _LONGEST = 65536  # bytes of status line and headers
-_SAFE = "/?:@!$&'()*+,;=~-._%"  # what may stand in a request target as it is
+_SAFE = "/?:@!$&'()*+,;=~-._%"  # the characters that stay unescaped in a request target
 
 
 async def http(options: HttpCheck) -> None:
-    """GET the URL. Raises CheckFailed, OSError or ssl.SSLError; the caller sets the time limit."""
+    """Request the URL. Raises CheckFailed, OSError or ssl.SSLError. The caller sets the time limit."""
     url = urlsplit(options.url)
     secure = url.scheme == "https"
-    host = cast("str", url.hostname)  # the configuration was checked
+    host = cast("str", url.hostname)  # the options check that there is one
     connection = await connected(host, url.port or (443 if secure else 80))
     reply = _Reply()
     transport = None
@@ -41,7 +41,7 @@ async def http(options: HttpCheck) -> None:
         if transport is None:
             connection.close()
         else:
-            transport.abort()  # the answer's body, however long, is of no interest
+            transport.abort()  # do not read the body
     if not any(status in expected for expected in status_ranges(options.status)):
         raise CheckFailed(f"status {status}, expected {options.status}")
 
@@ -55,7 +55,7 @@ class _Reply(asyncio.Protocol):
         self._received = 0
 
     def data_received(self, data: bytes) -> None:
-        """Parse."""
+        """Parse the bytes, and fail when they are not a bounded HTTP answer."""
         self._received += len(data)
         try:
             self._parser.feed_data(data)
@@ -73,13 +73,13 @@ class _Reply(asyncio.Protocol):
             self.status.set_result(status)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
+        """Fail if the status has not come."""
         self._fail(f"connection lost: {exc}" if exc else "connection closed without an answer")
 
     def _fail(self, why: str) -> None:
         if not self.status.done():
             self.status.set_exception(CheckFailed(why))
-            self.status.exception()  # nobody may be waiting any more; then nobody has to know
+            self.status.exception()  # marks it as retrieved, in case no caller waits any more
 
 
 def _request(url: SplitResult, options: HttpCheck) -> bytes:
@@ -97,9 +97,9 @@ def _host(url: SplitResult) -> str:
     return f"{shown}:{url.port}" if url.port else shown
 
 
-@functools.cache  # it reads all the authorities' certificates
+@functools.cache  # making one reads the certificates of all authorities
 def tls(verify: bool) -> ssl.SSLContext:
-    """Make the context, with the system's authorities if the certificate must be valid."""
+    """Return a TLS context. With `verify`, certificates must be valid by the system's authorities."""
     context = ssl.create_default_context()
     if not verify:
         context.check_hostname = False

@@ -98,7 +98,7 @@ async def test_tcp_with_nobody_answering() -> None:
             waiting.setblocking(False)
             waiting.connect_ex(full.getsockname())
         check = reach(f"127.0.0.1:{full.getsockname()[1]}", timeout_seconds=0.2)
-        assert await failure(check) == "nothing within 0.2 s"
+        assert await failure(check) == "no result within 0.2 s"
 
 
 async def test_a_name_that_does_not_exist() -> None:
@@ -159,7 +159,7 @@ async def test_http_to_a_name_says_the_name() -> None:
 
 @pytest.mark.parametrize(
     ("reply", "limit", "said"),
-    [(silent, 0.2, "nothing within 0.2 s"), (closing, LIVENESS, "connection closed without an answer")],
+    [(silent, 0.2, "no result within 0.2 s"), (closing, LIVENESS, "connection closed without an answer")],
 )
 async def test_http_without_an_answer(reply: Reply, limit: float, said: str) -> None:
     async with server(reply) as port:
@@ -177,7 +177,7 @@ async def test_http_whose_answer_drips() -> None:
             await asyncio.sleep(0.02)
 
     async with server(drip) as port:
-        assert await failure(get(port, timeout_seconds=0.3)) == "nothing within 0.3 s"
+        assert await failure(get(port, timeout_seconds=0.3)) == "no result within 0.3 s"
 
 
 async def test_https(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +203,7 @@ async def test_https(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_https_where_nobody_shakes_hands() -> None:
     async with server(silent) as port:
         check = HttpCheck(type="http", url=f"https://127.0.0.1:{port}/", tls_verify=False, timeout_seconds=0.3)
-        assert await failure(check) == "nothing within 0.3 s"
+        assert await failure(check) == "no result within 0.3 s"
 
 
 # --- command ---------------------------------------------------------------------------------------------------------
@@ -216,7 +216,7 @@ async def test_https_where_nobody_shakes_hands() -> None:
         ("echo all is well; exit 0", None),
         ("exit 2", "exit status 2"),
         ("echo looking; echo disk is full >&2; exit 1", "exit status 1: disk is full"),
-        ("sleep 1000 & wait", "nothing within 0.3 s"),
+        ("sleep 1000 & wait", "no result within 0.3 s"),
         ("kill $$", "ended by signal 15"),
     ],
 )

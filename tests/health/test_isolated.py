@@ -44,7 +44,7 @@ def test_ping_without_an_answer() -> None:
         say(failure(PingCheck(type="ping", target="127.0.0.1", timeout_seconds=0.3)))
         """
     )
-    assert said == ["network is unreachable", *["None"] * 4, "nothing within 0.3 s"]
+    assert said == ["network is unreachable", *["None"] * 4, "no result within 0.3 s"]
 
 
 def test_a_port_where_one_only_meets_oneself() -> None:
@@ -78,4 +78,4 @@ def test_a_resolver_that_hangs_holds_nobody_up(tmp_path: Path) -> None:
         assert nobody.recv(512)
         """
     )
-    assert said == ["nothing within 0.2 s"] * 3 + ["other threads go on", "2"]
+    assert said == ["no result within 0.2 s"] * 3 + ["other threads go on", "2"]
