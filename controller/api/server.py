@@ -1,9 +1,9 @@
-"""The local API: HTTP with JSON over a unix socket. Whoever may write to the socket may move VIPs.
+"""The local API: HTTP with JSON over a unix socket. Users who may write to the socket may move VIPs.
 
 - ``GET /v1/status``: `controller.api.status.Status`
 - ``GET /v1/history[?group=NAME]``: a list of `controller.telemetry.history.Entry`
 - ``POST /v1/switchover {"group", "to", "timeout_seconds"}``: answers when the new node serves
-- ``POST /v1/pause``, ``POST /v1/resume``: answer when it holds for the cluster
+- ``POST /v1/pause``, ``POST /v1/resume``: answer when a listing of the store shows it
 
 An error is ``{"error": {"code", "message"}}`` with a status of 4xx or 5xx.
 """
@@ -71,7 +71,7 @@ _STATUS = {
 
 
 class Refusal(Exception):  # noqa: N818  (an answer)
-    """What was asked is not done; the message is one line for the operator."""
+    """The daemon refuses a request. The message is one line for the operator."""
 
     def __init__(self, code: Code, message: str) -> None:
         super().__init__(message)
@@ -80,7 +80,7 @@ class Refusal(Exception):  # noqa: N818  (an answer)
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A switchover that is done: `to` serves the group. `seconds`: from the request until then."""
+    """A completed switchover: `to` serves the group. `seconds`: from the request until then."""
 
     group: str
     before: str | None
@@ -90,19 +90,19 @@ class Moved:
 
 
 class Control(Protocol):
-    """What the daemon lets the local API do. `switchover` and `pause` raise Refusal."""
+    """What the daemon offers to the local API. `switchover` and `pause` raise Refusal."""
 
     def status(self) -> Status:
-        """This node now. Never waits."""
+        """Returns the state of this node now. Never waits."""
 
     def history(self) -> list[Entry]:
-        """The transitions that are remembered, the oldest first. Never waits."""
+        """Returns the remembered transitions, the oldest first. Never waits."""
 
     async def switchover(self, group: str, to: str | None) -> Moved:
-        """Hand the group to this node (None: to whoever is next), and return when it serves."""
+        """Hands the group over to the node `to` (None: the next by priority), and returns when that node serves."""
 
     async def pause(self, paused: bool) -> None:
-        """Pause or resume the cluster, and return when it holds."""
+        """Pauses or resumes the cluster, and returns when a listing of the store shows it."""
 
 
 class AdminApi:
@@ -116,13 +116,13 @@ class AdminApi:
         self._socket: socket.socket | None = None
 
     async def start(self) -> None:
-        """Listen. Raises AdminError if somebody else does, or if the socket cannot be made as configured."""
+        """Starts to listen. Raises AdminError when another daemon listens there, or the socket cannot be made."""
         self._socket = claim(self._path, self._access)
         await self._runner.setup()
         await web.SockSite(self._runner, self._socket).start()
 
     async def close(self) -> None:
-        """Stop listening; requests under way have a second to end."""
+        """Stops listening. Requests under way have one second to end."""
         if self._socket is not None:
             self._path.unlink(missing_ok=True)
         await self._runner.cleanup()
@@ -147,7 +147,7 @@ class AdminApi:
 
     async def _switchover(self, request: web.Request) -> web.Response:
         group, to, limit = _switchover_of(await _body(request))
-        emit(_log, logging.INFO, "switchover asked", group=group, to=to, uid=_uid(request))
+        emit(_log, logging.INFO, "switchover requested", group=group, to=to, uid=_uid(request))
         who = to or "another node"
         late = f"{who} does not serve {group} within {limit:g} s; the request stands: see anyvip status"
         moved = await _within(limit, self._control.switchover(group, to), late)
@@ -160,8 +160,8 @@ class AdminApi:
         return await self._paused(request, paused=False)
 
     async def _paused(self, request: web.Request, *, paused: bool) -> web.Response:
-        emit(_log, logging.INFO, "pause asked" if paused else "resume asked", uid=_uid(request))
-        late = f"the store has not confirmed it within {PAUSE_SECONDS:g} s: see anyvip status"
+        emit(_log, logging.INFO, "pause requested" if paused else "resume requested", uid=_uid(request))
+        late = f"the store did not confirm it within {PAUSE_SECONDS:g} s: see anyvip status"
         await _within(PAUSE_SECONDS, self._control.pause(paused), late)
         return web.json_response({"paused": paused})
 
@@ -175,7 +175,7 @@ async def _within(seconds: float, work: Awaitable[T], late: str) -> T:
 
 
 def _answered(answer: Answer) -> Answer:
-    """Turns every error into JSON with a code; what nobody expected is logged with its traceback."""
+    """Turns every error into JSON with a code. Logs an unexpected error with its traceback."""
 
     async def answered(request: web.Request) -> web.Response:
         try:
@@ -184,15 +184,15 @@ def _answered(answer: Answer) -> Answer:
             return _error(_STATUS.get(refusal.code, HTTPStatus.CONFLICT), refusal.code, str(refusal))
         except web.HTTPException as error:  # aiohttp's own, such as a body that is too large
             return _error(error.status, Code.BAD_REQUEST, error.reason)
-        except Exception:  # noqa: BLE001  (a bug in one answer must not end the connection without one)
+        except Exception:  # noqa: BLE001  (a bug must not end the connection without an answer)
             _log.exception("%s %s failed", request.method, request.path)
-            return _error(500, Code.INTERNAL, "the daemon failed to answer; its log says why")
+            return _error(500, Code.INTERNAL, "the daemon failed to answer: its log says why")
 
     return answered
 
 
 async def _unknown(request: web.Request) -> web.Response:
-    raise Refusal(Code.UNKNOWN_PATH, f"{request.method} {request.path} is nothing that this daemon answers")
+    raise Refusal(Code.UNKNOWN_PATH, f"this daemon does not answer {request.method} {request.path}")
 
 
 def _error(status: int, code: Code, message: str) -> web.Response:
@@ -210,7 +210,7 @@ async def _body(request: web.Request) -> dict[str, Any]:
 
 
 def _switchover_of(body: dict[str, Any]) -> tuple[str, str | None, float]:
-    """Group, node and time limit of a request. Raises Refusal."""
+    """Returns the group, the node and the time limit in seconds of a request. Raises Refusal."""
     group, to, limit = body.pop("group", None), body.pop("to", None), body.pop("timeout_seconds", SWITCHOVER_SECONDS)
     if body:
         raise Refusal(Code.BAD_REQUEST, f"unknown key {min(body)!r}; allowed: group, to, timeout_seconds")
@@ -224,7 +224,7 @@ def _switchover_of(body: dict[str, Any]) -> tuple[str, str | None, float]:
 
 
 def _uid(request: web.Request) -> int | None:
-    """Who asks, for the log (SO_PEERCRED, unix(7))."""
+    """Returns the user who asks, for the log (SO_PEERCRED, unix(7))."""
     peer = request.get_extra_info("socket")
     if peer is None:
         return None

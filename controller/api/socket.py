@@ -1,4 +1,4 @@
-"""The unix socket of the local API: nobody else's is taken away, and nobody may use it who is not meant to."""
+"""Opens the unix socket of the local API. Never takes it from a running daemon, and never opens it to other users."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _BACKLOG = 64
 
 
 class AdminError(Exception):
-    """The socket cannot be had, or not as configured; the message says why."""
+    """The socket cannot be opened as configured. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Mode, owner and group of the socket; None: the daemon's own."""
+    """The mode, owner and group of the socket. None means the daemon's own."""
 
     mode: int = 0o660
     owner: str | None = None
@@ -27,7 +27,7 @@ class Access:
 
 
 def claim(path: Path, access: Access) -> socket.socket:
-    """A listening socket at path. One that a daemon left behind is replaced. Raises AdminError."""
+    """Returns a listening socket at `path`. Replaces one that a daemon left behind. Raises AdminError."""
     _clear(path)
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     made.setblocking(False)
@@ -44,10 +44,10 @@ def claim(path: Path, access: Access) -> socket.socket:
 
 
 def _clear(path: Path) -> None:
-    """Make room for the socket. Raises AdminError if what is there is in use, or no socket."""
+    """Removes a socket that no daemon uses. Raises AdminError when it is in use, or not a socket."""
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise AdminError(f"{path} is there already and is no socket")
+            raise AdminError(f"{path} exists and is not a socket")
     except (FileNotFoundError, NotADirectoryError):
         return
     if _somebody_listens(path):
@@ -62,7 +62,7 @@ def _somebody_listens(path: Path) -> bool:
             probe.connect(str(path))
         except ConnectionRefusedError:
             return False
-        except BlockingIOError:  # its queue is full
+        except BlockingIOError:  # a daemon listens, but its queue is full
             return True
         except OSError as error:
             raise AdminError(f"{path}: {error.strerror}") from error
@@ -70,7 +70,7 @@ def _somebody_listens(path: Path) -> bool:
 
 
 def _bind(made: socket.socket, path: Path) -> None:
-    """Bind so that at no moment anybody but ourselves may connect."""
+    """Binds the socket so that no other user can connect before `_grant`."""
     before = os.umask(0o177)
     try:
         made.bind(str(path))
@@ -86,5 +86,5 @@ def _grant(path: Path, access: Access) -> None:
     except (KeyError, PermissionError) as error:
         path.unlink()
         who = f"{access.owner or ''}:{access.group or ''}"
-        raise AdminError(f"{path} cannot be given to {who} ({error}); see admin.owner and admin.group") from error
+        raise AdminError(f"{path} cannot be given to {who} ({error}): see admin.owner and admin.group") from error
     path.chmod(access.mode)

@@ -1,4 +1,4 @@
-"""What the local API says of a node: the shape of ``GET /v1/status``, which `anyvip status --json` prints as it is."""
+"""The state of a node: the shape of ``GET /v1/status``, which `anyvip status --json` prints unchanged."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TypedDict
 
 
 class MemberGroup(TypedDict):
-    """What a member says of itself in one group. `serving`: the epoch it serves, 0 when it does not."""
+    """What a member reports about itself in one group. `serving`: the epoch in which it serves, 0 when it does not."""
 
     priority: int
     healthy: bool
@@ -14,7 +14,7 @@ class MemberGroup(TypedDict):
 
 
 class Member(TypedDict):
-    """One session. `live` is None while it has not been watched for long enough to tell."""
+    """One session. `live` is None until this node has watched it for long enough to tell."""
 
     node: str
     session: str
@@ -25,10 +25,10 @@ class Member(TypedDict):
 
 
 class GroupView(TypedDict):
-    """One group seen from this node. `active`: the node that owns it, as far as is known."""
+    """One group as this node sees it. `active`: the node that owns it, as far as this node knows."""
 
     role: str
-    role_seconds: float  # how long it has had this role
+    role_seconds: float  # how long this node has had the role
     reason: str
     detail: str
     active: str | None
@@ -36,14 +36,14 @@ class GroupView(TypedDict):
     vips: list[str]
     priority: int
     healthy: bool | None
-    why: str  # what decided about health
+    why: str  # what decided `healthy`
     grant_seconds_left: float | None
-    waits_for: str  # why it does not take the group now; empty if there is no such reason
-    error: str  # of the last step that failed; empty if it did not
+    waits_for: str  # why this node waits to take the group; empty if it does not wait
+    error: str  # of the last step; empty if that step did not fail
 
 
 class StoreView(TypedDict):
-    """Whether the store answers. `contact_seconds`: how long ago it did last, None if it never did."""
+    """Whether the store answers. `contact_seconds`: how long ago it last did, None if it never did."""
 
     type: str
     reachable: bool
@@ -52,7 +52,7 @@ class StoreView(TypedDict):
 
 
 class Status(TypedDict):
-    """One node."""
+    """The state of one node."""
 
     version: str
     cluster: str

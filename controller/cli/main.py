@@ -176,7 +176,7 @@ def _add_switchover(verbs: Any) -> None:
         metavar="SECONDS",
         type=_seconds,
         default=30.0,
-        help="how long to wait for the new node to serve, at most 600 (default: 30)",
+        help="how long to wait for the new node to serve, in seconds, at most 600 (default: 30)",
     )
 
 

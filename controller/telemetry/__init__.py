@@ -1,1 +1,1 @@
-"""What is told of a daemon: log lines, metrics, history."""
+"""What a daemon reports about itself: log lines, metrics, history."""

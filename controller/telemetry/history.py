@@ -1,6 +1,6 @@
-"""What happened on this node: the last transitions in memory, and in a file that outlives the daemon.
+"""Keeps the last transitions of this node, in memory and in a file that outlives the daemon.
 
-One JSON object a line. The file is written in a thread, so that a slow disk holds up nothing.
+The file has one JSON object per line. A thread writes it, so that a slow disk delays nothing.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, TypedDict, cast
 
 LIMIT = 1000
-_CALM_SECONDS = 0.2  # a transition rarely comes alone, and a thread that writes would take its time from the next
+_CALM_SECONDS = 0.2  # transitions rarely come alone, and a thread that writes would slow down the next one
 
 _log = logging.getLogger("anyvip.history")
 
 
 class Entry(TypedDict):
-    """One transition. `seconds`: how long the role before lasted; `stages`: how long each step in it took."""
+    """One transition. `seconds`: how long the previous role lasted. `stages`: the seconds that each step in it took."""
 
     time: str
     node: str
@@ -44,12 +44,12 @@ class History:
         self._entries: deque[Entry] = deque(maxlen=limit)
         self._unwritten: list[Entry] = []
         self._wake = asyncio.Event()
-        self._lock = threading.Lock()  # of the file: the last flush may meet a write that is still under way
+        self._lock = threading.Lock()  # guards the file: the last flush can meet a write that is still under way
         self._lines = 0
         self._failing = False
 
     def load(self) -> None:
-        """Read what earlier lives wrote. Lines that cannot be read are counted in the log and left out."""
+        """Reads what earlier lives wrote. Skips lines that cannot be read, and logs their number."""
         lines = _lines(self._path) if self._path else []
         read = [entry for line in lines if (entry := _entry(line)) is not None]
         self._entries.extend(read)
@@ -58,22 +58,22 @@ class History:
             _log.warning("%d of %d lines of %s cannot be read", len(lines) - len(read), len(lines), self._path)
 
     def record(self, entry: Entry) -> None:
-        """Keep the entry, and have it written soon. Never waits, never fails."""
+        """Keeps the entry and schedules writing it. Never waits, never fails."""
         self._entries.append(entry)
         if self._path:
             self._unwritten.append(entry)
             self._wake.set()
 
     def entries(self, group: str | None = None) -> list[Entry]:
-        """The entries, of one group or of all."""
+        """Returns the entries of one group, or of all."""
         return [entry for entry in self._entries if group in (None, entry["group"])]
 
     def last(self, group: str) -> Entry | None:
-        """The group's latest entry."""
+        """Returns the group's latest entry, None if there is none."""
         return next((entry for entry in reversed(self._entries) if entry["group"] == group), None)
 
     async def write(self) -> None:
-        """Write what is recorded, until cancelled; then write the rest."""
+        """Writes recorded entries until cancelled, then writes the rest."""
         try:
             while True:
                 await self._wake.wait()
@@ -84,7 +84,7 @@ class History:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is not written yet. A failure is logged once and costs the entries in the file only."""
+        """Writes the entries that the file lacks. Logs a series of failures once; only the file then lacks entries."""
         with self._lock:
             batch, self._unwritten = self._unwritten, []
             if not batch or self._path is None:
@@ -109,7 +109,7 @@ class History:
             file.write(_encoded(batch))
 
     def _shorten(self, path: Path) -> None:
-        """Begin the file anew with what is in memory, at no moment without it."""
+        """Replaces the file by what is in memory. The old file stays until the new one is complete."""
         kept = list(self._entries)
         fresh = path.with_suffix(".new")
         fresh.write_bytes(_encoded(kept))
@@ -118,7 +118,7 @@ class History:
 
 
 def _ends_a_line(file: Any) -> bool:
-    """Whether the last write was a whole one: a line that a full disk cut short must not swallow the next."""
+    """Reports whether the file ends with a whole line, because a full disk may have cut the last one short."""
     file.seek(-1, 2)
     return bool(file.read(1) == b"\n")
 

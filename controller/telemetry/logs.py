@@ -1,6 +1,6 @@
 """The log: one line per event on stderr, as ``key=value`` pairs or as JSON.
 
-Whatever the line is about is in fields, not in prose: ``msg=transition group=web from=standby to=promoting ...``.
+Details are in fields, not in prose: ``msg=transition group=web from=standby to=promoting ...``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BARE = re.compile(r"[^\s\"=\\]+")
 
 
 def configure(form: str = "text", level: str = "info") -> None:
-    """Send every logger's lines to stderr in this form. A stderr that is gone costs the lines, nothing else."""
+    """Sends the lines of every logger to stderr in this form. Errors while writing are ignored."""
     out = logging.StreamHandler(sys.stderr)
     out.setFormatter(JsonLines() if form == "json" else TextLines())
     logging.basicConfig(handlers=[out], level=level.upper(), force=True)
@@ -27,30 +27,30 @@ def configure(form: str = "text", level: str = "info") -> None:
 
 
 def emit(logger: logging.Logger, level: int, msg: str, **fields: Any) -> None:
-    """Log one event. Fields that are None or empty are left out."""
+    """Logs one event. Leaves out fields that are None or empty."""
     if logger.isEnabledFor(level):
         given = {name: value for name, value in fields.items() if value not in (None, "")}
         logger.log(level, msg, extra={"fields": given})
 
 
 def utc(moment: float) -> str:
-    """Unix seconds as RFC 3339 in UTC, to the millisecond."""
+    """Renders Unix seconds as RFC 3339 in UTC, to the millisecond."""
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class TextLines(logging.Formatter):
-    """``time=... level=info msg=transition group=web``; a value with blanks or quotes is written as JSON writes it."""
+    """Renders ``time=... level=info msg=transition group=web``. A value with blanks or quotes is a JSON string."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, whatever is in the record."""
+        """Returns one line, whatever the record contains."""
         return " ".join(f"{name}={_text(value)}" for name, value in _fields(record, self).items())
 
 
 class JsonLines(logging.Formatter):
-    """The same fields as one JSON object a line."""
+    """Renders the same fields as one JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, whatever is in the record."""
+        """Returns one line, whatever the record contains."""
         return json.dumps(_fields(record, self), default=str)
 
 

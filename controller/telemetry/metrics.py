@@ -1,4 +1,4 @@
-"""What Prometheus reads. Names and units follow its conventions: base units, `_total` for what only grows."""
+"""The metrics for Prometheus. Names and units follow its conventions: base units, `_total` for counters."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.
 
 
 class Metrics:
-    """One daemon's metrics, in a registry of their own."""
+    """The metrics of one daemon, in their own registry."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # they would be a second series for each counter
         self.registry: Final = CollectorRegistry()
         self._groups: frozenset[str] = frozenset()
         gauge, counter = partial(Gauge, registry=self.registry), partial(Counter, registry=self.registry)
@@ -33,17 +33,19 @@ class Metrics:
         self.role = gauge("anyvip_role", "1 for the role that this node has in the group.", ("group", "role"))
         self.epoch = gauge("anyvip_epoch", "Epoch (fencing token) of the group's last transition.", group)
         self.healthy = gauge("anyvip_healthy", "1 while this node is fit to serve the group.", group)
-        self.grant = gauge("anyvip_grant_seconds_left", "Seconds that this node may serve on its last renewal.", group)
+        self.grant = gauge(
+            "anyvip_grant_seconds_left", "Seconds for which this node may serve on its last renewal.", group
+        )
         labels = ("group", "to", "reason")
         self.transitions = counter("anyvip_transitions", "Changes of this node's role in the group.", labels)
-        self.drift = counter("anyvip_drift", "Times the kernel or the cloud had to be put right.", group)
-        self.repairs = counter("anyvip_drift_repaired", "Times the cloud was then seen to lead here again.", group)
-        self.looks = counter("anyvip_looks", "Times a cloud was asked where the group's VIPs are.", group)
-        self.look_failures = counter("anyvip_look_failures", "Times it did not say.", group)
+        self.drift = counter("anyvip_drift", "Times that the kernel or the cloud had to be corrected.", group)
+        self.repairs = counter("anyvip_drift_repaired", "Times that the cloud was then seen to lead here again.", group)
+        self.looks = counter("anyvip_looks", "Times that a cloud was asked where the group's VIPs are.", group)
+        self.look_failures = counter("anyvip_look_failures", "Times that it gave no answer.", group)
         self.steps = Summary("anyvip_step_seconds", "How long steps took.", step, registry=self.registry)
         self.step_failures = counter("anyvip_step_failures", "Steps that failed.", step)
         self.requests = counter("anyvip_store_requests", "Requests to the store.", ("op", "outcome"))
-        self.writes = counter("anyvip_store_writes", "Writes sent to the store, whatever came of them.")
+        self.writes = counter("anyvip_store_writes", "Writes sent to the store, whatever their outcome.")
         self.request_seconds = Histogram(
             "anyvip_store_seconds",
             "How long requests to the store took.",
@@ -55,7 +57,7 @@ class Metrics:
         self.paused = gauge("anyvip_paused", "1 while the cluster is paused.")
 
     def watch(self, groups: Collection[str]) -> None:
-        """Begin the series of new groups at zero, and end those of groups that are gone."""
+        """Starts the series of new groups at zero, and removes those of groups that are gone."""
         for group in self._groups.difference(groups):
             self._forget(group)
         for group in frozenset(groups) - self._groups:
@@ -67,32 +69,32 @@ class Metrics:
         self._groups = frozenset(groups)
 
     def changed(self, group: str, role: str, reason: str, epoch: int) -> None:
-        """A transition. One of a group that is being removed from the configuration begins no series anew."""
+        """Counts a transition. Ignores groups that left the configuration, so that their series stay removed."""
         if group in self._groups:
             self.in_role(group, role)
             self.epoch.labels(group).set(epoch)
             self.transitions.labels(group, role, reason).inc()
 
     def ran(self, group: str, step: str, seconds: float, *, failed: bool) -> None:
-        """A step ended."""
+        """Counts a step that ended."""
         if group in self._groups:
             self.steps.labels(group, step).observe(seconds)
             self.step_failures.labels(group, step).inc(failed)
 
     def looked(self, group: str, *, failed: bool) -> None:
-        """A cloud was asked where the group's VIPs are."""
+        """Counts a question to a cloud about the group's VIPs."""
         if group in self._groups:
             self.looks.labels(group).inc()
             self.look_failures.labels(group).inc(failed)
 
     def in_role(self, group: str, role: str) -> None:
-        """The group's role is this one, and no other."""
+        """Sets the group's role, and clears all others."""
         for one in ROLES:
             self.role.labels(group, one).set(one == role)
         self.active.labels(group).set(role == "active")
 
     def render(self, seconds_left: Mapping[str, float]) -> bytes:
-        """The text format 0.0.4. `seconds_left`: of each group's grant; 0 for those not named."""
+        """Renders the text format 0.0.4. `seconds_left`: what is left of each group's grant; 0 for absent groups."""
         for group in self._groups:
             self.grant.labels(group).set(max(seconds_left.get(group, 0.0), 0.0))
         return generate_latest(self.registry)

@@ -1,4 +1,4 @@
-"""What the daemon decides and does, as log lines, metrics and history. Whoever calls this waits for nothing."""
+"""Reports what the daemon decides and does as log lines, metrics and history. No call waits."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _BAD = frozenset({Role.FAULT})
 
 
 class Op(StrEnum):
-    """A request to the store."""
+    """The kinds of requests to the store."""
 
     READ = "read"
     WRITE = "write"
 
 
 class Outcome(StrEnum):
-    """What came of it; UNSURE is a write without an answer."""
+    """The outcomes of a request. UNSURE is a write without an answer."""
 
     OK = "ok"
     REFUSED = "refused"
@@ -35,7 +35,7 @@ class Outcome(StrEnum):
 
 
 class Telemetry:
-    """One daemon's. `now` reads CLOCK_BOOTTIME, `wall` Unix time; both in seconds."""
+    """The telemetry of one daemon. `now` reads CLOCK_BOOTTIME, `wall` reads Unix time, both in seconds."""
 
     def __init__(
         self,
@@ -50,21 +50,21 @@ class Telemetry:
         self._wall = wall
         self._since: dict[str, float] = {}  # when each group's role began
         self._stages: dict[str, dict[str, float]] = {}  # the steps of that role, in seconds
-        self.reachable: bool | None = None  # the store; None: never asked
-        self.contact_at: float | None = None  # when it answered last
+        self.reachable: bool | None = None  # whether the store answers; None: it was never asked
+        self.contact_at: float | None = None  # when the store last answered
         self.store_error = ""
         self.history = history
         self.metrics = Metrics()
 
     def watch(self, groups: Collection[str]) -> None:
-        """These groups are configured; the series of others end."""
+        """Starts the series of these groups, and ends those of all others."""
         self.metrics.watch(groups)
         for group in self._since.keys() - set(groups):
             del self._since[group]
             self._stages.pop(group, None)
 
     def transitioned(self, transitions: Iterable[Transition]) -> None:
-        """One log line, one count and one entry in the history for each."""
+        """Logs and counts each transition, and adds it to the history."""
         for transition in transitions:
             self._transitioned(transition)
 
@@ -97,7 +97,7 @@ class Telemetry:
         )
 
     def ran(self, event: Ran) -> None:
-        """A step ended. Refreshing is routine: it is counted, and logged only when it fails."""
+        """Counts and logs a step that ended. Refreshing is routine, so it is logged only when it fails."""
         self.metrics.ran(event.group, event.step.value, event.seconds, failed=event.error is not None)
         if event.step is not Step.REFRESH:
             stages = self._stages.setdefault(event.group, {})
@@ -112,29 +112,29 @@ class Telemetry:
         emit(_log, level, msg, **fields, seconds=round(event.seconds, 6))
 
     def judged(self, event: Judged) -> None:
-        """This node is fit to serve the group, or no longer."""
+        """Reports that this node has become fit or unfit to serve the group."""
         self.metrics.healthy.labels(event.group).set(event.healthy)
         msg = "healthy" if event.healthy else "unhealthy"
         emit(_log, logging.INFO if event.healthy else logging.WARNING, msg, group=event.group, why=event.why)
 
     def drifted(self, event: Drifted) -> None:
-        """Somebody or something took an address away, and it is being put right."""
+        """Reports a drift, which is being corrected."""
         self.metrics.drift.labels(event.group).inc()
         emit(_log, logging.WARNING, "drift", group=event.group, what=event.what)
 
     def looked(self, group: str, error: str = "") -> None:
-        """A cloud was asked where a group's VIPs are; `error`: it did not say, which changes nothing."""
+        """Counts a look. `error`: why the cloud gave no answer, which changes nothing; empty if it did."""
         self.metrics.looked(group, failed=bool(error))
         if error:
             emit(_log, logging.WARNING, "look failed", group=group, error=error)
 
     def repaired(self, group: str) -> None:
-        """The cloud leads here again."""
+        """Reports that the cloud leads here again after a drift."""
         self.metrics.repairs.labels(group).inc()
         emit(_log, logging.INFO, "drift repaired", group=group)
 
     def requested(self, op: Op, outcome: Outcome, seconds: float, error: str = "") -> None:
-        """A request to the store ended. Logged when the store stops answering and when it answers again."""
+        """Counts a request to the store that ended. Logs when the store stops answering, and when it answers again."""
         self.metrics.requests.labels(op.value, outcome.value).inc()
         self.metrics.request_seconds.labels(op.value).observe(seconds)
         if op is Op.WRITE:
@@ -153,11 +153,11 @@ class Telemetry:
         self.metrics.reachable.set(reachable)
 
     def paused(self, paused: bool) -> None:
-        """The cluster is paused, or no longer."""
+        """Reports that the cluster is paused or resumed."""
         self.metrics.paused.set(paused)
         emit(_log, logging.INFO, "paused" if paused else "resumed")
 
     def render(self, expires_at: Mapping[str, float | None]) -> bytes:
-        """The metrics, as Prometheus reads them. `expires_at`: of each group's grant, None where there is none."""
+        """Renders the metrics. `expires_at`: when each group's grant ends, None where there is none."""
         now = self._now()
         return self.metrics.render({group: at - now for group, at in expires_at.items() if at is not None})

@@ -100,7 +100,7 @@ async def test_a_bad_request_reaches_nobody(path: Path, body: object, message: s
 async def test_what_the_daemon_does_not_know(path: Path) -> None:
     async with serving(Desk(), path) as client:
         for ask in (get(client, "/v2/status"), get(client, "/v1/pause"), post(client, "/v1/status", {})):
-            with pytest.raises(Declined, match="is nothing that this daemon answers") as caught:
+            with pytest.raises(Declined, match="this daemon does not answer") as caught:
                 await ask
             assert caught.value.code == Code.UNKNOWN_PATH
 
@@ -167,7 +167,7 @@ async def test_mode_and_group_are_set_and_the_socket_goes_with_the_daemon(path: 
 
 async def test_a_group_that_does_not_exist(path: Path) -> None:
     with pytest.raises(
-        AdminError, match=r"cannot be given to :nobody-we-know \(.*\); see admin\.owner and admin\.group"
+        AdminError, match=r"cannot be given to :nobody-we-know \(.*\): see admin\.owner and admin\.group"
     ):
         await AdminApi(Desk(), path, Access(group="nobody-we-know")).start()
     assert not path.exists()
@@ -208,7 +208,7 @@ def test_a_socket_that_a_killed_daemon_left_is_replaced(path: Path) -> None:
 
 def test_a_file_in_its_place_is_left_alone(path: Path) -> None:
     path.write_text("precious")
-    with pytest.raises(AdminError, match="is there already and is no socket"):
+    with pytest.raises(AdminError, match="exists and is not a socket"):
         claim(path, Access())
     assert path.read_text() == "precious"
 
@@ -222,8 +222,8 @@ def test_a_directory_that_does_not_exist(tmp_path: Path) -> None:
 
 
 def test_nobody_listens(path: Path) -> None:
-    for _ in ("no socket", "a socket that nobody listens on"):
-        with pytest.raises(NotThere, match=f"^the daemon is not running on this node: nobody listens on {path}$"):
+    for _ in ("no socket", "a socket without a listener"):
+        with pytest.raises(NotThere, match=f"^the daemon is not running on this node: no process listens on {path}$"):
             Client(path).get("/v1/status")
         with socket.socket(socket.AF_UNIX) as unused:
             unused.bind(str(path)) if not path.exists() else None
@@ -240,9 +240,9 @@ def test_what_listens_does_not_answer(path: Path) -> None:
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (b"", "broke off"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "broke off"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "is not anyvip: b'hello'"),
+        (b"", "hung up"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "hung up"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "is not anyvip: it answered b'hello'"),
         (b"HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\n{}", "is not anyvip"),
     ],
 )

@@ -198,7 +198,7 @@ async def test_the_file_is_found_by_the_environment_too(config: Path) -> None:
 @pytest.mark.parametrize("command", [("status",), ("history",), ("pause",), ("resume",), ("switchover", "web")])
 async def test_a_daemon_that_does_not_run(config: Path, command: tuple[str, ...]) -> None:
     path = config.with_name("anyvip.sock")
-    expected = Ran(1, "", f"anyvip: the daemon is not running on this node: nobody listens on {path}\n")
+    expected = Ran(1, "", f"anyvip: the daemon is not running on this node: no process listens on {path}\n")
     assert await anyvip(*command, "--config", str(config)) == expected
 
 
@@ -225,7 +225,10 @@ async def test_a_socket_that_one_may_not_use(config: Path) -> None:
             check=False,
         )
     assert ran.returncode == 1
-    assert ran.stderr == f"anyvip: no permission on {path}: be root, or in the group that admin.group names\n"
+    assert (
+        ran.stderr
+        == f"anyvip: no permission to use {path}: run this as root, or join the group that admin.group names\n"
+    )
 
 
 async def test_status_is_a_table(config: Path) -> None:
@@ -255,7 +258,7 @@ async def test_watching_outlives_the_daemon_and_ends_quietly(config: Path) -> No
     path = config.with_name("anyvip.sock")
     async with started("status", "--watch", "--json", "--config", str(config)) as process:
         assert json.loads(await line_from(process)) == {
-            "error": f"the daemon is not running on this node: nobody listens on {path}",
+            "error": f"the daemon is not running on this node: no process listens on {path}",
         }
         async with serving(Desk(), path):
             while "error" in (seen := json.loads(await line_from(process))):
