@@ -1,6 +1,7 @@
-"""What each provider of a group can do besides binding, decided once: asking a runtime Protocol takes microseconds.
+"""Finds out once which optional protocols the providers of a group implement.
 
-A thousand groups are promoted, looked at and drawn into plans at a time, so none of that asks again.
+An isinstance check against a runtime Protocol takes microseconds. Promotions, reconciling and the guard's plan can
+concern a thousand groups at a time, so they use the stored result.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Capabilities:
 
     @classmethod
     def of(cls, providers: Iterable[Provider]) -> Self:
-        """Ask each of these once."""
+        """Check each provider against each protocol."""
         found: dict[str, Any] = {name: tuple(p for p in providers if isinstance(p, kind)) for name, kind in _KINDS}
         return cls(**found)
 

@@ -1,4 +1,4 @@
-"""The one clock: CLOCK_BOOTTIME, which goes on while the machine is suspended and never jumps."""
+"""The daemon's only clock: CLOCK_BOOTTIME, which also runs while the machine is suspended and never jumps."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Clock = Callable[[], float]
 
 
 def boottime() -> float:
-    """Seconds since this machine booted, suspends included (clock_gettime(2))."""
+    """Return the seconds since this machine booted, time in suspend included (clock_gettime(2))."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def boot_id() -> str:
-    """A name of this boot: readings of the clock mean something only within it (random(4))."""
+    """Return the name of this boot (random(4)). Readings of the clock are comparable only within one boot."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

@@ -1,4 +1,4 @@
-"""What people may ask of a running daemon: how it is, a switchover, a pause."""
+"""Carries out what operators ask of a running daemon: status, history, switchover, pause."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from controller.daemon.node import Node
 from controller.telemetry.history import Entry
 from controller.telemetry.telemetry import Telemetry
 
-_POLL_SECONDS = 0.02  # the store is asked this often whether the new owner serves already
+_POLL_SECONDS = 0.02  # between two requests to the store whether the new owner serves yet
 
 
 class Control:
-    """Answers `controller.api.server` from the state of one node."""
+    """Answers the requests of `controller.api.server` from the state of one node."""
 
     def __init__(self, node: Node, config: Callable[[], Config], clock: Clock, telemetry: Telemetry) -> None:
         self._node = node
@@ -33,7 +33,7 @@ class Control:
         self._began_at = clock()
 
     def status(self) -> Status:
-        """This node now."""
+        """Return the present status of this node."""
         state, config, now = self._node.state, self._config(), self._clock()
         live = {
             session for session, _ in live_sessions(state.store.sightings, now, self._node.policy.timing.lease_duration)
@@ -51,11 +51,11 @@ class Control:
         )
 
     def history(self) -> list[Entry]:
-        """The transitions that are remembered, the oldest first."""
+        """Return the recorded transitions, oldest first."""
         return self._telemetry.history.entries()
 
     async def switchover(self, group: str, to: str | None) -> Moved:
-        """Hand the group over, and return when the other node serves it."""
+        """Hand the group over, and return once the new owner serves it. Raises Refusal."""
         began_at = self._clock()
         before = self._check(group, to)
         self._node.post(ev.Asked(group, to))
@@ -69,17 +69,17 @@ class Control:
                 raise Refusal(Code.STOPPING, "this daemon is stopping")
             record = _record(state, group)
             if record is not None and record.session not in (None, before.session):
-                self._node.post(ev.Hint())  # a watch tells of the group; that it is served, only a listing does
+                self._node.post(ev.Hint())  # a watch reports the new owner; only a listing shows that it serves
 
     async def pause(self, paused: bool) -> None:
-        """Pause or resume, and return when a listing shows it."""
+        """Pause or resume the cluster, and return once a listing shows it."""
         self._node.post(ev.PauseAsked(paused))
         await self._node.until(lambda state: state.wishes.paused is None and state.paused is paused)
 
     # --- switchover ---
 
     def _check(self, group: str, to: str | None) -> Ownership:
-        """The record to be changed. Raises Refusal when the switchover cannot be."""
+        """Return the group's record before the switchover. Raises Refusal when the switchover is impossible."""
         state = self._node.state
         if group not in self._config().groups:
             raise Refusal(
@@ -95,7 +95,7 @@ class Control:
         if record is None or record.session is None:
             raise Refusal(Code.NOBODY_ACTIVE, f"no node is active for {group}, so there is nothing to hand over")
         if to is not None and record.node == to:
-            raise Refusal(Code.ALREADY_ACTIVE, f"{to} is active for {group} already")
+            raise Refusal(Code.ALREADY_ACTIVE, f"{to} is already active for {group}")
         self._check_target(group, to, record)
         return record
 
@@ -163,7 +163,7 @@ class Control:
         )
 
     def _waits_for(self, name: str, group: GroupState, live: Collection[SessionId]) -> str:
-        """Why it is not taken, where it might be: nobody waits for an owner who renews."""
+        """Return why this standby does not take the group; empty while the group has an owner that renews."""
         state = self._node.state
         seen, record = state.store.sightings.get(GROUPS + name), _record(state, name)
         if seen is not None and seen.problem:

@@ -1,4 +1,4 @@
-"""Puts one daemon together, feeds its loop, and takes it apart in order."""
+"""Builds one daemon from its configuration, runs it, reloads it, and stops it in order."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def run(config: Config) -> int:
     try:
         return asyncio.run(Daemon(config).run())
     except EndpointError as error:
-        text = str(error).removeprefix("health.listen ")  # which the path says already
+        text = str(error).removeprefix("health.listen ")  # the problem's path already names the key
         raise ConfigError([config.problem(("health", "listen"), text)]) from error
     except LifeError as error:
         raise ConfigError([config.problem(("state_dir",), str(error))]) from error
@@ -62,7 +62,7 @@ def run(config: Config) -> int:
 
 
 class Daemon:
-    """One node's daemon."""
+    """The daemon of one node."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -96,7 +96,7 @@ class Daemon:
         self._reloading = asyncio.Event()
 
     async def run(self) -> int:
-        """Start, serve, hand over, leave."""
+        """Start, serve until asked to stop, hand over, and clean up. Returns the exit code."""
         async with AsyncExitStack() as stack:
             stack.callback(self._life.close)
             self._handle_signals()
@@ -114,7 +114,7 @@ class Daemon:
             self._decided(self._node.state)
             starting.pop_all()
             left = await self._serve(store)
-            if not left.keep:  # while the lock is held: the next life's are not ours to take away
+            if not left.keep:  # while we hold the lock: later both belong to the next life
                 self._life.forget()
                 self._local.remove()
         _log.info("left")
@@ -133,7 +133,7 @@ class Daemon:
             if isinstance(store, Watcher):
                 background.append(tasks.create_task(_hints(store, self._node), name="watch"))
             executor = Executor(self._surroundings(store), self._telemetry, tasks, self._node.post)
-            gc.freeze()  # what is there now stays: collections look at the rest only, and last microseconds
+            gc.freeze()  # objects made so far stay: collections skip them, and last microseconds
             self._node.post(await self._started())
             notify("READY=1")
             left = await self._node.run(executor)
@@ -168,7 +168,7 @@ class Daemon:
         timeout = self._policy.timing.call_timeout
         try:
             return store_type(plugin.type).open(plugin.options, cluster=self.config.cluster, call_timeout=timeout)
-        except StoreError as error:  # certificates that cannot be read, and the like: no network was asked yet
+        except StoreError as error:  # such as unreadable certificates; the network has not been used yet
             raise ConfigError([self.config.problem(("store",), str(error))]) from error
 
     def _surroundings(self, store: Store) -> Surroundings:
@@ -195,7 +195,7 @@ class Daemon:
     def _checks(config: Config) -> Mapping[str, Mapping[str, CheckOptions]]:
         return {name: group.checks for name, group in config.groups.items()}
 
-    # --- what the loop leads to ---
+    # --- after each decision ---
 
     def _decided(self, state: State) -> None:
         groups = {name: GroupStatus(serving_until(state, name)) for name in self.config.groups}
@@ -212,11 +212,11 @@ class Daemon:
         return self._status
 
     def _active(self) -> Mapping[str, int]:
-        """The groups that this node serves, with their epochs."""
+        """Return the groups that this node serves, with their epochs."""
         return {name: group.epoch for name, group in self._node.state.groups.items() if group.role is Role.ACTIVE}
 
     def _alive(self) -> bool:
-        """The loop makes progress: it decides at least once each retry_period."""
+        """Return whether the loop makes progress: it decides at least once per retry_period."""
         return boottime() - self._node.turned_at < self._policy.timing.lease_duration
 
     def _metrics(self) -> bytes:
@@ -242,7 +242,7 @@ class Daemon:
             await self._reload()
 
     async def _reload(self) -> None:
-        """Apply the difference; a file that is wrong changes nothing."""
+        """Apply what has changed in the configuration file. A file with problems changes nothing."""
         try:
             fresh = await asyncio.to_thread(load, self.config.file)  # 200 groups take a quarter of a second
             problems = host_problems(fresh)
@@ -254,7 +254,7 @@ class Daemon:
             return
         for key in ("cluster", "node", "state_dir", "store", "lease", "admin"):
             if getattr(fresh, key) != getattr(self.config, key):
-                _log.error("not reloaded: %s changed, which needs a restart", key)
+                _log.error("not reloaded: %s has changed, which needs a restart", key)
                 return
         try:
             changed = await self._applied(fresh)
@@ -263,7 +263,7 @@ class Daemon:
             return
         self.config = fresh
         self._node.policy = self._policy = self._local.policy(fresh, self._policy.boot_id)
-        self._node.post(ev.Tick())  # first, so that the core knows new groups when they are judged
+        self._node.post(ev.Tick())  # first: the core must know new groups before their checks report
         self._telemetry.watch(fresh.groups)
         self._fitness.keep(fresh.groups)
         self._local.look_at_links(self._fitness, changed)
@@ -274,7 +274,10 @@ class Daemon:
         _log.info("reloaded %s", fresh.file)
 
     async def _applied(self, fresh: Config) -> list[str]:
-        """Listen and bind as configured now; the groups that are bound otherwise. Raises, and nothing has changed."""
+        """Listen and bind as `fresh` says. Returns the groups that are bound differently now.
+
+        Raises EndpointError and LocalError. Nothing has changed then.
+        """
         await self._endpoint.reconfigure(listen=fresh.health.addresses(), paths=_paths(fresh))
         try:
             return self._local.reconfigure(fresh)
@@ -296,6 +299,6 @@ async def _hints(store: Watcher, node: Node) -> None:
         try:
             async for entries in store.changes(GROUPS):
                 node.post(ev.Hint(entries))
-        except Exception as error:  # noqa: BLE001  (hints are an extra: a plugin that fails at them costs speed only)
-            _log.warning("the store tells no changes: %s: %s", type(error).__name__, error)
+        except Exception as error:  # noqa: BLE001  (hints only add speed: a plugin that fails at them must not end us)
+            _log.warning("the store reports no changes: %s: %s", type(error).__name__, error)
         await asyncio.sleep(_HINTS_AGAIN_SECONDS)

@@ -1,4 +1,4 @@
-"""Carries out one action under its deadline, and answers with exactly one event."""
+"""Carries out the core's actions, each under its deadline, and answers each with exactly one event."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from providers.base import Guard, ProviderError
 _log = logging.getLogger("anyvip")
 
 _EXPECTED = (StoreError, ProviderError, HookError, TimeoutError)
-# Of plugins one never knows, and the core waits for its one answer: a cancellation that leaks out is an error, too.
+# The core waits for its one answer, so a plugin's exceptions count as errors, a leaked CancelledError included.
 _ANYTHING = (Exception, asyncio.CancelledError)
 
 
 def new_session_id(node: str) -> SessionId:
-    """A session id never used before. It begins with the node's name, for people."""
+    """Return a session id that was never used before. It begins with the node's name, for readers."""
     return SessionId(f"{node}-{secrets.token_hex(6)}")
 
 
 @dataclass(slots=True)
 class Surroundings:
-    """What the actions act upon. `groups` follows the configuration."""
+    """What the actions work on. `groups` follows the configuration."""
 
     store: Store
     guard: Guard
     groups: Mapping[str, GroupSteps]
     life: Life
     clock: Clock
-    mint: Callable[[], SessionId]  # a session id never used before
+    mint: Callable[[], SessionId]  # returns a session id that was never used before
     call_timeout: float  # seconds
 
 
 class Executor:
-    """Begins actions in order; each ends by itself in one event, given to `post`."""
+    """Begins actions in order. Each ends on its own, in one event that is given to `post`."""
 
     def __init__(
         self, around: Surroundings, telemetry: Telemetry, tasks: asyncio.TaskGroup, post: Callable[[ev.Event], None]
@@ -87,7 +87,7 @@ class Executor:
             except _ANYTHING as error:
                 failed = failed or _line(error)
         if failed:
-            _log.warning("what an earlier life left behind cannot be unbound yet: %s", failed)
+            _log.warning("cannot unbind yet what an earlier life left behind: %s", failed)
         return ev.Cleared(failed or None)
 
     async def _shut_all(self) -> None:
@@ -102,7 +102,7 @@ class Executor:
         try:
             await self._around.guard.start(action.slot, action.seconds)
         except _ANYTHING as error:
-            _log.warning("the guard's timer cannot be started: %s", line := _line(error))
+            _log.warning("cannot start the guard's timer: %s", line := _line(error))
             return ev.TimerStarted(action.slot, at, line)
         return ev.TimerStarted(action.slot, at)
 
@@ -151,9 +151,9 @@ class Executor:
     # --- a group's steps ---
 
     async def _run(self, order: ev.Run, before: Sequence[asyncio.Task[None]]) -> None:
-        """One step at a time: whatever was begun before is cancelled and has ended when this one begins."""
+        """Run one step. The group's earlier steps are cancelled and have ended before it begins."""
         for task in before:
-            if not task.cancelling():  # twice would cut short what it does to end well
+            if not task.cancelling():  # a second cancellation would interrupt its cleanup
                 task.cancel()
         if before:
             await asyncio.wait(before)
@@ -173,7 +173,7 @@ class Executor:
 
 
 def _line(error: BaseException) -> str:
-    """What went wrong, on one line. Raises the error again if it is that this very task was cancelled."""
+    """Return what went wrong, on one line. Raises the error again when it is the cancellation of this task itself."""
     task = asyncio.current_task()
     if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
         raise error
@@ -182,5 +182,5 @@ def _line(error: BaseException) -> str:
         return text
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    _log.debug("a plugin failed in a way of its own", exc_info=error)
+    _log.debug("a plugin raised an unexpected exception", exc_info=error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

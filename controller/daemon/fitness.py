@@ -1,4 +1,4 @@
-"""Whether this node may serve a group: its checks, and the links that its addresses need."""
+"""Decides whether this node is fit to serve a group, from the group's checks and the links that its VIPs need."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 from controller.core.events import Judged
 
-LINK_DOWN_SECONDS = 1.0  # a link that flaps is announced on again; one that stays down makes the node unfit
+LINK_DOWN_SECONDS = 1.0  # a link that is down for longer makes the node unfit; a shorter flap only announces again
 
 
 @dataclass(slots=True)
 class _Group:
-    """What is known: `checks` is None until they have answered."""
+    """What is known of one group. `checks` is None until the checks have answered."""
 
     checks: bool | None = None
     why: str = ""
@@ -22,7 +22,7 @@ class _Group:
 
 
 class Fitness:
-    """Puts the verdicts together and posts each change of the whole."""
+    """Combines the verdicts of checks and links, and posts each change of the result."""
 
     def __init__(self, post: Callable[[Judged], None]) -> None:
         self._post = post
@@ -30,13 +30,13 @@ class Fitness:
         self._pending: dict[tuple[str, str], asyncio.TimerHandle] = {}
 
     def checked(self, name: str, healthy: bool, why: str) -> None:
-        """The verdict of the group's checks."""
+        """Take note of the verdict of the group's checks."""
         group = self._groups.setdefault(name, _Group())
         group.checks, group.why = healthy, why
         self._tell(name, group)
 
     def links(self, name: str, down: frozenset[str]) -> None:
-        """Just these of the links that the group needs are down now; what was known before does not count."""
+        """Replace what is known of the group's links: those in `down` have no carrier, all others have."""
         for key in [key for key in self._pending if key[0] == name]:
             self._pending.pop(key).cancel()
         group = self._groups.setdefault(name, _Group())
@@ -44,13 +44,13 @@ class Fitness:
         self._tell(name, group)
 
     def keep(self, names: Collection[str]) -> None:
-        """Forget all other groups: one that is configured again begins anew."""
+        """Forget all other groups. A group that is configured again later starts without a verdict."""
         for key in [key for key in self._pending if key[0] not in names]:
             self._pending.pop(key).cancel()
         self._groups = {name: group for name, group in self._groups.items() if name in names}
 
     def link_up(self, name: str, interface: str) -> None:
-        """An interface of the group has its carrier again."""
+        """Take note that an interface of the group has its carrier again."""
         waiting = self._pending.pop((name, interface), None)
         if waiting is not None:
             waiting.cancel()
@@ -59,7 +59,7 @@ class Fitness:
         self._tell(name, group)
 
     def link_down(self, name: str, interface: str) -> None:
-        """An interface of the group has lost its carrier, or is gone."""
+        """Take note that an interface of the group has lost its carrier or is gone."""
         if (name, interface) not in self._pending:
             loop = asyncio.get_running_loop()
             self._pending[name, interface] = loop.call_later(LINK_DOWN_SECONDS, self._stays_down, name, interface)

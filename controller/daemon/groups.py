@@ -1,4 +1,4 @@
-"""The steps of every group, through reloads: what is made anew, what stays, and what must still be let go of."""
+"""Keeps the steps of every group across reloads: which are made anew, which stay, which must still be unbound."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ _log = logging.getLogger("anyvip")
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A group's steps, and what in the configuration they were made of."""
+    """A group's steps, and the configuration that they were made from."""
 
     name: str
     group: Group
     steps: GroupSteps
 
     def binds_like(self, group: Group) -> bool:
-        """Whether these steps do for the group as it is configured now."""
+        """Return whether these steps also bind the group as it is configured in `group`."""
         return (self.group.vips, self.group.providers) == (group.vips, group.providers)
 
 
 class Groups:
-    """What makes the VIPs of each group lead here, as configured."""
+    """The steps that make the VIPs of each configured group lead here."""
 
     def __init__(self, guard: Guard, clock: Clock, granted: Callable[[str], float | None]) -> None:
-        """`granted`: until when a group's grant lasts now."""
-        self.steps: dict[str, GroupSteps] = {}  # the executor holds this very mapping: it is changed in place
+        """`granted` returns when a group's grant ends, or None."""
+        self.steps: dict[str, GroupSteps] = {}  # changed in place: the executor holds this mapping
         self._guard = guard
         self._clock = clock
         self._granted = granted
         self._bound: dict[str, Bound] = {}
-        self._replaced: list[Bound] = []  # what groups had before a reload: still bound, so still guarded
+        self._replaced: list[Bound] = []  # from before a reload: still bound, so still guarded
         self._unused: asyncio.Queue[GroupSteps] = asyncio.Queue()
         self._by_address: Mapping[str, list[str]] = {}
 
     # --- configuration ---
 
     def begin(self, config: Config) -> None:
-        """Make all groups. Raises ConfigError where one cannot be, StartError where it may be in a moment."""
+        """Make all groups. Raises ConfigError when one is impossible, StartError when a later attempt can succeed."""
         made = []
         for name, group in config.groups.items():
             try:
@@ -62,7 +62,7 @@ class Groups:
         self.take(config, made)
 
     def anew(self, fresh: Config) -> list[Bound]:
-        """The groups that this configuration binds otherwise than before, made. Raises what their providers raise."""
+        """Make the groups that `fresh` binds differently, and return them. Raises what their providers raise."""
         made: list[Bound] = []
         try:
             for name, group in fresh.groups.items():
@@ -74,7 +74,7 @@ class Groups:
         return made
 
     def take(self, fresh: Config, made: Iterable[Bound]) -> None:
-        """From now on the groups are as this configuration says."""
+        """Switch to this configuration and to the groups that were made for it."""
         for bound in made:
             if bound.name in self._bound:
                 self._replaced.append(self._bound[bound.name])
@@ -88,31 +88,31 @@ class Groups:
         self._by_address = by_address
 
     def discard(self, made: Iterable[Bound]) -> None:
-        """These are not taken."""
+        """Close groups that were made and are not used after all."""
         for bound in made:
             self._unused.put_nowait(bound.steps)
 
     def drop(self, names: Iterable[str]) -> None:
-        """These groups are configured no longer, and given up."""
+        """Remove groups that are no longer configured and that this node has given up."""
         for name in names:
             del self.steps[name]
             self._unused.put_nowait(self._bound.pop(name).steps)
 
     async def let_go(self) -> None:
-        """Unbind what groups had before and have no longer; addresses that stay are not touched."""
+        """Unbind what groups no longer have. VIPs that stay are not touched."""
         replaced, self._replaced = self._replaced, []
         for old in replaced:
             try:
                 await self._unbind(old, self._bound.get(old.name))
-            except Exception as error:  # noqa: BLE001  (a plugin's own kind of error, too, must not end the daemon)
-                _log.warning("group %s: what was configured before cannot be unbound: %s", old.name, error)
+            except Exception as error:  # noqa: BLE001  (no exception of a plugin may end the daemon)
+                _log.warning("group %s: cannot unbind what was configured before the reload: %s", old.name, error)
 
     async def _unbind(self, old: Bound, now: Bound | None) -> None:
         if now is None or old.group.providers != now.group.providers:
             await old.steps.unbind()
             await old.steps.close()
             return
-        await old.steps.close()  # first: what it has under way may bind once more
+        await old.steps.close()  # first: its calls under way could bind once more
         gone = tuple(vip for vip in old.group.vips if vip not in now.group.vips)
         if gone:
             last = self._make(old.name, old.group.model_copy(update={"vips": gone}), "")
@@ -122,18 +122,21 @@ class Groups:
                 await last.steps.close()
 
     async def close_unused(self) -> None:
-        """Give back what discarded and dropped groups hold, until cancelled."""
+        """Release what discarded and dropped groups hold, until cancelled."""
         while True:
             steps = await self._unused.get()
             try:
                 await steps.close()
             except Exception as error:  # noqa: BLE001  (likewise)
-                _log.warning("group %s: not closed: %s", steps.group, error)
+                _log.warning("group %s: cannot close its providers: %s", steps.group, error)
 
-    # --- what there is ---
+    # --- queries ---
 
     def plan(self, made: Iterable[Bound] = ()) -> Plan:
-        """What the guard must keep shut, once `made` is taken: what groups had before, too. Raises ProviderError."""
+        """Return what the guard must keep shut once `made` is taken, with what those groups had before.
+
+        Raises ProviderError.
+        """
         fresh = {bound.name: bound for bound in made}
         coming = {**self._bound, **fresh}
         owners = {vip.ip: name for source in (self._bound, fresh) for name, b in source.items() for vip in b.group.vips}
@@ -149,15 +152,15 @@ class Groups:
         return plan
 
     def with_address(self, address: str) -> list[str]:
-        """The groups that have this address: asked for each of a thousand that go at once."""
+        """Return the groups that have this address, from an index: a thousand addresses can go at the same time."""
         return self._by_address.get(address, [])
 
     def on(self, interface: str) -> list[str]:
-        """The groups that are bound to this interface."""
+        """Return the groups that are bound to this interface."""
         return [name for name in self.steps if interface in self.interfaces(name)]
 
     def interfaces(self, name: str) -> frozenset[str]:
-        """Where the group is bound."""
+        """Return the interfaces that the group is bound to."""
         return frozenset(i for provider in self.steps[name].able.linked for i in provider.interfaces)
 
     def _make(self, name: str, group: Group, node: str) -> Bound:
@@ -185,7 +188,7 @@ def _hooks(group: Group) -> HookCommands:
 
 
 def _guarded(providers: Iterable[Guardable]) -> Guarded:
-    """What the providers bind in this kernel, all together; a group that binds nothing here is armed all the same."""
+    """Return all that the providers bind in this kernel. A group that binds nothing here is armed like any other."""
     parts = [provider.guarded() for provider in providers]
     vips = dict.fromkeys(vip for part in parts for vip in part.vips)
     interfaces = dict.fromkeys(interface for part in parts for interface in part.interfaces)

@@ -1,4 +1,4 @@
-"""Promote and demote hooks: what the operator wants run when a group comes or goes."""
+"""Runs promote and demote hooks: the operator's commands for when this node takes or leaves a group."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("anyvip.hooks")
 
-GRACE_SECONDS = 1.0  # between SIGTERM and SIGKILL, so the longest that a hook outlasts its time limit
-_LINES = 200  # of output that go to the log
+GRACE_SECONDS = 1.0  # between SIGTERM and SIGKILL: a hook outlasts its time limit by no more than this
+_LINES = 200  # of output that the log takes
 
 
 class HookError(Exception):
-    """The hook failed; one line says which and how."""
+    """A hook failed. The message names it and the failure, on one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class HookContext:
-    """What a hook is told, in its environment as ANYVIP_GROUP, ANYVIP_NODE and so on."""
+    """What a hook learns from its environment: ANYVIP_GROUP, ANYVIP_NODE and so on."""
 
     group: str
     node: str
@@ -33,7 +33,7 @@ class HookContext:
     reason: str
 
     def environment(self) -> dict[str, str]:
-        """Return the daemon's environment and the five variables. A NUL cannot be in an environment."""
+        """Return the daemon's environment with the five variables. NULs become blanks: no variable can hold one."""
         told = {
             "ANYVIP_GROUP": self.group,
             "ANYVIP_NODE": self.node,
@@ -54,8 +54,8 @@ class HookRunner(Protocol):
 async def run_hook(argv: Sequence[str], *, context: HookContext, timeout: float) -> None:  # noqa: ASYNC109
     """Run the hook to its end, without a shell and without any of the daemon's descriptors. Output goes to the log.
 
-    After `timeout` seconds its process group gets SIGTERM, and SIGKILL `GRACE_SECONDS` later; SIGKILL at once if the
-    caller is cancelled. Raises HookError for a hook that cannot be started, fails, or takes too long.
+    After `timeout` seconds its process group gets SIGTERM, and SIGKILL `GRACE_SECONDS` later. When the caller is
+    cancelled, it gets SIGKILL immediately. Raises HookError when the hook cannot be started, fails or takes too long.
     """
     output = _Logged(context.group, argv[0])
     try:
@@ -69,10 +69,10 @@ async def run_hook(argv: Sequence[str], *, context: HookContext, timeout: float)
     except command.CommandError as error:
         raise HookError(f"{argv[0]}: {error}") from error
     except TimeoutError as error:
-        raise HookError(f"{argv[0]}: killed, not done within {timeout:g} s") from error
+        raise HookError(f"{argv[0]}: killed, because it did not end within {timeout:g} s") from error
     if ended.held:
         _log.warning(
-            "%s: %s left a process running that writes to the hook's output, which nobody reads any more: "
+            "%s: %s left a process running that still holds the hook's output, which is no longer read: "
             "give it an output of its own",
             context.group,
             argv[0],
@@ -82,7 +82,7 @@ async def run_hook(argv: Sequence[str], *, context: HookContext, timeout: float)
 
 
 class _Logged:
-    """Writes lines to the log, as many as are worth it."""
+    """Writes the hook's lines to the log, up to a limit, and keeps the last one."""
 
     def __init__(self, group: str, program: str) -> None:
         self.last = ""

@@ -1,4 +1,4 @@
-"""This node's own part: the guard in its kernel, the providers of its groups, and what the kernel says of them."""
+"""Manages what is local to this node: the guard, the groups' providers, and the kernel's reports about both."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from providers.linux.unguarded import Unguarded
 
 _log = logging.getLogger("anyvip")
 
-LIFETIME_OVERSHOOT = 1.0  # seconds; how late an address's valid_lft may end it, where there is no guard
-_COMING = frozenset({Purpose.TAKE, Purpose.WANT})  # writes after which a group may be ours
-_LOOK_SECONDS = 5.0  # the kernel tells when the guard is changed; this is for what it should fail to tell
+LIFETIME_OVERSHOOT = 1.0  # seconds by which an address can outlast its valid_lft, where there is no guard
+_COMING = frozenset({Purpose.TAKE, Purpose.WANT})  # writes after which a group can be ours
+_LOOK_SECONDS = 5.0  # the kernel reports changes itself; this finds those whose report was lost
 
 
 class LocalError(Exception):
-    """This node's kernel does not let us; one line says what is missing and how to get it."""
+    """This node's kernel refuses what the daemon needs. The message says what is missing and how to get it."""
 
 
 class Local:
-    """The guard and the groups' effects, kept as the configuration says."""
+    """Keeps the guard and the groups' steps as the configuration says."""
 
     def __init__(self, config: Config, clock: Clock) -> None:
-        """Raises LocalError, and ConfigError where the lease is not safe with what this kernel can."""
+        """Raises LocalError, and ConfigError when the lease is not safe with what this kernel supports."""
         missing = missing_capabilities()
         if missing:
             raise LocalError(explained(missing))
@@ -53,7 +53,7 @@ class Local:
             self.guard = KernelGuard(config.cluster)
             self._groups = Groups(self.guard, clock, self._granted)
             self._groups.begin(config)
-            # Before they are guarded no longer: an earlier life, killed, may have served what is not configured now.
+            # Before the guard lets go of them: a killed earlier life can have left addresses of removed groups.
             take_away(self.guard.left_over(self._groups.plan()))
             self._install()
         except GuardUnsupported as error:
@@ -68,15 +68,15 @@ class Local:
         problems = list(timing_problems(config, LIFETIME_OVERSHOOT))
         if problems:
             raise ConfigError(problems)
-        _log.warning("no guard, the lifetime of addresses alone must do: %s", error)
+        _log.warning("no guard: only the lifetime of the addresses ends them when the daemon cannot: %s", error)
 
     @property
     def groups(self) -> Mapping[str, GroupSteps]:
-        """The steps of each group: one mapping that follows the configuration."""
+        """The steps of each group, in one mapping that follows the configuration."""
         return self._groups.steps
 
     def policy(self, config: Config, boot: str) -> Policy:
-        """What the core needs of the configuration."""
+        """Return what the core needs to know of the configuration."""
         timing = config.timing() if isinstance(self.guard, KernelGuard) else config.timing(LIFETIME_OVERSHOOT)
         groups = {
             name: GroupPolicy(group.priority, group.preempt, group.preempt_delay_seconds)
@@ -85,35 +85,35 @@ class Local:
         return Policy(config.node, boot, timing, groups)
 
     async def inspect(self) -> GuardState:
-        """What the guard lets pass now."""
+        """Return what the guard lets pass now; nothing when it cannot be read."""
         try:
             return await self.guard.inspect()
         except ProviderError as error:
-            _log.warning("the guard cannot be read, so nothing is adopted: %s", error)
+            _log.warning("cannot read the guard, so no group is adopted: %s", error)
             return GuardState(frozenset(), None)
 
     def remove(self) -> None:
-        """Take the guard away, after everything was unbound. One that stays is shut."""
+        """Remove the guard, after everything was unbound. A guard that cannot be removed is shut."""
         try:
             self.guard.remove()
         except ProviderError as error:
-            _log.warning("the guard stays: %s", error)
+            _log.warning("cannot remove the guard: %s", error)
 
     def undo(self) -> None:
-        """The start came to nothing: a guard that was not here before goes again. What was here stays as it is."""
+        """Undo a start that failed: remove the guard if this start made it. An older guard stays as it is."""
         if self.guard.made:
             self.remove()
 
     # --- configuration ---
 
     def reconfigure(self, fresh: Config) -> list[str]:
-        """Apply the difference, then call `let_go`. Returns the groups that are bound otherwise now.
+        """Apply what has changed in the configuration. Returns the groups that are bound differently now.
 
-        Raises LocalError, and nothing has changed.
+        The caller then calls `let_go`. Raises LocalError. Nothing has changed then.
         """
         try:
             made = self._groups.anew(fresh)
-        except Exception as error:  # a plugin's own kind of error must not end the daemon
+        except Exception as error:  # no exception of a plugin may end the daemon
             raise LocalError(str(error)) from error
         try:
             self._install(made)
@@ -125,12 +125,12 @@ class Local:
         return [bound.name for bound in made]
 
     async def let_go(self) -> None:
-        """Unbind what groups have no longer, and only then guard it no longer."""
+        """Unbind what groups no longer have, and only then take it out of the guard."""
         await self._groups.let_go()
         self._reinstall()
 
     def settle(self, state: State) -> None:
-        """Follow the core: what is active may drift; what is configured no longer and given up is let go of."""
+        """Follow the core's state: note the active groups, and drop groups that are neither configured nor held."""
         self._state = state
         self._prepare(state)
         self._active = frozenset(name for name, group in state.groups.items() if group.role is Role.ACTIVE)
@@ -140,10 +140,10 @@ class Local:
             self._reinstall()
 
     def _prepare(self, state: State) -> None:
-        """What may be ours in a moment is bound sooner if what that needs is looked up while the store is asked."""
+        """Let groups that are being taken prepare while the store answers, so that binding them takes less time."""
         taking = frozenset(w.key.removeprefix(GROUPS) for w in state.requests.pending.values() if w.purpose in _COMING)
         for name in (taking - self._taking) & self.groups.keys():
-            asyncio.get_running_loop().call_later(0, self.groups[name].prepare)  # the request leaves first
+            asyncio.get_running_loop().call_later(0, self.groups[name].prepare)  # after the request has been sent
         self._taking = taking
 
     def _granted(self, name: str) -> float | None:
@@ -151,20 +151,20 @@ class Local:
         return None if group is None else group.right.expires_at
 
     def _reinstall(self) -> None:
-        """Make the guard as it must be now; a failure is tried again with the next look."""
+        """Make the guard as it must be now. The next periodic check retries after a failure."""
         try:
             self._install()
         except ProviderError as error:
-            _log.warning("the guard cannot be changed: %s", error)
+            _log.warning("cannot change the guard: %s", error)
 
     def _install(self, made: Iterable[Bound] = ()) -> None:
         for interface in self.guard.install(self._groups.plan(made)):
-            _log.warning("interface %s is not there, so nothing can be bound to it yet", interface)
+            _log.warning("interface %s does not exist, so nothing can be bound to it yet", interface)
 
-    # --- what the kernel says ---
+    # --- the kernel's reports ---
 
     async def watch(self, post: Callable[[ev.Event], None], fitness: Fitness) -> None:
-        """Report what others change in this kernel, as they do; and look now and then, should a word be lost."""
+        """Report what others change in this kernel, and check periodically in case a report was lost."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._groups.close_unused())
             tasks.create_task(self._look(post, fitness))
@@ -177,7 +177,7 @@ class Local:
                 async for change in changes(table, port):
                     await self._changed(change, post, fitness)
             except ProviderError as error:
-                _log.warning("the kernel tells no changes: %s", error)
+                _log.warning("the kernel reports no changes: %s", error)
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _look(self, post: Callable[[ev.Event], None], fitness: Fitness) -> None:
@@ -189,16 +189,16 @@ class Local:
                     (fitness.link_down if interface in down else fitness.link_up)(name, interface)
 
     def look_at_links(self, fitness: Fitness, names: Iterable[str]) -> None:
-        """Which links of these groups have no carrier now: who begins on one that is down is not fit to begin with."""
+        """Tell `fitness` which links of these groups have no carrier now: a node that starts without one is unfit."""
         for name, down in self._without_carrier(names).items():
             fitness.links(name, down)
 
     def _without_carrier(self, names: Iterable[str]) -> Mapping[str, frozenset[str]]:
-        """By group, the interfaces that are down, or not there; empty when the kernel does not tell."""
+        """Return each group's interfaces that are down or missing; nothing when the kernel cannot be asked."""
         try:
             up = links_up()
         except ProviderError as error:
-            _log.warning("the links cannot be listed: %s", error)
+            _log.warning("cannot list the links: %s", error)
             return {}
         return {name: self._groups.interfaces(name) - up for name in names}
 
@@ -223,7 +223,7 @@ class Local:
                 self.drifted(list(self.groups), what, post)
 
     def drifted(self, names: Iterable[str], what: str, post: Callable[[ev.Event], None]) -> None:
-        """Those of these groups that are active must be bound again."""
+        """Have those of these groups that are active bound again."""
         for name in self._active.intersection(names):
             post(ev.Drifted(name, what))
 
@@ -231,8 +231,8 @@ class Local:
         try:
             await self.guard.inspect()
         except GuardMissing:
-            _log.warning("somebody changed or removed the guard: it is installed again, shut")
+            _log.warning("another process changed or removed the guard: it is installed again, shut")
             self._reinstall()
             post(ev.GuardLost())
         except ProviderError as error:
-            _log.warning("the guard cannot be read: %s", error)
+            _log.warning("cannot read the guard: %s", error)

@@ -1,4 +1,4 @@
-"""What one life of the daemon leaves to the next: a lock that proves that it is over, and the session to adopt."""
+"""Passes the session from one life of the daemon to the next, under a lock that shows that the former has ended."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from controller.core.records import SessionId
 
 _log = logging.getLogger("anyvip")
 
-_LENGTH = 1024  # bytes, filled up with blanks, which JSON allows: nothing of what was there before is left behind
+_LENGTH = 1024  # bytes, padded with blanks, which JSON allows: no rest of a longer record stays behind
 
 
 class LifeError(Exception):
-    """The state directory cannot be used, or another daemon uses it; one line says what to do."""
+    """The state directory cannot be used, or another daemon uses it. The message says what to do."""
 
 
 class Life:
@@ -40,36 +40,36 @@ class Life:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(self._lock)
-            raise LifeError(f"another anyvip daemon uses {state_dir}: stop it, or give each its own") from error
+            raise LifeError(f"another anyvip daemon uses {state_dir}: stop it, or give each daemon its own") from error
 
     def load(self, boot: str) -> Saved | None:
-        """The session of the life before, if it was in this boot and left one that can be read."""
+        """Return the session of the previous life, or None when it left none, cannot be read or is of another boot."""
         try:
             body = json.loads(self._file.read_bytes())
             saved = Saved(SessionId(str(body["session"])), int(body["beat"]), str(body["boot_id"]), str(body["node"]))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            _log.warning("%s cannot be read, so nothing is adopted: %s", self._file, error)
+            _log.warning("cannot read %s, so no session is adopted: %s", self._file, error)
             return None
         return saved if saved.boot_id == boot else None
 
     def save(self, saved: Saved) -> None:
-        """Replace what was saved, in one write of one length: a kill comes before or after it.
+        """Replace the saved session by one write of fixed length, so that a kill leaves the old or the new one.
 
-        Not by renaming: ext4 then sends the file to the disk, which may take long, and the loop waits. A failure is
-        logged once: it costs adoption, nothing else.
+        A rename would make ext4 flush the file to the disk, for which the loop would have to wait. A failure is logged
+        once. It costs only the adoption after a restart.
         """
         body = json.dumps(asdict(saved)).encode().ljust(_LENGTH)
         try:
             try:
                 self._write(body)
-            except OSError:  # another user's, or no file: in our directory its place is ours
+            except OSError:  # another user's, or no regular file: it is in our directory, so replace it
                 self._file.unlink(missing_ok=True)
                 self._write(body)
         except OSError as error:
             if not self._failing:
-                _log.warning("%s cannot be written, so a restart will not be adopted: %s", self._file, error)
+                _log.warning("cannot write %s, so a restarted daemon cannot adopt this session: %s", self._file, error)
             self._failing = True
         else:
             self._failing = False
@@ -77,16 +77,16 @@ class Life:
     def _write(self, body: bytes) -> None:
         file = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:
-            if os.write(file, body) < len(body):  # a full disk: half of it must not be taken for all
+            if os.write(file, body) < len(body):  # a full disk: half a record must not count as saved
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(file)
 
     def forget(self) -> None:
-        """There is nothing to adopt: the session was ended in good order."""
+        """Delete the saved session, because it was ended in order and must not be adopted."""
         with suppress(OSError):
             self._file.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         os.close(self._lock)

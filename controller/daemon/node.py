@@ -1,4 +1,4 @@
-"""The one loop: an event in, `observe` and `decide`, the actions out. Everything else here only feeds it."""
+"""Runs the daemon's only loop: takes an event, calls `observe` and `decide`, and begins the resulting actions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from controller.telemetry.telemetry import Telemetry
 
 
 class Node:
-    """One daemon's core, alive. `on_decision` is called after each decision with the state it led to."""
+    """Holds and advances the core's state. `on_decision` is called after each decision, with the new state."""
 
     def __init__(
         self, policy: Policy, clock: Clock, telemetry: Telemetry, on_decision: Callable[[State], None]
@@ -29,11 +29,11 @@ class Node:
         self._waiting: list[tuple[Callable[[State], bool], asyncio.Future[None]]] = []
 
     def post(self, event: ev.Event) -> None:
-        """Something happened. Returns at once."""
+        """Queue an event. Returns immediately."""
         self._events.put_nowait(event)
 
     async def until(self, holds: Callable[[State], bool]) -> None:
-        """Wait until a decision leads to a state of which this holds."""
+        """Wait until a decision leads to a state for which `holds` returns true."""
         reached = asyncio.get_running_loop().create_future()
         self._waiting.append((holds, reached))
         await reached
@@ -58,7 +58,7 @@ class Node:
                 left = action
             else:
                 executor.begin(action)
-        # Told once what was begun is on its way: in a switchover the group has no owner meanwhile.
+        # Log only after the actions have been sent: during a switchover the group has no owner until they land.
         asyncio.get_running_loop().call_soon(self._tell, event, decision)
         return left
 
@@ -78,7 +78,10 @@ class Node:
         self._waiting = [(holds, reached) for holds, reached in self._waiting if not reached.done()]
 
     def _sleep_until(self, wake_at: float | None, now: float) -> None:
-        """A tick at the latest each retry_period: timers stand still while the machine is suspended, leases do not."""
+        """Post a tick at `wake_at`, or one retry_period from now at the latest.
+
+        The upper bound is for suspends: the loop's timers then stand still, and leases do not.
+        """
         longest = self.policy.timing.retry_period
         seconds = longest if wake_at is None else min(max(wake_at - now, 0.0), longest)
         if self._timer is not None:

@@ -1,4 +1,4 @@
-"""Tells systemd how the daemon is (sd_notify(3)). Without systemd it does nothing."""
+"""Reports the daemon's state to systemd (sd_notify(3)). Does nothing without systemd."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _log = logging.getLogger("anyvip")
 
 
 def notify(state: str) -> None:
-    """Send one state, such as ``READY=1`` or ``WATCHDOG=1``. Never raises: nobody may be listening."""
+    """Send one state, such as ``READY=1`` or ``WATCHDOG=1``. Never raises: the daemon also runs without systemd."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
@@ -22,17 +22,20 @@ def notify(state: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
             channel.sendto(state.encode(), address)
     except OSError as error:
-        _log.debug("systemd cannot be told %s: %s", state, error)
+        _log.debug("cannot send %s to systemd: %s", state, error)
 
 
 def watchdog_seconds() -> float | None:
-    """How often systemd wants to hear from us at least, in seconds; None: it does not."""
+    """Return the longest time between two pings that systemd accepts, in seconds; None when it wants none."""
     usec = os.environ.get("WATCHDOG_USEC", "")
     return int(usec) / 1e6 if usec.isdigit() and int(usec) > 0 else None
 
 
 async def ping_watchdog(alive: Callable[[], bool]) -> None:
-    """As long as `alive` says so, tell systemd, three times as often as it wants to hear. Ends if it does not."""
+    """Ping systemd's watchdog while `alive` returns true, three times per allowed interval.
+
+    Returns immediately when systemd wants no pings.
+    """
     seconds = watchdog_seconds()
     if seconds is None:
         return

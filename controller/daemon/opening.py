@@ -1,4 +1,4 @@
-"""From what is configured to the provider of one group."""
+"""Opens a group's provider from its configuration."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 
 def chosen(group: str, vips: tuple[Vip, ...]) -> Choice:
-    """What `auto` stands for, for this group on this node. Blocks for some milliseconds. Raises ProviderError."""
-    from providers.auto.choice import choose  # noqa: PLC0415  (HTTP and more, for `auto` only)
+    """Return what `auto` stands for, for this group on this node. Blocks for milliseconds. Raises ProviderError."""
+    from providers.auto.choice import choose  # noqa: PLC0415  (imports HTTP and more, which only `auto` needs)
     from providers.auto.platform import here  # noqa: PLC0415  (likewise)
 
     return choose(here(), group, vips)
 
 
 def opened(plugin: Plugin, *, group: str, vips: tuple[Vip, ...], clock: Clock) -> Provider:
-    """The provider. Raises ProviderError."""
+    """Open and return the provider. Raises ProviderError."""
     name, keys = plugin.type, None
     if name == AUTO:
         choice = chosen(group, vips)
         name, keys = choice.type, choice.keys
     try:
         kind = provider_type(name)
-    except ValueError as error:  # `auto` has led to a cloud whose SDK is not installed
+    except ValueError as error:  # `auto` chose a cloud whose SDK is not installed
         raise ProviderError(str(error)) from error
     options = plugin.options if keys is None else kind.Options.model_validate(keys)
     return kind.open(options, group=group, vips=vips, clock=clock)

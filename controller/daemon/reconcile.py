@@ -1,9 +1,9 @@
-"""Does the network still lead to whoever is active? Asked now and then, within a budget, of providers that it concerns.
+"""Checks periodically, within a budget, whether the cloud still makes a group's VIPs lead to its active node.
 
-A provider of a cloud names a period, `reconcile_seconds`. While its group is active here it is looked at soon after
-taking over, since a former owner's late call comes early, and then once per period. On a standby it is looked at
-rarely, which keeps its clients, credentials and connections warm. What is seen elsewhere makes the core bind it again;
-a look that fails changes nothing: no answer is not evidence of anything.
+A provider of a cloud names a period, `reconcile_seconds`. While its group is active here, the provider is inspected
+soon after the takeover, because a former owner's late call lands early, and then once per period. On a standby it is
+inspected rarely, which keeps its clients, credentials and connections warm. When VIPs lead elsewhere, the core binds
+the group again. A look that fails changes nothing, because a missing answer proves nothing.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ SOON_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)  # the pauses after taking ove
 STANDBY_SECONDS: Final = 300.0  # credentials live an hour, idle connections some minutes
 _LOOK_SECONDS: Final = 15.0
 _TICK_SECONDS: Final = 0.5
-_NOTHING_SECONDS: Final = 5.0  # while there is nothing to look at; a reload may bring something
-_JITTER: Final = 0.1  # of a period: so that the nodes of an account do not ask in step
+_NOTHING_SECONDS: Final = 5.0  # while there is nothing to inspect; a reload can add a provider
+_JITTER: Final = 0.1  # of a period, so that the nodes of one account do not ask at the same time
 
 
 class Budget:
-    """How many looks this node may take: a bucket of `burst`, filled again at `per_minute`. Times in seconds."""
+    """Limits this node's looks: a bucket of `burst` that is refilled at `per_minute`. Times in seconds."""
 
     def __init__(self, per_minute: float, burst: int, now: float) -> None:
         self._per_second = per_minute / 60
@@ -38,7 +38,7 @@ class Budget:
         self._left, self._at = self._burst, now
 
     def take(self, now: float) -> bool:
-        """Whether one more may be taken now; it is, then."""
+        """Take one look from the bucket, and return whether there was one."""
         self._left = min(self._burst, self._left + (now - self._at) * self._per_second)
         self._at = now
         if self._left < 1:
@@ -49,7 +49,7 @@ class Budget:
 
 @dataclass(slots=True, eq=False)
 class _Watch:
-    """One provider of one group, while the group is active with one epoch, or on the standby (None)."""
+    """One provider of one group, for the time of one epoch of an active group, or of a standby (epoch None)."""
 
     group: str
     provider: Reconciled
@@ -61,9 +61,9 @@ class _Watch:
 
 
 class Reconciler:
-    """Looks at every provider that is `Reconciled`. `groups` and `active` (epochs by name) follow the core."""
+    """Inspects every provider that is `Reconciled`. `groups` and `active` (epochs by name) follow the core."""
 
-    def __init__(  # noqa: PLR0913  (what it reads and whom it tells, each given by name)
+    def __init__(  # noqa: PLR0913  (each is given by name)
         self,
         *,
         groups: Mapping[str, GroupSteps],
@@ -81,10 +81,10 @@ class Reconciler:
         self._telemetry = telemetry
         self._post = post
         self._random = random or Random()
-        self._watches: dict[int, _Watch] = {}  # by the provider's identity: a reload makes others
+        self._watches: dict[int, _Watch] = {}  # by the provider's id(): a reload makes new providers
 
     async def run(self) -> None:
-        """Look when it is time to, until cancelled."""
+        """Inspect each provider when it is due, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             while True:
                 for watch in self._due():
@@ -93,7 +93,7 @@ class Reconciler:
                 await asyncio.sleep(_TICK_SECONDS if self._watches else _NOTHING_SECONDS)
 
     def _due(self) -> Iterator[_Watch]:
-        """Whom to look at now, as far as the budget goes: what is active first, then who has waited longest."""
+        """Yield what to inspect now, as far as the budget goes: active groups first, then the longest overdue."""
         now = self._clock()
         self._watches = {id(watch.provider): watch for watch in self._wanted(now)}
         due = [watch for watch in self._watches.values() if now >= watch.next_at and not watch.looking]
@@ -132,7 +132,7 @@ class Reconciler:
         try:
             async with asyncio.timeout(_LOOK_SECONDS):
                 found = await watch.provider.inspect()
-        except Exception as error:  # noqa: BLE001  (a plugin's own kind of error, too, must not end the daemon)
+        except Exception as error:  # noqa: BLE001  (no exception of a plugin may end the daemon)
             self._telemetry.looked(watch.group, f"{error}" or type(error).__name__)
         else:
             self._telemetry.looked(watch.group)
@@ -140,13 +140,13 @@ class Reconciler:
                 self._compare(watch, found.place is Place.HERE, f"{found.place} {found.where}".strip())
 
     def _compare(self, watch: _Watch, here: bool, shown: str) -> None:
-        """What an active group's provider was seen to be; ours was the grant before and after the look."""
+        """Post a drift when VIPs of a group lead elsewhere. The group was active here before and after the look."""
         if here:
             if watch.astray:
                 self._telemetry.repaired(watch.group)
             watch.astray = False
             return
-        if not watch.astray:  # what cannot be repaired is tried less and less often
+        if not watch.astray:  # start over with short pauses; they grow while the repair fails
             watch.pauses = self._pauses(watch.provider.reconcile_seconds, watch.epoch)
         watch.astray = True
         self._post(ev.Drifted(watch.group, f"the network shows: {shown}"))

@@ -1,4 +1,4 @@
-"""One group's effects: its providers, its hooks and its part of the guard. One method per `Step`."""
+"""Carries out one group's steps on its providers, its hooks and its part of the guard, one method per `Step`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from controller.daemon.hooks import HookContext, HookRunner, run_hook
 from providers.base import Grant, Guard, Provider
 from providers.cloud.calls import together
 
-_SHUT_SECONDS = 5.0  # the kernel answers in microseconds; a cloud may not, and the guard is shut by then
+_SHUT_SECONDS = 5.0  # for slow clouds: the kernel answers in microseconds, and the guard is already shut
 _TELL_SECONDS = 2.0
-_LEAST_PAUSE_SECONDS = 0.05  # between looks whether the grant has been renewed
+_LEAST_PAUSE_SECONDS = 0.05  # between checks whether the grant was renewed
 
 
 @dataclass(frozen=True, slots=True)
 class HookCommands:
-    """What to run on promotion and demotion (argv; empty: nothing), and for how many seconds at most."""
+    """The commands for promotion and demotion (argv; empty: nothing), and their time limit in seconds."""
 
     promote: Sequence[str] = ()
     demote: Sequence[str] = ()
@@ -30,7 +30,7 @@ class HookCommands:
 class GroupSteps:
     """Carries out the steps of one group. Each raises ProviderError, HookError or TimeoutError."""
 
-    def __init__(  # noqa: PLR0913  (what a group consists of, each given by name)
+    def __init__(  # noqa: PLR0913  (each is given by name)
         self,
         *,
         group: str,
@@ -42,7 +42,7 @@ class GroupSteps:
         granted: Callable[[str], float | None] = lambda _: None,
         hook: HookRunner = run_hook,
     ) -> None:
-        """`granted`: until when the group's grant lasts as it is now, since it is renewed while a bind takes long.
+        """`granted` returns when the group's grant ends, which moves on while a long bind runs; None without a grant.
 
         `hook` runs a promote or demote hook.
         """
@@ -66,21 +66,21 @@ class GroupSteps:
         }
 
     async def run(self, order: Run) -> None:
-        """Carry out one step, to its end or its deadline."""
+        """Carry out one step until it ends or its deadline passes."""
         await self._steps[order.step](order)
 
     def prepare(self) -> None:
-        """The group is being taken: look up now what binding it will need."""
+        """Look up what binding will need, because the group is being taken."""
         for provider in self.able.preparers:
             provider.prepare()
 
     async def unbind(self) -> None:
-        """Unbind whatever is bound. Raises ProviderError."""
+        """Unbind all that is bound. Raises ProviderError."""
         async with asyncio.timeout(_SHUT_SECONDS):
             await together(provider.unbind() for provider in self.providers)
 
     async def close(self) -> None:
-        """Give back what the providers hold. What is bound stays so, until its lifetime ends."""
+        """Release what the providers hold. What is bound stays bound until its lifetime ends."""
         await together(provider.close() for provider in self.able.closers)
 
     async def _bind(self, order: Run) -> None:
@@ -89,7 +89,7 @@ class GroupSteps:
             await together(provider.bind(grant) for provider in self.providers)
 
     async def _bind_for_long(self, order: Run) -> None:
-        """A cloud may take longer than a grant lasts: go on while it is renewed."""
+        """Bind, for longer than one grant where a cloud needs it, as long as the grant is renewed."""
         if not self.able.reconciled:
             await self._bind(order)
             return
@@ -112,7 +112,7 @@ class GroupSteps:
             grant = replace(grant, expires_at=ends)
             limit.reschedule(asyncio.get_running_loop().time() + ends - self._clock())
             lasting = [provider.extend(grant) for provider in self.able.lasting]
-            await asyncio.gather(*lasting, return_exceptions=True)  # the first refresh says what is missing
+            await asyncio.gather(*lasting, return_exceptions=True)  # the first refresh reports what is missing
 
     async def _announce(self, _: Run) -> None:
         async with asyncio.timeout(_TELL_SECONDS):

@@ -82,7 +82,7 @@ async def test_a_hook_that_is_not_there() -> None:
 
 
 async def test_out_of_time() -> None:
-    with pytest.raises(HookError, match=r"^/bin/sh: killed, not done within 0\.3 s$"):
+    with pytest.raises(HookError, match=r"^/bin/sh: killed, because it did not end within 0\.3 s$"):
         await hook("sleep 1000 & wait", timeout=0.3)
 
 

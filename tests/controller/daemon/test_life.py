@@ -82,7 +82,7 @@ def test_a_full_disk_leaves_nothing_that_is_half(tmp_path: Path, caplog: pytest.
             life.save(SAVED)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert caplog.text.count("will not be adopted") == 1
+    assert caplog.text.count("cannot adopt this session") == 1
     assert life.load("this-boot") is None
     life.close()
 
@@ -162,7 +162,7 @@ def test_what_cannot_be_saved_is_logged_and_costs_nothing_else(
     life = Life(tmp_path)
     (tmp_path / "session.json").mkdir()
     life.save(SAVED)
-    assert "will not be adopted" in caplog.text
+    assert "cannot adopt this session" in caplog.text
     life.close()
 
 
