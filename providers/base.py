@@ -1,4 +1,4 @@
-"""The contract between the controller and whatever makes an address lead to this node."""
+"""The contract between the controller and the providers, which make an address lead to this node."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ class Grant:
 
 
 class ProviderError(Exception):
-    """The platform refused or failed; the message says what, where, and what to do. Somebody may retry."""
+    """The platform refused or failed; the message says what, where, and what to do. A retry might succeed."""
 
 
-class Unanswered(ProviderError):  # noqa: N818  (what is known of it)
-    """Somebody did not answer; in a moment it may be otherwise."""
+class Unanswered(ProviderError):  # noqa: N818  (a fact about the platform)
+    """The platform did not answer; it might do so in a moment."""
 
 
 class StaleGrant(ProviderError):  # noqa: N818  (an answer that the caller acts on)
-    """The grant ended before the call could be made; nothing was changed by it."""
+    """The grant ended before the call could be made; the call changed nothing."""
 
 
 class Place(StrEnum):
-    """Where the platform says that the addresses are."""
+    """Where the addresses are, as the platform reports it."""
 
     HERE = "here"
     ELSEWHERE = "elsewhere"
@@ -58,7 +58,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of `preflight`: what was looked at, what was found, and what to do about it."""
+    """One line of `preflight`: what was checked, what was found, and what to do about it."""
 
     level: Level
     subject: str
@@ -67,22 +67,25 @@ class Finding:
 
 
 class Provider(Protocol):
-    """Makes the VIPs of one group lead to this node, or no longer."""
+    """Makes the VIPs of one group lead to this node, and takes that back."""
 
     async def bind(self, grant: Grant) -> None:
-        """Make the VIPs lead here until the grant ends. Idempotent. Raises StaleGrant when too late, ProviderError."""
+        """Make the VIPs lead here until the grant ends. Idempotent.
+
+        Raises StaleGrant when the grant has ended or ends too soon, ProviderError when the platform refuses or fails.
+        """
 
     async def unbind(self) -> None:
-        """Make the VIPs lead here no longer. Idempotent. Raises ProviderError."""
+        """Stop making the VIPs lead here. Idempotent. Raises ProviderError."""
 
     async def inspect(self) -> Placement:
-        """Ask the platform where the VIPs are. Raises ProviderError: no answer is not evidence of anything."""
+        """Ask the platform where the VIPs are. Raises ProviderError: a missing answer proves nothing."""
 
     async def preflight(self) -> list[Finding]:
-        """What would break a failover, before there is one."""
+        """Return what would break a failover, before there is one."""
 
 
-# What a provider may be able to do besides: each is a Protocol of its own, and the controller asks with isinstance.
+# Optional abilities of a provider: each is a Protocol of its own, and the controller asks with isinstance.
 
 
 @runtime_checkable
@@ -90,20 +93,23 @@ class Preparer(Protocol):
     """A provider that can look up in advance what it needs to bind."""
 
     def prepare(self) -> None:
-        """The group may be ours in a moment. Returns at once, changes nothing, raises nothing."""
+        """Prepare for a `bind` that might follow in a moment. Returns immediately, changes nothing, raises nothing."""
 
 
 @runtime_checkable
 class Lasting(Protocol):
-    """A provider whose `bind` may take longer than a grant lasts."""
+    """A provider whose `bind` can take longer than a grant lasts."""
 
     async def extend(self, grant: Grant) -> None:
-        """The grant was renewed while this or another provider of the group binds. Raises ProviderError."""
+        """Take note that the grant was renewed while this or another provider of the group binds.
+
+        Raises ProviderError.
+        """
 
 
 @runtime_checkable
 class Announcer(Protocol):
-    """A provider that must tell the LAN whose the addresses are now."""
+    """A provider that must tell the LAN which node has the addresses now."""
 
     async def announce(self) -> None:
         """Send one announcement per VIP (GARP, unsolicited NA). Raises ProviderError."""
@@ -114,33 +120,33 @@ class Resetter(Protocol):
     """A provider that can end the connections that clients hold to the VIPs."""
 
     async def reset(self) -> None:
-        """Reset them, while the address is still here: later no RST leaves. Raises ProviderError."""
+        """Reset them while the address is still here: after that, no RST leaves. Raises ProviderError."""
 
 
 @runtime_checkable
 class Closer(Protocol):
-    """A provider that holds something: threads, connections, descriptors."""
+    """A provider that holds resources: threads, connections, descriptors."""
 
     async def close(self) -> None:
-        """Give it back. What is bound stays so, until its lifetime ends. Raises nothing; may be called twice."""
+        """Release them. Bound addresses stay until their lifetime ends. Raises nothing; can be called twice."""
 
 
 @runtime_checkable
 class Reconciled(Protocol):
-    """A provider whose platform may come to lead elsewhere, so that `inspect` is asked now and then.
+    """A provider whose platform might come to lead elsewhere, so the controller calls `inspect` from time to time.
 
-    Its `bind` may take longer than a grant lasts: it goes on for as long as the grant is renewed.
+    Its `bind` can take longer than a grant lasts: it continues for as long as the grant is renewed.
     """
 
-    reconcile_seconds: float  # between two questions while the group is active; a standby is asked rarely
+    reconcile_seconds: float  # between two calls while the group is active; a standby calls it rarely
 
     async def inspect(self) -> Placement:
-        """As `Provider.inspect` says."""
+        """See `Provider.inspect`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """What the guard keeps shut for one group: these addresses, on these interfaces (names)."""
+    """What the guard keeps shut for one group: addresses, and the names of the interfaces where it does so."""
 
     vips: tuple[Vip, ...]
     interfaces: tuple[str, ...]
@@ -151,28 +157,28 @@ class Guardable(Protocol):
     """A provider that binds addresses in this host's kernel, where the guard can shut them."""
 
     def guarded(self) -> Guarded:
-        """What the guard must keep shut, on the links that there are now. Raises ProviderError."""
+        """Return what the guard must keep shut, on the links that exist now. Raises ProviderError."""
 
 
 @runtime_checkable
 class Linked(Protocol):
-    """A provider that the links of this host concern."""
+    """A provider that depends on links of this host."""
 
     @property
     def interfaces(self) -> frozenset[str]:
-        """The names of those where the VIPs are bound."""
+        """Return the names of the links where the VIPs are bound."""
 
 
 @runtime_checkable
 class Unguardable(Protocol):
-    """A provider that must know when there is no guard, so that no address may outlast its grant."""
+    """A provider that must know when there is no guard, because then no address is allowed to outlast its grant."""
 
     unguarded: bool  # set once, before anything is bound
 
 
 @dataclass(frozen=True, slots=True)
 class GuardState:
-    """What the kernel lets pass right now: the groups that are open, and the slot that keeps them so."""
+    """What the kernel lets pass right now: the groups that are open, and the slot that keeps them open."""
 
     open_groups: frozenset[str]
     slot: int | None
@@ -181,19 +187,19 @@ class GuardState:
 class Guard(Protocol):
     """The kernel's dead-man's switch. Two slots, each with one timer for the node and a set of armed groups.
 
-    A group's traffic passes while, in one slot, the timer runs and the group is armed. So a timer is started
-    *before* a renewal leaves and the groups are armed when the reply is there: a daemon that was frozen in between
+    A group's traffic passes while the timer of a slot runs and the group is armed in that slot. The daemon starts a
+    timer *before* a renewal leaves and arms the groups when the reply has arrived. A daemon that was frozen in between
     arms a slot whose timer has ended, which opens nothing.
     """
 
     async def start(self, slot: int, seconds: float) -> None:
-        """In one transaction: disarm every group of the slot, and start its timer anew. Raises ProviderError."""
+        """Disarm every group of the slot and restart its timer, in one transaction. Raises ProviderError."""
 
     async def arm(self, slot: int, groups: Collection[str]) -> None:
         """Let these groups pass while the slot's timer runs. Raises ProviderError."""
 
     async def shut(self, groups: Collection[str]) -> None:
-        """Disarm these groups in both slots. When it returns, the kernel lets nothing of them pass."""
+        """Disarm these groups in both slots. When it returns, the kernel lets none of their traffic pass."""
 
     async def inspect(self) -> GuardState:
         """Ask the kernel what is open. Raises ProviderError when the guard is not installed."""

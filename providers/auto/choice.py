@@ -1,7 +1,7 @@
-"""What `type: auto` stands for: the provider that is right for these VIPs on the platform that this node runs on.
+"""What `type: auto` stands for: the right provider for a group's VIPs on the platform that this node runs on.
 
-On a cloud the addresses must be moved in its network; to bind them to an interface alone would look right and reach
-nobody. So where the cloud does not tell what is right, that is an error which says what to configure.
+On a cloud, the addresses must be moved in its network: an address that is only bound to an interface looks right, but
+no client reaches it. So when the cloud does not report enough to choose, that is an error that says what to configure.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from providers.base import ProviderError, Unanswered, Vip
 from providers.cloud.metadata_service import gcp_endpoint
 from providers.gcp.metadata import Metadata
 
-_ANSWER_SECONDS: Final = 5.0  # the service is known to be there
-ROUTE_TABLE_TAG: Final = "anyvip:group"  # on AWS, of the route tables that lead to a group's VIPs; its value: the group
+_ANSWER_SECONDS: Final = 5.0  # long, because the service is known to exist
+ROUTE_TABLE_TAG: Final = "anyvip:group"  # AWS: a tag of the route tables for a group's VIPs; its value is the group
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A provider's `type`, its keys, and why it is this one."""
+    """A provider's `type`, its keys, and the reason for this choice."""
 
     type: str
     why: str
@@ -33,14 +33,17 @@ class Choice:
 
 
 def choose(here: Here, group: str, vips: tuple[Vip, ...]) -> Choice:
-    """What `auto` is for this group here. Asks the metadata service on a cloud. Raises Unanswered, ProviderError."""
+    """Choose the provider for this group here. Asks the metadata service when on a cloud.
+
+    Raises Unanswered when the metadata service does not answer, ProviderError when no provider is certain to be right.
+    """
     if here.platform is Platform.METAL:
         return Choice("baremetal", here.why)
     try:
         return _BY_CLOUD[here.platform](here, group, vips)
     except ProviderError as error:
         kind = Unanswered if isinstance(error, Unanswered) else ProviderError
-        raise kind(f"auto cannot tell what is right here ({here.platform}: {here.why}): {error}") from error
+        raise kind(f"auto cannot tell which provider is right here ({here.platform}: {here.why}): {error}") from error
 
 
 def _aws(here: Here, group: str, vips: tuple[Vip, ...]) -> Choice:
@@ -51,7 +54,7 @@ def _aws(here: Here, group: str, vips: tuple[Vip, ...]) -> Choice:
     vpc = _joined(nic.vpc_networks for nic in nics)
     if any(_in(vip, vpc) for vip in vips):
         raise ProviderError(
-            f"of {_these(vips)} some are inside the VPC {_these(vpc)}, but not all in this node's subnet "
+            f"some of {_these(vips)} are inside the VPC {_these(vpc)}, but not all in this node's subnet "
             f"{_these(subnets)}: a secondary address must be in the subnet of all nodes, a route's outside the VPC"
         )
     tag = f"{ROUTE_TABLE_TAG} = {group}"
@@ -62,11 +65,11 @@ def _aws(here: Here, group: str, vips: tuple[Vip, ...]) -> Choice:
 def _azure(here: Here, group: str, vips: tuple[Vip, ...]) -> Choice:  # noqa: ARG001
     machine = azure_identity.this_machine(_ANSWER_SECONDS)
     subnets = _joined(interface.networks for interface in machine.interfaces)
-    four = [vip for vip in vips if vip.version == 4]  # the service does not tell of IPv6 subnets
+    four = [vip for vip in vips if vip.version == 4]  # the service does not report IPv6 subnets
     if four and _all_in(four, subnets):
         return Choice("azure.ip_config", f"{here.why}; {_these(four)} in this node's subnet")
     raise ProviderError(
-        f"{_these(vips)} not in this node's subnet {_these(subnets)}, and which route tables lead there is not known: "
+        f"{_these(vips)} not in this node's subnet {_these(subnets)}, and the route tables for them are not known: "
         "configure {type: azure.route, route_tables: [...]}"
     )
 
@@ -79,7 +82,7 @@ def _gcp(here: Here, group: str, vips: tuple[Vip, ...]) -> Choice:  # noqa: ARG0
     if not any(_in(vip, subnets) for vip in vips):
         return Choice("gcp.route", f"{here.why}; {_these(vips)} outside this node's subnet {_these(subnets)}")
     raise ProviderError(
-        f"some of {_these(vips)} in this node's subnet {_these(subnets)}, some not: make groups of them"
+        f"some of {_these(vips)} are in this node's subnet {_these(subnets)}, some are not: put them into two groups"
     )
 
 
@@ -91,7 +94,7 @@ _BY_CLOUD: Mapping[Platform, Callable[[Here, str, tuple[Vip, ...]], Choice]] = {
 
 
 def _gcp_networks(interface: Mapping[str, Any]) -> list[Network]:
-    """The subnet's primary IPv4 range; of its secondary ranges, and of IPv6, the server does not tell."""
+    """Return the subnet's primary IPv4 range; the server reports neither its secondary ranges nor IPv6."""
     address, mask = interface.get("ip"), interface.get("subnetmask")
     return [ip_network(f"{address}/{mask}", strict=False)] if address and mask else []
 

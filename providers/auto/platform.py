@@ -1,8 +1,8 @@
-"""Where this node runs: by what its firmware says of itself (DMI), else by which metadata service answers.
+"""Where this node runs: found by what its firmware reports (DMI), else by which metadata service answers.
 
-A machine whose firmware names somebody else is metal, also if it is virtual: nobody is asked over the network then.
-Where there is no DMI (containers, some architectures) all three services are asked at once, by address, and what has
-not answered in 0.2 s is not there. Each is known by what only the real one says.
+A machine whose firmware names any other vendor counts as metal, even if it is virtual, and no service is asked over the
+network. Without DMI (containers, some architectures), all three services are asked at the same time, by address. A
+service that has not answered in 0.2 s counts as absent. Each is recognised by an answer that only the real one gives.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from providers.gcp.metadata import Metadata
 
 _DMI: Final = Path("/sys/class/dmi/id")
 _NAMES: Final = ("sys_vendor", "bios_vendor", "board_vendor", "bios_version", "chassis_asset_tag")
-_AZURE_ASSET: Final = "7783-7084-3265-9085-8269-3286-77"  # Hyper-V elsewhere says Microsoft, too
+_AZURE_ASSET: Final = "7783-7084-3265-9085-8269-3286-77"  # the vendor alone is not enough: any Hyper-V is Microsoft's
 _ANSWER_SECONDS: Final = 0.2
 
 
 class Platform(StrEnum):
-    """Whose network carries this node's packets."""
+    """The platform whose network carries this node's packets."""
 
     AWS = "aws"
     AZURE = "azure"
@@ -38,20 +38,20 @@ class Platform(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """The platform, and how that is known."""
+    """The platform, and how it was recognised."""
 
     platform: Platform
     why: str
 
 
-@cache  # a machine stays where it is while a process lives
+@cache  # a machine does not change its platform while a process lives
 def here() -> Here:
-    """Where this node runs. The first time it may take 0.2 s."""
+    """Return where this node runs. The first call can take 0.2 s."""
     return platform(_DMI)
 
 
 def platform(dmi: Path) -> Here:
-    """Where this node runs, by the firmware's words in this directory, else by who answers."""
+    """Return where this node runs, by the firmware's files in this directory, else by which service answers."""
     said = {name: text for name in _NAMES if (text := _read(dmi / name))}
     return _by_firmware(said) if said else _by_metadata()
 
@@ -74,7 +74,7 @@ def _by_metadata() -> Here:
     threads = ThreadPoolExecutor(len(services), "platform")
     asked = {threads.submit(answers): found for found, answers in services.items()}
     done, _ = wait(asked, timeout=_ANSWER_SECONDS)
-    threads.shutdown(wait=False)  # those under way end by their own timeouts
+    threads.shutdown(wait=False)  # calls under way end by their own timeouts
     for answer in done:
         if answer.exception() is None and answer.result():
             return Here(asked[answer], f"its firmware says nothing, and {asked[answer]}'s metadata service answers")
@@ -82,7 +82,7 @@ def _by_metadata() -> Here:
 
 
 def _is_aws() -> bool:
-    """OpenStack and others imitate the paths of EC2's, but have no session tokens and no identity document."""
+    """Recognise EC2: others, such as OpenStack, imitate its paths but lack session tokens and the identity document."""
     if os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
         return False
     said = json.loads(aws_identity.Imds(_ANSWER_SECONDS).text("/latest/dynamic/instance-identity/document"))
@@ -100,5 +100,5 @@ def _is_gcp() -> bool:
 def _read(path: Path) -> str:
     try:
         return path.read_text().strip()
-    except (OSError, UnicodeDecodeError):  # no DMI, or not readable by us
+    except (OSError, UnicodeDecodeError):  # no DMI, or this process cannot read it
         return ""

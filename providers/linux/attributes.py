@@ -1,4 +1,4 @@
-"""Netlink attributes: what the body of a message is made of (netlink(7), linux/netlink.h). Pure."""
+"""Netlink attributes, which make up the body of a message (netlink(7), linux/netlink.h). Pure."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ _TYPE_MASK = 0x3FFF
 
 
 def attribute(kind: int, value: bytes) -> bytes:
-    """One attribute, padded to four bytes."""
+    """Pack one attribute, padded to four bytes."""
     return _ATTRIBUTE.pack(4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
 
 
 def nested(kind: int, *attributes: bytes) -> bytes:
-    """An attribute that holds attributes."""
+    """Pack an attribute that holds attributes."""
     return attribute(kind | _NESTED, b"".join(attributes))
 
 
 def text(kind: int, value: str) -> bytes:
-    """A string attribute, ended by NUL."""
+    """Pack a string attribute, ended by NUL."""
     return attribute(kind, value.encode() + b"\0")
 
 
 def u32(kind: int, value: int) -> bytes:
-    """A 32-bit attribute in host order (rtnetlink)."""
+    """Pack a 32-bit attribute in host order (rtnetlink)."""
     return attribute(kind, struct.pack("=I", value))
 
 
 def be32(kind: int, value: int) -> bytes:
-    """A 32-bit attribute in network order (nf_tables)."""
+    """Pack a 32-bit attribute in network order (nf_tables)."""
     return attribute(kind, struct.pack("!I", value))
 
 
 def be64(kind: int, value: int) -> bytes:
-    """A 64-bit attribute in network order (nf_tables)."""
+    """Pack a 64-bit attribute in network order (nf_tables)."""
     return attribute(kind, struct.pack("!Q", value))
 
 
 def attributes(data: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
-    """The attributes in data from offset on, as (kind, value). A malformed tail is left out."""
+    """Yield the attributes in data from offset on, as (kind, value). Skips a malformed tail."""
     while offset + 4 <= len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, offset)
         if length < 4 or offset + length > len(data):
@@ -51,5 +51,5 @@ def attributes(data: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
 
 
 def string(value: bytes) -> str:
-    """A string attribute's text."""
+    """Return the text of a string attribute."""
     return value.rstrip(b"\0").decode(errors="replace")

@@ -22,13 +22,13 @@ _INSTRUCTION: Final = struct.Struct("=HBBI")
 
 
 def attach(receiver: socket.socket, program: Sequence[Instruction]) -> None:
-    """Drop what the program returns 0 for. Raises OSError."""
+    """Attach a filter to a socket: it drops each message for which the program returns 0. Raises OSError."""
     code = ctypes.create_string_buffer(b"".join(_INSTRUCTION.pack(*instruction) for instruction in program))
     described = struct.pack("HP", len(program), ctypes.addressof(code))
     receiver.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
 
 
 def one_of(load: int, offset: int, values: Sequence[int]) -> list[Instruction]:
-    """Keep what has one of these values at the offset."""
+    """Return a program that keeps the messages with one of these values at the offset."""
     checks = [(JUMP_IF_EQUAL, len(values) - i, 0, value) for i, value in enumerate(values)]
     return [(load, 0, 0, offset), *checks, (RETURN, 0, 0, 0), (RETURN, 0, 0, EVERYTHING)]

@@ -1,11 +1,11 @@
-"""The guard: traffic of a VIP passes the kernel only while this node's lease runs (`providers.base.Guard`).
+"""The guard: a VIP's traffic passes the kernel only while this node's lease runs (`providers.base.Guard`).
 
-What the table looks like, and why: `providers.linux.guard_table`. Each call is one nf_tables transaction of some tens
-of microseconds, made in the caller's thread: nothing can come between the event loop's decision and the kernel's.
+`providers.linux.guard_table` shows the table and explains it. Each call is one nf_tables transaction of some tens of
+microseconds, made in the caller's thread: nothing can come between the event loop's decision and the kernel's.
 
-Not guarded: packets that never cross a guarded interface (local ones, over `lo`); AF_XDP; a table flushed by somebody
-else on a kernel before 6.9 (noticed by `inspect` and `providers.linux.monitor`, closed again by `install`); time that
-the whole machine was stopped for without its clock noticing. docs/bare-metal.md has the whole list.
+The guard does not cover packets that never cross a guarded interface (local ones, over `lo`), AF_XDP, a table that
+another program flushed on a kernel before 6.9 (`inspect` and `providers.linux.monitor` notice it, `install` repairs
+it), and a stop of the whole machine together with its clock. docs/bare-metal.md has the whole list.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ class GuardUnsupported(ProviderError):  # noqa: N818  (a fact about the kernel)
 
 
 class GuardMissing(ProviderError):  # noqa: N818  (a state to repair)
-    """The guard is not there, or not whole: nothing is kept shut. `install` makes it again, shut."""
+    """The guard is missing or incomplete, so it keeps nothing shut. `install` makes it again, shut."""
 
 
 class KernelGuard:
-    """One table in this process's network namespace, owned by this object while it lives.
+    """One nftables table in this process's network namespace, which this object owns while it lives.
 
-    Where the kernel can (6.9), nobody else can change or flush the table, and it stays, and shuts by itself, when this
-    process dies; the next one takes it over with `install`. Not for several threads.
+    From kernel 6.9 on, no other process can change or flush the table. When this process dies, the table stays and
+    shuts by itself, and the next process takes it over with `install`. Not safe for use by several threads.
     """
 
     def __init__(self, name: str) -> None:
-        """`name` tells daemons in one network namespace apart: the cluster's. Raises ProviderError."""
+        """`name` is the cluster's: it tells daemons in one network namespace apart. Raises ProviderError."""
         self.name = name
         self.table = layout.table_name(name)
         self.made = False  # whether there was no table before the first install
-        self.owned = False  # whether the kernel refuses others' changes; known after install
+        self.owned = False  # whether the kernel refuses changes by other processes; known after install
         self._plan: Plan = {}
-        self._whole: frozenset[bytes] | None = None  # how it was listed when everything was there
+        self._whole: frozenset[bytes] | None = None  # the listing of the complete table
         self._ids: dict[str, bytes] = {}
         try:
             self._socket = Socket(NETFILTER)
@@ -59,15 +59,15 @@ class KernelGuard:
 
     @property
     def port(self) -> int:
-        """The netlink address that the kernel names in notifications of our own changes."""
+        """Return the netlink address that the kernel names in notifications of our own changes."""
         return self._socket.port
 
     def install(self, plan: Plan) -> tuple[str, ...]:
-        """Make the kernel guard this plan: what is new is shut, what stays is not touched, what is gone is removed.
+        """Make the kernel guard this plan: new groups are shut, groups that stay are not touched, others are removed.
 
-        Idempotent; also how a table is taken over from an earlier life, and how it is repaired. Returns the interfaces
-        that do not exist: there is nothing to guard until they do, then call it again. Raises GuardUnsupported,
-        ProviderError.
+        Idempotent. It also takes a table over from an earlier life, and repairs one. Returns the names of the
+        interfaces that do not exist: there is nothing to guard until they do, so call it again then. Raises
+        GuardUnsupported when the kernel has no egress hook, ProviderError for other failures.
         """
         ids = layout.group_ids(plan)
         absent = layout.all_interfaces(plan) - {name for _, name in socket.if_nameindex()}
@@ -85,21 +85,21 @@ class KernelGuard:
         return tuple(sorted(absent))
 
     def left_over(self, plan: Plan) -> frozenset[bytes]:
-        """The addresses that `install` of this plan will guard no longer. Raises ProviderError, as `install` does."""
-        self._claim()  # what a daemon serves that lives is no left-over
+        """Return the addresses that `install` of this plan will no longer guard. Raises the errors of `install`."""
+        self._claim()  # fails while another daemon lives, whose addresses are not left over
         wanted = {vip.ip.packed for guarded in plan.values() for vip in guarded.vips}
         return frozenset(self._contents().addresses) - wanted
 
     def remove(self) -> None:
-        """Take the guard away: from then on nothing is kept shut. For a clean exit, with every address unbound."""
+        """Remove the guard: from then on nothing is kept shut. For a clean exit, with every address unbound."""
         self._commit([nft.delete_table(self.table)], "remove the guard", absent_is_fine=True)
 
     def close(self) -> None:
-        """Let go of the table without removing it: it stays as it is, and shuts when its timers end."""
+        """Release the table without removing it: it stays as it is, and shuts when its timers end."""
         self._socket.close()
 
     async def start(self, slot: int, seconds: float) -> None:
-        """See `providers.base.Guard`. Ends at most one kernel tick late (measured: under 5 ms)."""
+        """See `providers.base.Guard`. The timer ends at most one kernel tick late (measured: under 5 ms)."""
         milliseconds = int(seconds * 1000)
         if milliseconds < 1:
             raise ProviderError(f"the guard's timer cannot run for {seconds:g} s")
@@ -111,12 +111,12 @@ class KernelGuard:
             self._send(layout.arm(self.table, slot, self._known(groups)), f"arm slot {slot} of the guard")
 
     async def shut(self, groups: Collection[str]) -> None:
-        """See `providers.base.Guard`. Raises GuardMissing where there is no guard, so nothing is shut."""
+        """See `providers.base.Guard`. Raises GuardMissing when there is no guard to shut."""
         if groups:
             self._commit(layout.disarm(self.table, self._known(groups)), "shut the guard")
 
     async def inspect(self) -> GuardState:
-        """See `providers.base.Guard`. Raises GuardMissing when anything of it is not as `install` left it."""
+        """See `providers.base.Guard`. Raises GuardMissing when the table is not as `install` left it."""
         self._check()
         left = {slot: self._left(slot) for slot in layout.SLOTS}
         armed = {slot: self._armed(slot) if left[slot] else frozenset[str]() for slot in layout.SLOTS}
@@ -129,7 +129,7 @@ class KernelGuard:
     # --- the kernel's side ---
 
     def _claim(self) -> int:
-        """Own the table, or make it. Returns its flags."""
+        """Take the table over, or make it. Return its flags."""
         note = layout.table_note(self.name)
         for flags in (nft.OWNER | nft.PERSIST, 0):
             refusals = self._socket.batch(
@@ -142,10 +142,10 @@ class KernelGuard:
         raise self._refused(refusals, "own the guard's table")
 
     def _check(self) -> None:
-        """Raise GuardMissing unless everything is there.
+        """Raise GuardMissing unless the table is complete.
 
-        A chain's listing counts its rules and the map elements that lead to it, so while the chains are listed as they
-        were, rules and addresses are all there: a look at a thousand VIPs twice a second costs next to nothing.
+        A chain's listing counts its rules and the map elements that lead to it. While the chains are listed as they
+        were, all rules and addresses exist, so checking a thousand VIPs twice a second costs next to nothing.
         """
         now = self._fingerprint()
         if now == self._whole:
@@ -153,13 +153,13 @@ class KernelGuard:
         have = self._contents()
         want = layout.wanted(self.name, self._plan, _guardable(self._plan, have))
         if not layout.fits(have, want) or layout.difference(self.table, have, want):
-            raise GuardMissing(f"the guard {self.table} is not there, or not whole")
+            raise GuardMissing(f"the guard {self.table} is missing or incomplete")
         self._whole = now
 
     def _fingerprint(self) -> frozenset[bytes]:
-        """Our chains as listed, and the names of the interfaces that are there to be guarded."""
+        """Return our chains as listed, and the names of the plan's interfaces that exist."""
         chains = self._list(nft.GET_CHAIN)
-        bodies = {message.body[4:] for message in chains}  # without the header's count of everybody's transactions
+        bodies = {message.body[4:] for message in chains}  # without the header's count of all processes' transactions
         present = layout.all_interfaces(self._plan) & {name for _, name in socket.if_nameindex()}
         return frozenset(bodies | {name.encode() for name in present})
 
@@ -227,7 +227,7 @@ class KernelGuard:
 
 
 def _guardable(plan: Plan, have: Contents) -> frozenset[str]:
-    """The plan's interfaces that are there, or whose chains wait for them to come back (kernel 6.16)."""
+    """Return the plan's interfaces that exist, or whose chains wait for them to come back (kernel 6.16)."""
     waiting = {interface for chain in have.chains for interface in chain.interfaces}
     present = {name for _, name in socket.if_nameindex()}
     return layout.all_interfaces(plan) & (present | waiting)
@@ -239,5 +239,5 @@ def _translated(code: int, message: str) -> ProviderError:
     if code in _UNSUPPORTED:
         return GuardUnsupported(f"{message}: the guard needs nftables with the egress hook (Linux 5.16)")
     if code in _FORBIDDEN:
-        return ProviderError(f"{message}: needs CAP_NET_ADMIN, and that no other daemon of this name runs here")
+        return ProviderError(f"{message}: needs CAP_NET_ADMIN, and no other daemon of this name on this host")
     return ProviderError(message)

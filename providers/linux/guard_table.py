@@ -1,4 +1,4 @@
-"""The guard as nftables has it: one table, what is in it, and why. Pure.
+"""The guard as nftables has it: one table, its contents, and the reasons for them. Pure.
 
 ::
 
@@ -18,12 +18,12 @@
         drop
     }
 
-Only what makes this node answer *as* the VIP is stopped, so a standby can be the VIP's client: its own packets carry
-another source, the answers another destination. Of ARP only requests are stopped on the way in, because the owner's
-gratuitous reply (sender and target are the VIP) must reach a standby that is a client, too.
+The guard stops only the packets that make this node answer *as* the VIP, so a standby can be the VIP's client: its own
+packets carry another source, the answers another destination. Of incoming ARP it stops only requests, because the
+owner's gratuitous reply (sender and target are the VIP) must reach a standby that is a client, too.
 
 `live_0` and `live_1` hold one constant element each, the node's timer: `meta nfproto` is the same for every packet of a
-netdev table. A packet of no VIP costs one look-up, and a renewal costs the same for one VIP and for a thousand.
+netdev table. A packet of no VIP costs one lookup, and a renewal costs the same for one VIP and for a thousand.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from providers.linux.netlink import Message
 
 SLOTS: Final = (0, 1)
 LARGEST_PLAN: Final = 1000  # groups
-LAYOUT: Final = 1  # counts changes of what this module lays out, so that a later version rebuilds the table
+LAYOUT: Final = 1  # raised with each change of the layout, so that a later version rebuilds the table
 
-_ROOM: Final = 2048  # `disarm` adds before it deletes; each `start` walks the buckets, which are as many
+_ROOM: Final = 2048  # twice the groups, because `disarm` adds before it deletes; `start` walks that many buckets
 _PRIORITY: Final = -300  # before other tables' chains, which might redirect
 _IPV4, _ARP, _IPV6, _ICMPV6 = b"\x08\x00", b"\x08\x06", b"\x86\xdd", b"\x3a"
 _TIMER: Final = bytes([nft.NETDEV])
@@ -53,7 +53,7 @@ _SETS: Final = ("live_0", "live_1", "armed_0", "armed_1", "vips4", "vips6")
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a table holds, wanted or found: chains with the comments of their rules, and where each address leads."""
+    """The contents of a table, wanted or found: chains, the comments of their rules, and where each address leads."""
 
     note: str
     sets: frozenset[str]
@@ -62,29 +62,29 @@ class Contents:
 
 
 def table_name(name: str) -> str:
-    """The table of the daemon of this name: several daemons may share a network namespace."""
+    """Return the table's name for the daemon of this name: several daemons can share a network namespace."""
     return f"anyvip_{hashlib.blake2s(name.encode(), digest_size=4).hexdigest()}"
 
 
 def table_note(name: str) -> str:
-    """The table's comment: whose it is, and which layout it has."""
+    """Return the table's comment: which daemon owns it, and which layout it has."""
     return f"anyvip guard {LAYOUT}: {name}"
 
 
 def group_id(group: str) -> bytes:
-    """The group's key in the armed sets: the same in every life of the daemon."""
+    """Return the group's key in the armed sets: the same in every life of the daemon."""
     return hashlib.blake2s(group.encode(), digest_size=4).digest()
 
 
 def group_chain(group: str) -> str:
-    """The chain that decides about the group's packets."""
+    """Return the name of the chain that decides about the group's packets."""
     return f"group_{group}"
 
 
 def group_ids(plan: Plan) -> dict[str, bytes]:
-    """Each group's id. Raises ProviderError for a plan that cannot be installed."""
+    """Return each group's id. Raises ProviderError when the plan cannot be installed."""
     if len(plan) > LARGEST_PLAN:
-        raise ProviderError(f"the guard holds {LARGEST_PLAN} groups, the configuration has {len(plan)}")
+        raise ProviderError(f"the guard holds at most {LARGEST_PLAN} groups, and the configuration has {len(plan)}")
     owners: dict[bytes, str] = {}
     for group in plan:
         other = owners.setdefault(group_id(group), group)
@@ -94,7 +94,10 @@ def group_ids(plan: Plan) -> dict[str, bytes]:
 
 
 def wanted(name: str, plan: Plan, interfaces: frozenset[str]) -> Contents:
-    """What the table must hold to guard this plan on these interfaces. Raises ProviderError."""
+    """Return what the table must hold to guard this plan on these interfaces.
+
+    Raises ProviderError when an address is a VIP of two groups.
+    """
     chains: dict[listing.ListedChain, tuple[str, ...]] = {
         listing.ListedChain(direction): tuple(note for note, _ in rules) for direction, rules in _DISPATCH.items()
     }
@@ -116,11 +119,11 @@ def _addresses(plan: Plan) -> dict[bytes, str]:
     return leads
 
 
-# --- what to send ------------------------------------------------------------------------------------------------
+# --- messages to send --------------------------------------------------------------------------------------------
 
 
 def build(table: str, want: Contents, flags: int) -> list[Message]:
-    """Make the table from nothing, with everything shut."""
+    """Build the table from nothing, with everything shut."""
     messages = [nft.table(table, flags, want.note)]
     for slot in SLOTS:
         messages.append(nft.make_timed_set(table, f"live_{slot}", 1 + slot, (nft.TYPE_PROTOCOL_FAMILY, 1)))
@@ -135,12 +138,12 @@ def build(table: str, want: Contents, flags: int) -> list[Message]:
 
 
 def fits(have: Contents, want: Contents) -> bool:
-    """Whether the table can be brought to what is wanted by a difference, or must be built anew."""
+    """Return whether `difference` can bring the table to what is wanted; else it must be rebuilt."""
     return have.note == want.note and have.sets == want.sets and _skeleton(have) == _skeleton(want)
 
 
 def difference(table: str, have: Contents, want: Contents) -> list[Message]:
-    """What leads from one to the other without touching anything that is in both."""
+    """Return the messages that lead from one to the other without touching what is in both."""
     gone = [chain for chain, notes in have.chains.items() if want.chains.get(chain) != notes]
     new = [chain for chain, notes in want.chains.items() if have.chains.get(chain) != notes]
     broken = {chain.name for chain in gone}
@@ -166,7 +169,7 @@ def _by_family(elements: Sequence[nft.Element]) -> list[tuple[str, list[nft.Elem
 
 
 def start(table: str, slot: int, milliseconds: int) -> list[Message]:
-    """Disarm the slot and start its timer anew. Fails for nothing that has ended or was never there."""
+    """Disarm the slot and restart its timer. Works also when the timer has ended or was never started."""
     return nft.transaction(
         [
             nft.flush(table, f"armed_{slot}"),
@@ -182,7 +185,7 @@ def arm(table: str, slot: int, ids: list[bytes]) -> list[Message]:
 
 
 def disarm(table: str, ids: list[bytes]) -> list[Message]:
-    """Disarm these groups in both slots. Added first: deleting what is not there would fail the transaction."""
+    """Disarm these groups in both slots. Adds each first, because deleting a missing element fails the transaction."""
     elements: list[nft.Element] = [(key, None) for key in ids]
     messages: list[Message] = []
     for slot in SLOTS:
@@ -228,7 +231,7 @@ def _dispatch(note: str, protocol: bytes, vips: str, address_at: int, *match: by
 
 
 def _neighbour(note: str, message: bytes) -> Rule:
-    """Neighbour discovery about a VIP, whatever the addresses of the packet (RFC 4861 4.3, 4.4)."""
+    """Match neighbour discovery about a VIP, whatever the addresses of the packet (RFC 4861 4.3, 4.4)."""
     return note, (
         nft.meta(nft.META_PROTOCOL),
         nft.equal(_IPV6),
@@ -260,5 +263,5 @@ _DISPATCH: Final[Mapping[str, tuple[Rule, ...]]] = {
 
 
 def all_interfaces(plan: Mapping[str, Guarded]) -> frozenset[str]:
-    """Every interface that some group of the plan is guarded on."""
+    """Return the interfaces on which any group of the plan is guarded."""
     return frozenset(interface for guarded in plan.values() for interface in guarded.interfaces)

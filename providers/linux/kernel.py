@@ -1,4 +1,4 @@
-"""What this kernel and this process can do for VIPs, whatever provider they have. Looks only, and changes nothing."""
+"""Checks of what this kernel and this process can do for VIPs of any provider. Changes nothing."""
 
 from __future__ import annotations
 
@@ -17,21 +17,24 @@ _TRIAL: Final = "anyvip_doctor"  # the name of a table that is never made
 
 
 def findings(*, guard_needed: bool) -> list[Finding]:
-    """One line each. `guard_needed`: the lease is too short for the lifetime of addresses to do alone."""
+    """Return one finding per check.
+
+    `guard_needed`: the lease is too short for the lifetime of addresses to be the only line of defence.
+    """
     guard = _guard(guard_needed)
     return [capabilities(), *guard, *([] if guard[0].level is Level.OK else _forwarding())]
 
 
 def capabilities() -> Finding:
-    """Whether this process may do what is needed."""
+    """Check whether this process has the capabilities that it needs."""
     missing = missing_capabilities()
     if missing:
         return Finding(Level.ERROR, "capabilities", explained(missing))
-    return Finding(Level.OK, "capabilities", "CAP_NET_ADMIN and CAP_NET_RAW are there")
+    return Finding(Level.OK, "capabilities", "this process has CAP_NET_ADMIN and CAP_NET_RAW")
 
 
 def setting(key: str) -> int | None:
-    """A sysctl below ``net``, as ``ipv4/ip_forward``. None: this kernel has no such thing."""
+    """Return the value of a sysctl below ``net``, such as ``ipv4/ip_forward``; None when this kernel lacks it."""
     try:
         return int((_SYSCTL / key).read_text())
     except (OSError, ValueError):
@@ -39,7 +42,7 @@ def setting(key: str) -> int | None:
 
 
 def highest(key: str, interface: str) -> int:
-    """Of an interface's IPv4 sysctl, the value that counts: the higher of its own and that of all (ip-sysctl)."""
+    """Return an interface's effective IPv4 sysctl: the higher of its own value and that of `all` (ip-sysctl)."""
     return max(setting(f"ipv4/conf/{name}/{key}") or 0 for name in ("all", interface))
 
 
@@ -52,28 +55,31 @@ def _guard(needed: bool) -> list[Finding]:
     except NetlinkError as error:
         refused, owned = error.code, False
     if refused in (errno.EPERM, errno.EACCES):
-        return [Finding(Level.ERROR, "guard", "cannot be tried without CAP_NET_ADMIN", "run this as the daemon's user")]
+        return [Finding(Level.ERROR, "guard", "needs CAP_NET_ADMIN to be tested", "run this as the daemon's user")]
     if refused:
         return [_unguarded(refused, needed)]
     supported = Finding(Level.OK, "guard", "the kernel drops a VIP's traffic by itself when the lease ends")
     if owned:
         return [supported]
-    flushed = "before Linux 6.9 whoever flushes the ruleset opens the guard until the daemon has put it back"
+    flushed = "before Linux 6.9, a flush of the ruleset opens the guard until the daemon has put it back"
     return [supported, Finding(Level.WARNING, "guard's owner", flushed, "do not run `nft flush ruleset` on this node")]
 
 
 def _unguarded(refused: int, needed: bool) -> Finding:
     why = f"this kernel has no nftables egress hook ({errno.errorcode.get(refused, refused)}): it is in Linux 5.16"
     if needed:
-        remedy = "a newer kernel, or a longer lease.duration_seconds: the lifetime of addresses needs a second of it"
+        remedy = "use a newer kernel or a longer lease.duration_seconds: the lifetime of addresses needs a second of it"
         return Finding(Level.ERROR, "guard", f"{why}, and the lease is too short without it", remedy)
-    return Finding(Level.WARNING, "guard", f"{why}. The lifetime of addresses alone must do", "a newer kernel")
+    return Finding(Level.WARNING, "guard", f"{why}. Only the lifetime of addresses is left", "use a newer kernel")
 
 
 def _trial(kernel: Socket, flags: int) -> int:
-    """The first error of making a guard, 0 for none. A batch without an end is validated and undone, as by `nft -c`."""
+    """Try to make a guard and return the first error, 0 for none.
+
+    The kernel validates a batch without an end and undoes it, as for `nft -c`.
+    """
     messages = [
-        nft.table(_TRIAL, flags, "only tried"),
+        nft.table(_TRIAL, flags, "trial only"),
         nft.base_chain(_TRIAL, "ingress", nft.INGRESS, "lo", -300),
         nft.base_chain(_TRIAL, "egress", nft.EGRESS, "lo", -300),
     ]
@@ -84,7 +90,7 @@ def _trial(kernel: Socket, flags: int) -> int:
 def _forwarding() -> list[Finding]:
     if not setting("ipv4/ip_forward"):
         return []
-    passed_on = "is on, and there is no guard: a standby passes on what comes for a VIP, which may then go in circles"
+    passed_on = "is on, and there is no guard: a standby forwards packets for a VIP, which can then go in circles"
     return [
         Finding(Level.WARNING, "net.ipv4.ip_forward", passed_on, "sysctl net.ipv4.ip_forward=0, if nothing needs it")
     ]

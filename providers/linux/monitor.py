@@ -1,6 +1,6 @@
-"""What others change in this host's kernel under our hands: addresses, links, the guard (rtnetlink(7), nfnetlink).
+"""Changes that other programs make in this host's kernel: addresses, links, the guard (rtnetlink(7), nfnetlink).
 
-A hint to look, not the truth: look again after every `OVERFLOW`, and now and then anyway.
+A change is a hint, not proof: read the kernel's state after every `OVERFLOW`, and from time to time in any case.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ _NFTABLES_GROUPS: Final = (7,)  # NFNLGRP_NFTABLES
 class Kind(StrEnum):
     """What has changed."""
 
-    ADDRESS_GONE = "address gone"  # by anybody, us and the end of its lifetime included
+    ADDRESS_GONE = "address gone"  # for any reason: another program, this one, or the end of its lifetime
     LINK_NEW = "link new"
     LINK_GONE = "link gone"
-    LINK_UP = "link up"  # and it has a carrier
+    LINK_UP = "link up"  # it is up and has a carrier
     LINK_DOWN = "link down"
-    GUARD_CHANGED = "guard changed"  # by somebody else
-    OVERFLOW = "overflow"  # some changes were not told: look at everything
+    GUARD_CHANGED = "guard changed"  # by another program
+    OVERFLOW = "overflow"  # some notifications were lost: read the whole state
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change. `interface` is empty where it concerns none; `detail` is the address, or what became of the guard."""
+    """One change. `interface` is empty when it concerns none; `detail` is the address, or the change of the guard."""
 
     kind: Kind
     interface: str = ""
@@ -47,9 +47,9 @@ class Change:
 
 
 async def changes(table: str = "", own_port: int = 0) -> AsyncGenerator[Change, None]:
-    """Every change from now on. Ends only when closed. Raises ProviderError when the kernel cannot be asked.
+    """Yield every change from now on. Ends only when closed. Raises ProviderError when the kernel cannot be asked.
 
-    `table` is the guard's, empty where there is none; what the netlink socket `own_port` did to it is not told.
+    `table` is the guard's, empty when there is none. Changes that the netlink socket `own_port` made to it are skipped.
     """
     told: asyncio.Queue[Change] = asyncio.Queue()
     with ExitStack() as open_now:
@@ -67,7 +67,7 @@ async def changes(table: str = "", own_port: int = 0) -> AsyncGenerator[Change, 
 
 
 def links_up() -> frozenset[str]:
-    """The links that are up and have a carrier now. Raises ProviderError."""
+    """Return the names of the links that are up and have a carrier now. Raises ProviderError."""
     with Socket(ROUTE) as kernel:
         return frozenset(link.name for link in rtnetlink.links(kernel).values() if link.up and link.carrier)
 
@@ -111,7 +111,7 @@ def _overflow(known: _Links) -> Iterator[Change]:
 
 @dataclass(slots=True)
 class _Links:
-    """The links as last told. A notification comes for any change of a link; only some of them matter."""
+    """The links as last reported. The kernel notifies of any change of a link; only some of them matter."""
 
     by_index: dict[int, Link] = field(default_factory=dict)
 
@@ -119,15 +119,15 @@ class _Links:
         self.by_index = self._now()
 
     def changed(self, message: Message) -> Iterator[Change]:
-        """What a notification says that was not known."""
+        """Yield what is new in a notification."""
         if message.kind == DELETE_ADDRESS:
             yield from self._address_gone(message)
-        elif message.body[0] == 0:  # AF_UNSPEC; a bridge tells of its ports in messages of its own family
+        elif message.body[0] == 0:  # AF_UNSPEC; a bridge reports its ports in messages of its own family
             link = rtnetlink.parse_link(message)
             yield from self._link(link.index, link if message.kind == NEW_LINK else None)
 
     def compared(self) -> Iterator[Change]:
-        """What has changed meanwhile, after notifications were lost."""
+        """Yield what has changed while notifications were lost."""
         now = self._now()
         for index in sorted(now.keys() | self.by_index.keys()):
             yield from self._link(index, now.get(index))
@@ -180,7 +180,7 @@ def _guard_changed(table: str, message: Message) -> Iterator[Change]:
 
 
 def _not_from(port: int) -> list[Instruction]:
-    """Drop notifications of what this socket did: a transaction is told as a whole, under its maker's address."""
+    """Drop notifications of this socket's own changes: the kernel reports a transaction under its maker's address."""
     return [
         (LOAD_WORD, 0, 0, 12),
         (JUMP_IF_EQUAL, 0, 1, _as_loaded("=I", port)),
@@ -190,5 +190,5 @@ def _not_from(port: int) -> list[Instruction]:
 
 
 def _as_loaded(form: str, value: int) -> int:
-    """A header field in host order, as BPF loads it: in network order."""
+    """Return a header field in host order as BPF loads it: in network order."""
     return int.from_bytes(struct.pack(form, value), "big")

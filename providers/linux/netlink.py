@@ -1,10 +1,10 @@
-"""Netlink sockets: requests packed by hand, many per send, every answer read. Linux only.
+"""Netlink sockets, with requests packed by hand, many per send, and every answer read. Linux only.
 
-The kernel works a request off inside the sender's `send`, and the answers are in the socket when it returns. So
-nothing here waits: an answer that is not there yet will not come. What a call can wait for is a kernel lock (RTNL, the
-nf_tables commit mutex), which no deadline in user space can cut short.
+The kernel carries out a request inside the sender's `send`, and the answers are in the socket when it returns. So
+nothing here waits: an answer that has not arrived by then will not come. A call can still wait for a kernel lock
+(RTNL, the nf_tables commit mutex), which no deadline in user space can cut short.
 
-Layout of messages: netlink(7), linux/netlink.h.
+The layout of messages is in netlink(7) and linux/netlink.h.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ _EXT_ACK = 11
 _STRICT_CHECK = 12
 _HEADER = struct.Struct("=IHHII")
 _BUFFER = 1 << 16
-ROOM = 4 << 20  # bytes that a socket may hold for us, where the system's limits allow
+ROOM = 4 << 20  # bytes that a socket can hold for us, if the system's limits allow it
 _SO_SNDBUFFORCE = 32
 _SO_RCVBUFFORCE = 33
 _DUMP_ATTEMPTS = 5
-# Error messages of one send must fit into the receive buffer (200 KiB by default, some 800 bytes each).
+# The error messages of one send must fit into the receive buffer (200 KiB by default, some 800 bytes each).
 _CHUNK = 200
 
 
 class NetlinkError(ProviderError):
-    """The kernel refused. `code` is the errno."""
+    """The kernel refused a request. `code` is the errno."""
 
     def __init__(self, code: int, what: str, said: str = "") -> None:
-        """`what` was tried; `said` is the kernel's own explanation, where it gives one."""
+        """`what` names the request; `said` is the kernel's own explanation, empty when it gives none."""
         explained = f" ({said})" if said else ""
         super().__init__(f"{what}: {os.strerror(code)}{explained}")
         self.code = code
@@ -74,7 +74,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The kernel's answer to one request of several: which, why, and in its own words."""
+    """The kernel's refusal of one request of several: its index, the errno, and the kernel's own explanation."""
 
     index: int
     code: int
@@ -85,7 +85,7 @@ class Refusal:
 
 
 class Socket:
-    """A netlink socket that belongs to one caller. Not for several threads at once."""
+    """A netlink socket that belongs to one caller. Not safe for use by several threads at a time."""
 
     def __init__(self, protocol: int, *, groups: Sequence[int] = ()) -> None:
         """`groups`: the multicast groups to listen to. Raises NetlinkError."""
@@ -106,7 +106,7 @@ class Socket:
         for force, plain in ((_SO_SNDBUFFORCE, socket.SO_SNDBUF), (_SO_RCVBUFFORCE, socket.SO_RCVBUF)):
             try:
                 self._socket.setsockopt(socket.SOL_SOCKET, force, ROOM)
-            except OSError:  # not in the first user namespace: up to net.core.*mem_max
+            except OSError:  # allowed only in the first user namespace; the plain option stops at net.core.*mem_max
                 self._socket.setsockopt(socket.SOL_SOCKET, plain, ROOM)
         for option in (_CAP_ACK, _EXT_ACK, _STRICT_CHECK):
             self._socket.setsockopt(_SOL_NETLINK, option, 1)
@@ -115,16 +115,16 @@ class Socket:
 
     @property
     def port(self) -> int:
-        """The socket's own address, by which the kernel names who changed something."""
+        """Return the socket's own address, by which the kernel names the maker of a change."""
         name: tuple[int, int] = self._socket.getsockname()
         return name[0]
 
     def fileno(self) -> int:
-        """The descriptor, for the event loop and for filters."""
+        """Return the descriptor, for the event loop and for filters."""
         return self._socket.fileno()
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         self._socket.close()
 
     def __enter__(self) -> Self:
@@ -134,13 +134,13 @@ class Socket:
         self.close()
 
     def keep(self, program: Sequence[Instruction]) -> None:
-        """Let the kernel drop the notifications that the program does not return a length for."""
+        """Let the kernel drop the notifications for which the program returns 0."""
         attach(self._socket, program)
 
     def batch(self, messages: Sequence[Message], what: str) -> list[Refusal]:
-        """Send all messages in one call, acknowledging the last one asked with `ACK`.
+        """Send all messages in one call. The last one with `ACK` is acknowledged.
 
-        Returns the refusals in order. Raises NetlinkError where the kernel's answer did not come.
+        Returns the refusals in order. Raises NetlinkError when the kernel's answer is missing.
         """
         first = self._sequence + 1
         self._sequence += len(messages)
@@ -155,7 +155,7 @@ class Socket:
         return sorted(refusals, key=lambda refusal: refusal.index)
 
     def apply(self, messages: Sequence[Message], what: str, *, ignore: Sequence[int] = ()) -> None:
-        """Carry out independent requests, a few hundred per call. Raises NetlinkError for the first refused.
+        """Carry out independent requests, a few hundred per call. Raises NetlinkError for the first one refused.
 
         `ignore`: errnos that mean that there is nothing to do.
         """
@@ -168,7 +168,7 @@ class Socket:
                     raise NetlinkError(refusal.code, what, refusal.said)
 
     def dump(self, message: Message, what: str) -> list[Message]:
-        """Everything that the kernel lists for this request. Raises NetlinkError."""
+        """Return everything that the kernel lists for this request. Raises NetlinkError."""
         for _ in range(_DUMP_ATTEMPTS):
             self._sequence += 1
             header = _HEADER.pack(16 + len(message.body), message.kind, _REQUEST | DUMP, self._sequence, 0)
@@ -179,7 +179,7 @@ class Socket:
         raise NetlinkError(errno.EINTR, f"{what}: the list changed while it was read, {_DUMP_ATTEMPTS} times")
 
     def get(self, message: Message, what: str) -> Message:
-        """The one object that is asked for. Raises NetlinkError."""
+        """Return the one object that the request asks for. Raises NetlinkError."""
         self._sequence += 1
         header = _HEADER.pack(16 + len(message.body), message.kind, _REQUEST, self._sequence, 0)
         self._send(header + message.body, what)
@@ -195,7 +195,10 @@ class Socket:
         raise NetlinkError(errno.ENOBUFS, f"{what}: the kernel's answer was lost")
 
     def received(self) -> list[Message] | None:
-        """The notifications of one datagram; None when there is none now. Raises OSError (ENOBUFS: some were lost)."""
+        """Return the notifications of one datagram, None when there is none now.
+
+        Raises OSError; ENOBUFS means that some notifications were lost.
+        """
         data = self._receive()
         if data is None:
             return None
@@ -250,7 +253,7 @@ class Socket:
 
 
 def _split(data: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:
-    """(kind, flags, sequence, port, body) of each message in a datagram."""
+    """Yield (kind, flags, sequence, port, body) of each message in a datagram."""
     offset = 0
     while offset + 16 <= len(data):
         length, kind, flags, sequence, port = _HEADER.unpack_from(data, offset)
@@ -261,7 +264,7 @@ def _split(data: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:
 
 
 def _explanation(kind: int, flags: int, body: bytes) -> str:
-    """The text that the kernel adds to an error (NETLINK_EXT_ACK), if any."""
+    """Return the text that the kernel adds to an error (NETLINK_EXT_ACK), if any."""
     if not flags & _ACK_HAS_TEXT:
         return ""
     if kind == _DONE:

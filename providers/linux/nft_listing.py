@@ -1,4 +1,4 @@
-"""What the kernel lists of nf_tables, read: the answers to the requests of `providers.linux.nftables`. Pure."""
+"""Parsers of nf_tables listings: the answers to the requests of `providers.linux.nftables`. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from providers.linux.netlink import Message
 
 @dataclass(frozen=True, slots=True)
 class ListedChain:
-    """A chain as the kernel has it. `hook` is None for a chain that others jump to."""
+    """A chain as the kernel lists it. `hook` is None for a chain that others jump to."""
 
     name: str
     hook: int | None = None
@@ -20,7 +20,7 @@ class ListedChain:
 
 @dataclass(frozen=True, slots=True)
 class ListedElement:
-    """An element as the kernel has it: the chain it leads to, or the milliseconds that it has left."""
+    """An element as the kernel lists it: the chain it leads to, or the milliseconds that it has left."""
 
     key: bytes
     chain: str | None = None
@@ -28,18 +28,18 @@ class ListedElement:
 
 
 def table_of(message: Message) -> str:
-    """The table that a listed chain, rule or set belongs to, or that a listed table is."""
+    """Return the name of the table that a listed chain, rule or set belongs to, or of a listed table itself."""
     return string(_fields(message).get(1, b""))
 
 
 def listed_table(message: Message) -> tuple[int, str]:
-    """A table's flags and comment."""
+    """Return a table's flags and comment."""
     found = _fields(message)
     return _number(found.get(2, b"")), _note(found.get(6, b""))
 
 
 def listed_chain(message: Message) -> ListedChain:
-    """A chain out of the answers to `GET_CHAIN`."""
+    """Parse a chain from an answer to `GET_CHAIN`."""
     found = _fields(message)
     name = string(found.get(3, b""))
     if 4 not in found:
@@ -50,18 +50,18 @@ def listed_chain(message: Message) -> ListedChain:
 
 
 def listed_rule(message: Message) -> tuple[str, str]:
-    """A rule's chain and comment."""
+    """Return a rule's chain and comment."""
     found = _fields(message)
     return string(found.get(2, b"")), _note(found.get(7, b""))
 
 
 def listed_set(message: Message) -> str:
-    """A set's name."""
+    """Return a set's name."""
     return string(_fields(message).get(2, b""))
 
 
 def listed_elements(messages: Iterable[Message]) -> Iterator[ListedElement]:
-    """The elements in the answers to `GET_ELEMENT`."""
+    """Yield the elements in the answers to `GET_ELEMENT`."""
     for message in messages:
         for _, element in attributes(_fields(message).get(3, b"")):
             found = dict(attributes(element))

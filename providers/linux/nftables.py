@@ -1,6 +1,6 @@
-"""nf_tables requests: tables, chains, rules, sets and their elements of the netdev family, as netlink messages. Pure.
+"""nf_tables requests: the netdev family's tables, chains, rules, sets and elements, as netlink messages. Pure.
 
-Layout and numbers: linux/netfilter/nf_tables.h. Names follow nft(8), which prints what these make.
+Layout and numbers are from linux/netfilter/nf_tables.h. Names follow nft(8), which prints what these requests make.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ NETDEV = 5  # NFPROTO_NETDEV
 INGRESS = 0
 EGRESS = 1
 
-OWNER = 0x2  # NFT_TABLE_F_OWNER: nobody else may change the table
+OWNER = 0x2  # NFT_TABLE_F_OWNER: no other socket can change the table
 PERSIST = 0x4  # NFT_TABLE_F_PERSIST: it outlives its owner (kernel 6.9)
 
 NEW_TABLE, GET_TABLE, DELETE_TABLE = 0, 1, 2
@@ -24,7 +24,7 @@ NEW_RULE, GET_RULE, DELETE_RULE = 6, 7, 8
 NEW_SET, GET_SET, DELETE_SET = 9, 10, 11
 NEW_ELEMENT, GET_ELEMENT, DELETE_ELEMENT = 12, 13, 14
 
-# nft's numbers of data types, by which it prints keys and values.
+# nft's numbers of data types, which tell it how to print keys and values.
 TYPE_PROTOCOL_FAMILY = 2
 TYPE_IPV4 = 7
 TYPE_IPV6 = 8
@@ -50,21 +50,21 @@ META_PROTOCOL = 1
 META_NFPROTO = 15
 META_L4PROTO = 16
 
-Element = tuple[bytes, str | None]  # key, and in a verdict map the chain to go to
+Element = tuple[bytes, str | None]  # a key, and in a verdict map the chain that it leads to
 
 
 def kind(message: int) -> int:
-    """The netlink message type of an nf_tables request."""
+    """Return the netlink message type of an nf_tables request."""
     return _SUBSYSTEM << 8 | message
 
 
 def request(message: int, *parts: bytes, flags: int = 0) -> Message:
-    """One request in the netdev family."""
+    """Pack one request in the netdev family."""
     return Message(kind(message), flags, _FAMILY + b"".join(parts))
 
 
 def transaction(messages: Sequence[Message]) -> list[Message]:
-    """The messages as one transaction: all of it happens, or nothing. The last one is acknowledged."""
+    """Make one transaction of the messages: all of them take effect, or none. The last one is acknowledged."""
     last = messages[-1]
     return [
         Message(_BATCH_BEGIN, 0, _BATCH),
@@ -75,7 +75,7 @@ def transaction(messages: Sequence[Message]) -> list[Message]:
 
 
 def comment(value: str) -> bytes:
-    """User data that nft prints as a comment."""
+    """Pack user data that nft prints as a comment."""
     encoded = value.encode()[:127] + b"\0"
     return bytes((0, len(encoded))) + encoded
 
@@ -84,7 +84,7 @@ def comment(value: str) -> bytes:
 
 
 def table(name: str, flags: int, note: str) -> Message:
-    """Create a table or take an orphan over."""
+    """Create a table, or take over one without an owner."""
     return request(NEW_TABLE, text(1, name), be32(2, flags), attribute(6, comment(note)), flags=CREATE)
 
 
@@ -100,7 +100,7 @@ def base_chain(table_name: str, name: str, hook: int, interface: str, priority: 
 
 
 def rule(table_name: str, chain_name: str, note: str, *expressions: bytes) -> Message:
-    """Append a rule; `note` is printed as its comment, and is how it is recognised when read back."""
+    """Append a rule. nft prints `note` as its comment, and the guard recognises a listed rule by it."""
     body = nested(4, *expressions)
     return request(
         NEW_RULE,
@@ -118,12 +118,12 @@ def make_set(table_name: str, name: str, identifier: int, key: tuple[int, int], 
 
 
 def make_timed_set(table_name: str, name: str, identifier: int, key: tuple[int, int]) -> Message:
-    """Create a set whose elements end by themselves; one that is added without saying when ends at once."""
+    """Create a set whose elements expire by themselves; one that is added without a timeout expires immediately."""
     return _set(table_name, name, identifier, key, _TIMEOUT, be64(11, 1))
 
 
 def make_verdict_map(table_name: str, name: str, identifier: int, key: tuple[int, int]) -> Message:
-    """Create a map from `key` to the chain where its packets go on."""
+    """Create a map from `key` to the chain that its packets continue in."""
     return _set(table_name, name, identifier, key, _MAP, be32(6, _VERDICT), be32(7, 16))
 
 
@@ -133,7 +133,7 @@ def _set(table_name: str, name: str, identifier: int, key: tuple[int, int], flag
 
 
 def add_elements(table_name: str, name: str, elements: Sequence[Element]) -> Iterator[Message]:
-    """Add elements; one that is there already is left as it is."""
+    """Add elements; one that already exists stays as it is."""
     yield from _element_messages(NEW_ELEMENT, table_name, name, elements, CREATE)
 
 
@@ -145,7 +145,7 @@ def delete_elements(table_name: str, name: str, elements: Sequence[Element]) -> 
 def add_timed(table_name: str, name: str, key: bytes, timeout_ms: int) -> Message:
     """Add an element that the kernel removes by itself."""
     if timeout_ms < 1:
-        raise ValueError("a timeout of 0 means for ever")
+        raise ValueError("a timeout of 0 means forever")
     element = nested(1, nested(1, attribute(1, key)), be64(4, timeout_ms))
     return request(NEW_ELEMENT, text(1, table_name), text(2, name), nested(3, element), flags=CREATE)
 
@@ -178,12 +178,12 @@ def _expression(name: str, *parts: bytes) -> bytes:
 
 
 def meta(key: int, register: int = 1) -> bytes:
-    """Load a fact about the packet."""
+    """Load metadata of the packet."""
     return _expression("meta", be32(1, register), be32(2, key))
 
 
 def equal(value: bytes, register: int = 1) -> bytes:
-    """Go on only if the register holds this."""
+    """Continue only if the register holds this value."""
     return _expression("cmp", be32(1, register), be32(2, 0), nested(3, attribute(1, value)))
 
 
@@ -198,17 +198,17 @@ def constant(value: bytes, register: int = 1) -> bytes:
 
 
 def member(name: str, register: int = 1) -> bytes:
-    """Go on only if the register's value is in the set."""
+    """Continue only if the register's value is in the set."""
     return _expression("lookup", text(1, name), be32(2, register))
 
 
 def dispatch(name: str, register: int = 1) -> bytes:
-    """Go on in the chain that the verdict map has for the register's value, if it has one."""
+    """Continue in the chain that the verdict map has for the register's value, if it has one."""
     return _expression("lookup", text(1, name), be32(2, register), be32(3, 0))
 
 
 def verdict(code: int, chain_name: str | None = None) -> bytes:
-    """Accept, drop, or go on in another chain."""
+    """Accept, drop, or continue in another chain."""
     parts = [be32(1, code)]
     if chain_name is not None:
         parts.append(text(2, chain_name))
@@ -216,7 +216,7 @@ def verdict(code: int, chain_name: str | None = None) -> bytes:
 
 
 def delete_table(name: str) -> Message:
-    """Delete a table and all that is in it."""
+    """Delete a table and its contents."""
     return request(DELETE_TABLE, text(1, name))
 
 

@@ -1,4 +1,4 @@
-"""Links, addresses and default routes over rtnetlink. Layout: linux/rtnetlink.h, if_addr.h, if_link.h."""
+"""Links, addresses and default routes over rtnetlink (linux/rtnetlink.h, if_addr.h, if_link.h)."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _ETHERNET: Final = 1
 _MAIN_TABLE: Final = 254
 _UNICAST: Final = 1
 
-# What the kernel says of an address that it does not have (IPv4, IPv6), or of an interface that is gone.
+# The kernel's errors for an address that it does not have (IPv4, IPv6), and for an interface that is gone.
 NOT_THERE: Final = (errno.EADDRNOTAVAIL, errno.ENODEV)
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An interface. `mac` is None where it has none of Ethernet's kind."""
+    """An interface. `mac` is None when it has no Ethernet address."""
 
     index: int
     name: str
@@ -46,18 +46,18 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An address on an interface, with the prefix length it was given. A host may have thousands: bytes until asked."""
+    """An address on an interface, with its prefix length. Kept as bytes, because a host can have thousands."""
 
     index: int
     packed: bytes
     prefix: int
     duplicate: bool
-    permanent: bool = False  # without a lifetime, so not of our making
-    secondary: bool = False  # IPv4: it goes with the first address of its network
+    permanent: bool = False  # without a lifetime, so not added by anyvip
+    secondary: bool = False  # IPv4: the kernel removes it along with the first address of its network
 
     @property
     def interface(self) -> Vip:
-        """The address with its network."""
+        """Return the address with its network."""
         if len(self.packed) == 4:
             return IPv4Interface((IPv4Address(self.packed), self.prefix))
         return IPv6Interface((IPv6Address(self.packed), self.prefix))
@@ -71,7 +71,7 @@ class Lifetime:
     preferred: int
 
 
-# --- asking ------------------------------------------------------------------------------------------------------
+# --- reading -----------------------------------------------------------------------------------------------------
 
 
 def _named(kernel: Socket, name: str) -> Message:
@@ -79,30 +79,30 @@ def _named(kernel: Socket, name: str) -> Message:
 
 
 def links(kernel: Socket) -> dict[str, Link]:
-    """Every interface by name. Raises NetlinkError."""
+    """Return every interface by name. Raises NetlinkError."""
     listed = kernel.dump(Message(GET_LINK, 0, _LINK.pack(0, 0, 0, 0, 0)), "list interfaces")
     return {link.name: link for link in map(parse_link, listed)}
 
 
 def link(kernel: Socket, name: str) -> Link:
-    """The interface of this name. Raises NetlinkError (ENODEV)."""
+    """Return the interface of this name. Raises NetlinkError (ENODEV when there is none)."""
     return parse_link(_named(kernel, name))
 
 
 def index_of(kernel: Socket, name: str) -> int:
-    """The number of the interface of this name. Raises NetlinkError (ENODEV)."""
+    """Return the index of the interface of this name. Raises NetlinkError (ENODEV when there is none)."""
     number: int = _LINK.unpack_from(_named(kernel, name).body)[2]
     return number
 
 
 def addresses(kernel: Socket, index: int = 0) -> list[Address]:
-    """Every address, of one interface unless index is 0. Raises NetlinkError."""
+    """Return every address of one interface, or of all when index is 0. Raises NetlinkError."""
     listed = kernel.dump(Message(GET_ADDRESS, 0, _ADDRESS.pack(0, 0, 0, 0, index)), "list addresses")
     return [address for address in map(parse_address, listed) if address is not None]
 
 
 def default_interface(kernel: Socket, version: int) -> int | None:
-    """The index of the interface that the default route with the lowest metric leaves by. Raises NetlinkError."""
+    """Return the index of the interface of the default route with the lowest metric. Raises NetlinkError."""
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     listed = kernel.dump(Message(_GET_ROUTE, 0, _ROUTE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)), "list routes")
     found: list[tuple[int, int]] = []
@@ -115,7 +115,7 @@ def default_interface(kernel: Socket, version: int) -> int | None:
 
 
 def parse_link(message: Message) -> Link:
-    """The link that a listing or a notification is about."""
+    """Parse the link that a listing or a notification is about."""
     _, hardware, index, flags, _ = _LINK.unpack_from(message.body)
     told = dict(attributes(message.body, _LINK.size))
     mac = told.get(1, b"")
@@ -130,15 +130,15 @@ def parse_link(message: Message) -> Link:
 
 
 def parse_address(message: Message) -> Address | None:
-    """The address that a listing or a notification is about; None for other families."""
+    """Parse the address that a listing or a notification is about; None for other families."""
     family, prefix, flags, _, index = _ADDRESS.unpack_from(message.body)
     told = dict(attributes(message.body, _ADDRESS.size))
-    # IFA_LOCAL is the address itself, IFA_ADDRESS a point-to-point peer's; IPv6 has only the latter where they agree.
+    # IFA_LOCAL is the address itself, IFA_ADDRESS a point-to-point peer's. IPv6 has only the latter if they are equal.
     local = told.get(2, told.get(1, b""))
     flags = _number(told[8]) if 8 in told else flags
     if (family, len(local)) not in {(socket.AF_INET, 4), (socket.AF_INET6, 16)}:
         return None
-    secondary = family == socket.AF_INET and bool(flags & _SECONDARY)  # of IPv6 the same bit says something else
+    secondary = family == socket.AF_INET and bool(flags & _SECONDARY)  # for IPv6 the same bit has another meaning
     return Address(index, local, prefix, bool(flags & _DAD_FAILED), bool(flags & _PERMANENT), secondary)
 
 
@@ -146,14 +146,14 @@ def parse_address(message: Message) -> Address | None:
 
 
 def put_address(index: int, vip: Vip, lifetime: Lifetime, *, prefix_route: bool) -> Message:
-    """Add the address, or give it this lifetime. IPv6 without duplicate address detection, which takes a second."""
+    """Add the address, or give it this lifetime. IPv6 skips duplicate address detection, which takes a second."""
     flags = (0 if prefix_route else _NO_PREFIX_ROUTE) | (_NO_DAD if vip.version == 6 else 0)
     told = attribute(6, _LIFETIME.pack(lifetime.preferred, lifetime.valid, 0, 0)) + u32(8, flags)
     return Message(NEW_ADDRESS, CREATE | REPLACE, _head(index, vip.packed, vip.network.prefixlen) + told)
 
 
 def delete_address(address: Address) -> Message:
-    """Remove an address from where it is."""
+    """Remove an address from its interface."""
     return Message(DELETE_ADDRESS, 0, _head(address.index, address.packed, address.prefix))
 
 

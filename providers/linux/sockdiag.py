@@ -1,7 +1,7 @@
 """Reset the TCP connections that clients hold to a VIP (sock_diag(7), SOCK_DESTROY; linux/inet_diag.h).
 
-While the address is here and the guard is open: afterwards the sockets still end, but no RST reaches the client, which
-then hangs until its own timeout.
+Call it while the address is here and the guard is open. Afterwards the sockets still end, but no RST reaches the
+client, which then hangs until its own timeout.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _MAPPED: Final = b"\0" * 10 + b"\xff\xff"  # an IPv4 peer of an IPv6 socket
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A TCP socket, by what the kernel calls it."""
+    """A TCP socket, with the kernel's identity of it."""
 
     family: int
     identity: bytes
 
 
 def connections(kernel: Socket, addresses: Collection[IPv4Address | IPv6Address]) -> list[Connection]:
-    """The TCP connections whose local address is one of these; not listeners. Raises NetlinkError."""
+    """Return the TCP connections whose local address is one of these, without listeners. Raises NetlinkError."""
     four = {a.packed + b"\0" * 12 for a in addresses if a.version == 4}
     six = {_MAPPED + a.packed if a.version == 4 else a.packed for a in addresses}
     found: list[Connection] = []
@@ -49,20 +49,26 @@ def connections(kernel: Socket, addresses: Collection[IPv4Address | IPv6Address]
 
 
 def reset(kernel: Socket, addresses: Collection[IPv4Address | IPv6Address]) -> int:
-    """Reset those connections; how many there were. Raises ProviderError, also where the kernel cannot."""
+    """Reset those connections and return how many there were.
+
+    Raises ProviderError, also when the kernel cannot reset connections.
+    """
     found = connections(kernel, addresses)
     requests = [Message(_DESTROY, 0, _request(connection.family, connection.identity)) for connection in found]
     try:
-        kernel.apply(requests, "reset TCP connections", ignore=(errno.ENOENT,))  # closed by itself in between
+        kernel.apply(requests, "reset TCP connections", ignore=(errno.ENOENT,))  # closed in between
     except NetlinkError as error:
         if error.code == errno.EOPNOTSUPP:
-            raise ProviderError(f"{len(found)} connections stay: {UNSUPPORTED}") from error
+            raise ProviderError(f"cannot reset {len(found)} connections: {UNSUPPORTED}") from error
         raise
     return len(found)
 
 
 def supported(kernel: Socket) -> bool:
-    """Whether this kernel can reset connections: it is asked to reset one that cannot exist. Raises NetlinkError."""
+    """Return whether this kernel can reset connections, by asking it to reset one that cannot exist.
+
+    Raises NetlinkError.
+    """
     try:
         kernel.apply([Message(_DESTROY, 0, _request(socket.AF_INET, bytes(40) + b"\xff" * 8))], "reset no connection")
     except NetlinkError as error:

@@ -1,7 +1,8 @@
-"""No guard: for kernels without the egress hook (before 5.16). The lifetime of addresses is then the only line.
+"""The absent guard, for kernels without the egress hook (before 5.16). Only the lifetime of addresses protects then.
 
-It is whole seconds, ends up to one second late, and a daemon that is frozen between reading the clock and setting it
-sets it late by as long. The inequality of the lease therefore asks for a margin above one second.
+A lifetime is in whole seconds and ends up to one second late. A daemon that is frozen between reading the clock and
+setting the lifetime sets it late by the length of the freeze. The lease's inequality therefore asks for a margin
+above one second.
 """
 
 from __future__ import annotations
@@ -12,26 +13,26 @@ from providers.base import GuardState, Plan
 
 
 class Unguarded:
-    """A `providers.base.Guard` that keeps nothing shut. An address that is not bound is what is shut here."""
+    """A `providers.base.Guard` that keeps nothing shut. A group counts as shut when its addresses are not bound."""
 
     made = False
 
     def install(self, plan: Plan) -> tuple[str, ...]:  # noqa: ARG002
-        """Nothing to install, so nothing is missing."""
+        """Do nothing. Returns no missing interface, because nothing is installed."""
         return ()
 
     def remove(self) -> None:
-        """Nothing to remove."""
+        """Do nothing: there is nothing to remove."""
 
     async def start(self, slot: int, seconds: float) -> None:
-        """No timer: the addresses have their own."""
+        """Do nothing: each address has a lifetime of its own."""
 
     async def arm(self, slot: int, groups: Collection[str]) -> None:
-        """Nothing stands in the way."""
+        """Do nothing: no rule stops the traffic."""
 
     async def shut(self, groups: Collection[str]) -> None:
-        """The addresses are unbound next."""
+        """Do nothing: the addresses are unbound next."""
 
     async def inspect(self) -> GuardState:
-        """Nothing is known to be open, so nothing is adopted as open."""
+        """Return no open group, so that none is adopted as open."""
         return GuardState(frozenset(), None)

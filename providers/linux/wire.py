@@ -1,4 +1,4 @@
-"""Ethernet frames in and out of one interface, past the kernel's own ARP and neighbour discovery (packet(7))."""
+"""Ethernet frames in and out of one interface, bypassing the kernel's own ARP and neighbour discovery (packet(7))."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Final, Self
 from providers.base import ProviderError
 from providers.linux.bpf import Instruction, attach
 
-_SEND_SECONDS: Final = 0.5  # how long a full transmit queue is waited for
+_SEND_SECONDS: Final = 0.5  # how long to wait for room in a full transmit queue
 _LARGEST: Final = 2048
 
 
 class Wire:
     """A packet socket on one interface. Without an ethertype it only sends.
 
-    To close one takes the kernel 10 ms and more (an RCU grace period): not a thing to do in an event loop.
+    Closing one takes the kernel 10 ms and more (an RCU grace period), so do not close one in an event loop.
     """
 
     def __init__(self, interface: str, ethertype: int = 0, keep: Sequence[Instruction] = ()) -> None:
         """`keep`: the filter that decides in the kernel which frames are received. Raises ProviderError."""
         self._interface = interface
         try:
-            # Protocol 0 until bound: nothing of other interfaces is received in between.
+            # Protocol 0 until bound, so that no frame of another interface is received in between.
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
         except OSError as error:
             raise self._error("packet socket", error) from error
@@ -39,11 +39,11 @@ class Wire:
             raise self._error("packet socket", error) from error
 
     def fileno(self) -> int:
-        """The descriptor, for the event loop."""
+        """Return the descriptor, for the event loop."""
         return self._socket.fileno()
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         self._socket.close()
 
     def __enter__(self) -> Self:
@@ -53,7 +53,7 @@ class Wire:
         self.close()
 
     def send(self, frames: Iterable[bytes]) -> None:
-        """Send frames. Raises ProviderError at the first that does not leave: the guard or the link is shut."""
+        """Send frames. Raises ProviderError at the first that does not leave: the guard is shut or the link is down."""
         try:
             for frame in frames:
                 self._send(frame)
@@ -65,7 +65,7 @@ class Wire:
             try:
                 self._socket.send(frame)
             except BlockingIOError:
-                room = select.poll()  # select(2) knows no descriptor above 1023
+                room = select.poll()  # select(2) takes no descriptor above 1023
                 room.register(self._socket, select.POLLOUT)
                 if not room.poll(_SEND_SECONDS * 1000):
                     raise
@@ -73,7 +73,7 @@ class Wire:
                 return
 
     def received(self) -> list[bytes]:
-        """The frames that have come in since. Raises ProviderError: the link went down."""
+        """Return the frames that have arrived since the last call. Raises ProviderError when the link went down."""
         frames: list[bytes] = []
         try:
             while True:

@@ -124,7 +124,7 @@ def test_without_capabilities(patient: Patient) -> None:
     code, found = patient.says(*POWERLESS)
     assert code == 1
     assert "CAP_NET_ADMIN and CAP_NET_RAW missing" in found["capabilities"][1]
-    assert found["guard"] == ("error", "cannot be tried without CAP_NET_ADMIN")
+    assert found["guard"] == ("error", "needs CAP_NET_ADMIN to be tested")
 
 
 def test_what_is_named_and_not_there(patient: Patient) -> None:

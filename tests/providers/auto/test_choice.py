@@ -108,13 +108,13 @@ def test_on_azure_outside_it_route_tables_must_be_named(outside: str) -> None:
 def test_on_google_cloud() -> None:
     assert chosen(Platform.GCP, "10.0.0.100/24", "10.9.0.100/24").type == "gcp.alias_ip"
     assert chosen(Platform.GCP, "192.0.2.10/32").type == "gcp.route"
-    with pytest.raises(ProviderError, match="make groups of them"):
+    with pytest.raises(ProviderError, match="put them into two groups"):
         chosen(Platform.GCP, "10.0.0.100/24", "192.0.2.10/32")
 
 
 @pytest.mark.parametrize("where", [Platform.AWS, Platform.AZURE, Platform.GCP])
 def test_a_metadata_service_that_does_not_answer_is_said(where: Platform) -> None:
-    with pytest.raises(ProviderError, match=f"auto cannot tell what is right here .{where}.*refused"):
+    with pytest.raises(ProviderError, match=f"auto cannot tell which provider is right here .{where}.*refused"):
         chosen(where, "10.77.0.100/24")
 
 
