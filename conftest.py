@@ -1,4 +1,4 @@
-"""Plugins of the whole test run, and what it must not inherit."""
+"""Sets up the whole test run: its plugins, and the handling of SIGINT."""
 
 import signal
 
@@ -6,6 +6,6 @@ pytest_plugins = ["tests.skips", "tests.loopback", "tests.workers"]
 
 
 def pytest_configure() -> None:
-    """Who is put into the background by a script inherits that SIGINT is ignored; what the tests interrupt must not."""
+    """Restores SIGINT. A background job of a script ignores it, and the processes that the tests interrupt must not."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

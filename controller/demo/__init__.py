@@ -1,4 +1,4 @@
-"""`anyvip demo`: two daemons, a client and a load balancer in network namespaces, and what may happen to them."""
+"""`anyvip demo`: two daemons, a client and a load balancer in network namespaces, and faults that hit them."""
 
 from controller.demo.story import run
 

@@ -1,4 +1,4 @@
-"""The load balancer's prober: asks every node for its health, each time over a connection of its own."""
+"""The load balancer's prober: asks every node for its health, over a new connection each time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TIMEOUT_SECONDS = 0.25
 
 
 def ask(node: int, address: str, port: int, period: float) -> None:
-    """Never ends; samples go to standard output, each in one write, which a pipe does not mix with another's."""
+    """Probes one node for ever. Writes each sample to stdout in one write, which a pipe keeps apart from others."""
     due = time.monotonic()
     while True:
         sent = time.monotonic()
@@ -27,7 +27,7 @@ def ask(node: int, address: str, port: int, period: float) -> None:
 
 
 def _status(address: str, port: int) -> int:
-    """The HTTP status, 0 when there is no answer."""
+    """Returns the HTTP status, 0 when there is no answer."""
     connection = http.client.HTTPConnection(address, port, timeout=TIMEOUT_SECONDS)
     try:
         connection.request("GET", "/health", headers={"Connection": "close"})
@@ -39,7 +39,7 @@ def _status(address: str, port: int) -> int:
 
 
 def main(port: str, period: str, addresses: Sequence[str]) -> None:
-    """Ask each address every `period` seconds."""
+    """Probes each address every `period` seconds."""
     asking = [
         threading.Thread(target=ask, args=(node, address, int(port), float(period)), daemon=True)
         for node, address in enumerate(addresses)

@@ -1,4 +1,4 @@
-"""The chapters of the demo's story, what each promises, and the table at the end."""
+"""Judges the chapters of the demo's story, and renders the table at the end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HEALTH_PERIOD_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """One event, from `since` to `until`. `outage_limit`: how long the client may be without an answer."""
+    """One event, from `since` to `until`. `outage_limit`: how many seconds the client may be without an answer."""
 
     event: str
     before: Host | None
@@ -35,7 +35,7 @@ class Chapter:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was measured in one chapter, in seconds; `broken` names each promise that was not kept."""
+    """The measurements of one chapter, in seconds. `broken` names each promise that was not kept."""
 
     chapter: Chapter
     first_answer: float | None
@@ -50,7 +50,7 @@ HEADINGS = ("event", "served by", "first answer", "client outage", "no owner", "
 
 
 def outcome(chapter: Chapter, expected: Host | None, samples: Sequence[Sample], nodes: Sequence[Host]) -> Outcome:
-    """Judge one chapter by what the probers saw in it."""
+    """Judges one chapter by the samples that the probers took in it."""
     outage = longest_silence(samples, (Kind.CLIENT,), chapter.since, chapter.until)
     two = two_answering(samples, len(nodes))
     healthy = two_healthy(samples, len(nodes), HEALTH_PERIOD_SECONDS)
@@ -59,7 +59,7 @@ def outcome(chapter: Chapter, expected: Host | None, samples: Sequence[Sample], 
         *([] if expected == chapter.after else [f"served by {_name(chapter.after)}, expected {_name(expected)}"]),
         *([] if outage <= chapter.outage_limit else [f"client outage of {_ms(outage)}"]),
         *([] if not two else [f"two nodes answered for {_ms(two)}"]),
-        *([] if not healthy else [f"two nodes said 200 for {_ms(healthy)}"]),
+        *([] if not healthy else [f"two nodes answered 200 for {_ms(healthy)}"]),
     ]
     taken = None
     if chapter.after is not None and chapter.after != chapter.before:
@@ -76,7 +76,7 @@ def outcome(chapter: Chapter, expected: Host | None, samples: Sequence[Sample], 
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """All chapters, one line each."""
+    """Renders all chapters, one line each."""
     rows = [HEADINGS, *(_row(o) for o in outcomes)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -98,7 +98,7 @@ def _row(o: Outcome) -> tuple[str, ...]:
 
 
 def _codes(samples: Sequence[Sample], node: int) -> str:
-    """The health codes in the order in which they were seen, repetitions left out."""
+    """Returns the health codes in the order in which they were seen, without repetitions."""
     seen: list[str] = []
     for sample in samples:
         if sample.kind == Kind.HEALTH and sample.node == node and (not seen or seen[-1] != shown(sample.value)):
@@ -107,7 +107,7 @@ def _codes(samples: Sequence[Sample], node: int) -> str:
 
 
 def _name(host: Host | None) -> str:
-    return "nobody" if host is None else host.name
+    return "no node" if host is None else host.name
 
 
 def _ms(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""The client: asks the VIP through the ordinary network stack, so that what its ARP cache believes counts."""
+"""The client: asks the VIP through the ordinary network stack, so that its ARP cache takes part."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ATF_COM = 2  # the entry is complete
 
 
 def ask(vip: str, cycle: float, macs: list[bytes]) -> None:
-    """Never ends; samples go to standard output."""
+    """Asks the VIP for ever. Writes samples to stdout."""
     tape = Tape()
     entry = _ARP_ENTRY.pack(socket.AF_INET, 0, ip_bytes(vip), 0, b"", 0, b"", b"eth0")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
@@ -26,7 +26,7 @@ def ask(vip: str, cycle: float, macs: list[bytes]) -> None:
         udp.connect((vip, PORT))
         for ready, now in paced([udp], cycle, tape):
             if ready is None:
-                # Whatever keeps it from leaving, a full queue of those that wait for ARP too: the client has no answer.
+                # If it cannot leave, for example because the queue that waits for ARP is full, there is no answer.
                 with contextlib.suppress(OSError):
                     udp.send(STAMP.pack(now))
                 tape.add(Kind.SENT, _whose(udp, entry, macs), 0, now, 0.0, 0.0)
@@ -41,7 +41,7 @@ def _receive(udp: socket.socket, now: float, tape: Tape) -> None:
 
 
 def _whose(udp: socket.socket, entry: bytes, macs: list[bytes]) -> int:
-    """The node whose MAC the kernel sends to, as far as its ARP cache knows one."""
+    """Returns the node to whose MAC the kernel sends, NOBODY if the ARP cache has none."""
     try:
         found = _ARP_ENTRY.unpack(fcntl.ioctl(udp, _SIOCGARP, entry))
     except OSError:

@@ -1,4 +1,4 @@
-"""Real anyvip daemons on the lab's nodes: their configuration files, their processes, their commands."""
+"""Runs real anyvip daemons on the lab's nodes: configuration files, processes, commands."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from controller.demo.lab import HEALTH_PORT, ROOT, VIP, Host, Lab, signal_group
 GROUP = "web"
 COMMAND_SECONDS = 15.0
 
-# The console script's own code: it is found wherever this package is installed, and nothing in the working
-# directory can take its place (-P).
+# The code of the console script. It works wherever this package is installed; with -P, no file in the working directory
+# can take its place.
 ANYVIP = (sys.executable, "-P", "-c", "import sys; from controller.cli.main import main; sys.exit(main())")
 
 
 class Cluster:
-    """One daemon per node. `store` and `lease` are those sections of the configuration; `vips` default to one."""
+    """One daemon per node. `store`, `lease` and `groups` are sections of its configuration. Default: one VIP."""
 
     def __init__(
         self, lab: Lab, store: Mapping[str, Any], lease: Mapping[str, Any], groups: Mapping[str, Any] | None = None
@@ -38,44 +38,44 @@ class Cluster:
 
     @staticmethod
     def config_file(host: Host) -> Path:
-        """Where the node's configuration is."""
+        """Returns the path of the node's configuration."""
         return ROOT / f"{host.name}.yml"
 
     @staticmethod
     def log_file(host: Host) -> Path:
-        """Where the node's daemon logs to, one life after the other."""
+        """Returns the path of the log of the node's daemon. All its lives append to it."""
         return ROOT / f"{host.name}.log"
 
     def start(self, host: Host) -> None:
-        """Start the node's daemon; it needs a moment to be ready."""
+        """Starts the node's daemon. Does not wait until it is ready."""
         with self.log_file(host).open("ab") as log:
             command = [*ANYVIP, "run", "--config", str(self.config_file(host))]
             self._daemons[host.name] = self._lab.spawn(host, command, log)
 
     def signal(self, host: Host, number: signal.Signals) -> None:
-        """Signal the node's daemon."""
+        """Sends a signal to the node's daemon."""
         signal_group(self._daemons[host.name], number)
 
     def pid(self, host: Host) -> int:
-        """The process id of the node's daemon."""
+        """Returns the process id of the node's daemon."""
         return self._daemons[host.name].pid
 
     def running(self, host: Host) -> bool:
-        """Whether the node's daemon has not ended."""
+        """Reports whether the node's daemon still runs."""
         return self._daemons[host.name].poll() is None
 
     def status(self, host: Host) -> Status:
-        """What the node's daemon says of itself. Raises NotThere."""
+        """Asks the node's daemon for its status. Raises NotThere."""
         answer: Status = Client(_state_dir(host) / SOCKET).get("/v1/status")
         return answer
 
     def stop(self) -> None:
-        """Let every daemon leave."""
+        """Stops every daemon with SIGTERM, so that it leaves the cluster."""
         for name in sorted(self._daemons):
             self._lab.stop(self._daemons.pop(name))
 
     def command(self, host: Host, *arguments: str) -> subprocess.Popen[bytes]:
-        """Run one `anyvip` command on that node, its output into the node's log."""
+        """Starts one `anyvip` command on that node. Its output goes to the node's log."""
         with self.log_file(host).open("ab") as log:
             verb, *rest = arguments
             return self._lab.spawn(host, [*ANYVIP, verb, *rest, "--config", str(self.config_file(host))], log)
@@ -86,14 +86,14 @@ def _state_dir(host: Host) -> Path:
 
 
 def group(*vips: str) -> dict[str, Any]:
-    """A group of these addresses on the lab's interface."""
+    """Returns the configuration of a group with these VIPs on the lab's interface."""
     return {"vips": list(vips), "providers": [{"type": "baremetal", "interface": "eth0"}]}
 
 
 def configuration(
     host: Host, store: Mapping[str, Any], lease: Mapping[str, Any], groups: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The whole of a node's configuration file."""
+    """Returns the content of a node's configuration file."""
     return {
         "cluster": "lab",
         "node": host.name,

@@ -1,9 +1,9 @@
-"""Nodes, a client and a load balancer on one bridge, each in a network namespace; processes in them; faults.
+"""Nodes, a client and a load balancer on one bridge, each in a network namespace, with processes and faults.
 
-Only to be used inside `sandbox.enter`: every name is private there, and what is left behind dies with it.
+Use it only inside `sandbox.enter`: all names are private there, and everything left behind ends with the sandbox.
 
     n1 --+                          +-- e1
-    n2 --+-- lan ======= store -----+-- e2      (etcd members, where asked for)
+    n2 --+-- lan ======= store -----+-- e2      (etcd members, if wanted)
     client, monitor --+             +-- e3
 """
 
@@ -27,7 +27,7 @@ from controller.demo.samples import Kind
 
 VIP = "10.77.0.100"
 HEALTH_PORT = 9010
-ROOT = Path("/run/lab")  # memory, and private: see sandbox.settle
+ROOT = Path("/run/lab")  # in memory and private, see sandbox.settle
 STOP_SECONDS = 5.0
 
 _UPLINK = "uplink"
@@ -35,29 +35,29 @@ _UPLINK = "uplink"
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One namespace with one interface, eth0. `number` is its last address byte."""
+    """One namespace with one interface, eth0. `number` is the last byte of its address."""
 
     name: str
     number: int
 
     @property
     def address(self) -> str:
-        """Its IPv4 address."""
+        """The IPv4 address of eth0."""
         return f"10.77.0.{self.number}"
 
     @property
     def mac(self) -> str:
-        """Its interface's MAC address."""
+        """The MAC address of eth0."""
         return f"02:00:0a:4d:00:{self.number:02x}"
 
     @property
     def port(self) -> str:
-        """The bridge's end of its cable."""
+        """The name of its port on the bridge."""
         return f"{self.name}-port"
 
 
 class Lab:
-    """The network, and every process that was started in it. A context manager: leaving it ends them all."""
+    """A context manager that owns the network and every process started in it. Leaving it ends them all."""
 
     def __init__(self, nodes: int = 2, members: int = 0) -> None:
         self.nodes = [Host(f"n{i}", 10 + i) for i in range(1, nodes + 1)]
@@ -100,7 +100,7 @@ class Lab:
     # --- processes -------------------------------------------------------------------------------------------------
 
     def spawn(self, host: Host, command: Sequence[str], log: IO[bytes] | int) -> subprocess.Popen[bytes]:
-        """Start it on that host in a process group of its own. `log` takes what it prints."""
+        """Starts a command on that host in a new process group. Its output goes to `log`."""
         process = subprocess.Popen(
             ["ip", "netns", "exec", host.name, *command],
             stdin=subprocess.DEVNULL,
@@ -112,7 +112,7 @@ class Lab:
         return process
 
     def stop(self, process: subprocess.Popen[bytes]) -> None:
-        """SIGTERM, and SIGKILL to its whole group if that does not end it."""
+        """Ends a process with SIGTERM, then sends SIGKILL to its whole group."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             signal_group(process, signal.SIGTERM)
             process.wait(STOP_SECONDS)
@@ -123,7 +123,7 @@ class Lab:
     # --- probers ---------------------------------------------------------------------------------------------------
 
     def observe(self, cycle: float = 0.002, health_period: float = 0.1) -> None:
-        """Start the responders, the client, the monitor and the load balancer's prober. Seconds."""
+        """Starts the responders, the client, the monitor and the load balancer's prober. Periods are in seconds."""
         self.respond()
         macs = [node.mac for node in self.nodes]
         self._probe("client", self.client, "client", VIP, str(cycle), *macs)
@@ -132,21 +132,21 @@ class Lab:
         self.balance(health_period)
 
     def respond(self) -> None:
-        """Start the service on every node."""
+        """Starts the service on every node."""
         for number, node in enumerate(self.nodes):
             self._probe(f"responder {node.name}", node, "responder", str(number))
 
     def balance(self, period: float) -> None:
-        """Start the load balancer's prober alone. Seconds."""
+        """Starts only the load balancer's prober. `period` is in seconds."""
         addresses = [node.address for node in self.nodes]
         self._probe("balancer", self.monitor, "balancer", str(HEALTH_PORT), str(period), *addresses)
 
     def dead_probers(self) -> list[str]:
-        """Probers that have ended: what they did not see proves nothing."""
+        """Returns the probers that have ended. Without them the samples prove nothing."""
         return [name for name, process in self._probers.items() if process.poll() is not None]
 
     def answering(self, within: float = 0.1) -> list[Host]:
-        """The nodes that have answered VIP traffic sent to their own MAC in the last so many seconds."""
+        """Returns the nodes that answered VIP traffic sent to their own MAC in the last `within` seconds."""
         now = time.monotonic()
         seen = {s.node for s in self.recording.between(now - within, now) if s.kind == Kind.UDP}
         return [self.nodes[number] for number in sorted(seen)]
@@ -169,46 +169,46 @@ class Lab:
     # --- faults ----------------------------------------------------------------------------------------------------
 
     def darken(self, host: Host) -> None:
-        """Every frame from and to the host is lost, and it keeps its carrier."""
+        """Drops every frame from and to the host, which keeps its carrier."""
         ip([f"link set {host.port} nomaster"])
 
     def lighten(self, host: Host) -> None:
-        """End `darken`."""
+        """Undoes `darken`."""
         ip([f"link set {host.port} master lan"])
 
     def unplug(self, host: Host) -> None:
-        """The host loses its carrier."""
+        """Takes the host's carrier away."""
         ip([f"link set {host.port} down"])
 
     def plug(self, host: Host) -> None:
-        """End `unplug`."""
+        """Undoes `unplug`."""
         ip([f"link set {host.port} up"])
 
     def cut_from_store(self, host: Host) -> None:
-        """Frames between the host and the store's bridge are lost; all else reaches it."""
+        """Drops frames between the host and the store's bridge. All other frames pass."""
         _isolate((host.port, _UPLINK), "on")
 
     def join_to_store(self, host: Host) -> None:
-        """End `cut_from_store`."""
+        """Undoes `cut_from_store`."""
         _isolate((host.port, _UPLINK), "off")
 
     def cut_nodes(self) -> None:
-        """Frames between nodes are lost; the client reaches all of them."""
+        """Drops frames between nodes. The client still reaches all of them."""
         _isolate((node.port for node in self.nodes), "on")
 
     def join_nodes(self) -> None:
-        """End `cut_nodes`."""
+        """Undoes `cut_nodes`."""
         _isolate((node.port for node in self.nodes), "off")
 
 
 def signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """Signal a process and what it started, unless all have ended."""
+    """Sends a signal to a process and its group, unless all of it has ended."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
 
 
 def ip(lines: Iterable[str], where: str | None = None) -> None:
-    """Carry out `ip` commands in one go, in the named namespace or in the lab's own. Raises CalledProcessError."""
+    """Runs `ip` commands as one batch, in the named namespace or in the lab's own. Raises CalledProcessError."""
     namespace = [] if where is None else ["-n", where]
     subprocess.run(
         ["ip", *namespace, "-batch", "-"],
@@ -218,7 +218,7 @@ def ip(lines: Iterable[str], where: str | None = None) -> None:
 
 
 def _bridge(name: str) -> list[str]:
-    """A switch that learns, forwards at once, and sends multicast to everybody."""
+    """Makes a switch that learns, forwards immediately, and floods multicast."""
     return [
         f"link add {name} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
         f"link set {name} addrgenmode none up",
@@ -233,5 +233,5 @@ def _cable(host: Host, bridge: str) -> list[str]:
 
 
 def _isolate(ports: Iterable[str], state: str) -> None:
-    """The bridge forwards nothing from one isolated port to another."""
+    """Isolates ports or ends that. The bridge forwards nothing from one isolated port to another."""
     ip(f"link set {port} type bridge_slave isolated {state}" for port in ports)

@@ -1,4 +1,4 @@
-"""The monitor: asks every node by its own MAC, by UDP and by ARP, so that two who answer are seen as two."""
+"""The monitor: asks every node by its own MAC, by UDP and by ARP, so that two nodes that answer are seen as two."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from controller.demo.wire import (
 )
 
 _ETH_P_IP, _ETH_P_ARP = 0x0800, 0x0806
-_PACKET_STATISTICS = 6  # <linux/if_packet.h>: packets seen, packets dropped since last asked
+_PACKET_STATISTICS = 6  # <linux/if_packet.h>: packets seen and dropped since the last query
 _SOL_PACKET = 263
-_FORGET_SECONDS = 0.1  # an ARP question that old is not answered any more
-_COUNT_EVERY = 256  # cycles between two looks at the kernel's count of drops
+_FORGET_SECONDS = 0.1  # the age at which the monitor gives up on an ARP question
+_COUNT_EVERY = 256  # cycles between two queries of the kernel's drop count
 
 
 @dataclass(slots=True)
 class Asked:
-    """One node's questions, ready to be sent, and the oldest ARP question that it has not answered."""
+    """The questions to one node, ready to send. `pending`: when its oldest unanswered ARP question was sent."""
 
     mac: bytes
     udp: bytes
@@ -41,14 +41,14 @@ class Asked:
 
 @dataclass(slots=True)
 class Monitor:
-    """Both packet sockets and what was asked of whom."""
+    """Asks all nodes over two packet sockets, and writes down their answers."""
 
     vip: bytes
     nodes: list[Asked]
     tape: Tape = field(default_factory=Tape)
 
     def ask(self, cycle: float) -> None:
-        """Never ends; samples go to standard output."""
+        """Asks for ever, once per cycle (seconds). Writes samples to stdout."""
         with packets(_ETH_P_IP) as ip, packets(_ETH_P_ARP) as arp, sink():
             cycles = 0
             for ready, now in paced([ip, arp], cycle, self.tape):
@@ -94,7 +94,7 @@ class Monitor:
 
 
 def packets(protocol: int) -> socket.socket:
-    """Every frame of this protocol on eth0, whole, and a way to send some."""
+    """Returns a socket that sends and receives whole frames of this protocol on eth0."""
     opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(protocol))
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
     opened.bind(("eth0", protocol))
@@ -103,7 +103,7 @@ def packets(protocol: int) -> socket.socket:
 
 
 def sink() -> socket.socket:
-    """Stands where answers arrive in the ordinary stack, which would otherwise refuse each by ICMP. Never read."""
+    """Returns a socket that keeps the kernel from refusing each answer by ICMP. It is never read."""
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
     udp.bind(("", PORT))
@@ -111,7 +111,7 @@ def sink() -> socket.socket:
 
 
 def main(vip: str, cycle: str, own_mac: str, own_ip: str, *macs: str) -> None:
-    """Ask these nodes for this VIP, once per cycle (seconds)."""
+    """Asks the nodes with these MACs for this VIP, once per cycle (seconds)."""
     asker, address = End(mac_bytes(own_mac), ip_bytes(own_ip)), ip_bytes(vip)
     ends = [End(mac_bytes(mac), b"") for mac in macs]
     nodes = [Asked(e.mac, udp_question(asker, e, address), arp_question(asker, e, address)) for e in ends]

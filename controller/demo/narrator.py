@@ -1,4 +1,4 @@
-"""Tells what the client and the load balancer see, one line per change, as it happens."""
+"""Prints what the client and the load balancer see, one line per change, as it happens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from controller.demo.lab import Host
 from controller.demo.recording import Recording
 from controller.demo.samples import Kind, Sample
 
-SILENT_SECONDS = 0.15  # no answer for that long is worth a line; samples themselves are late by some 50 ms
+SILENT_SECONDS = 0.15  # a silence that is worth a line; samples arrive about 50 ms late
 LOOK_SECONDS = 0.02
 
 
@@ -23,15 +23,15 @@ class Narrator:
         self._answering: int | None = None
         self._answered_at: float | None = None
         self._silent = True
-        self.codes: dict[str, int] = {}  # by node: the last health code; 0: no answer
+        self.codes: dict[str, int] = {}  # the last health code of each node; 0: no answer
 
     def say(self, text: str, moment: float | None = None) -> None:
-        """One line, for now or for that moment."""
+        """Prints one line, with the time of `moment` or of now."""
         at = (time.monotonic() if moment is None else moment) - self._began
         print(f"{at:8.3f}  {text}", flush=True)
 
     def watch(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
-        """Tell what changes until the condition holds (True) or the time is over (False)."""
+        """Prints changes until the condition holds or the time is over. Returns whether the condition holds."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self._tell()
@@ -67,5 +67,5 @@ class Narrator:
 
 
 def shown(code: int) -> str:
-    """A health code as people read it."""
+    """Renders a health code; `nothing` stands for no answer."""
     return str(code) if code else "nothing"

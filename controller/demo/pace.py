@@ -13,40 +13,40 @@ from collections.abc import Iterator, Sequence
 from controller.demo.samples import LAYOUT, NOBODY, Kind
 
 FLUSH_SECONDS = 0.02
-STALL_SECONDS = 0.005  # later than that is worth telling
+STALL_SECONDS = 0.005  # a longer delay is recorded
 
 
 def hurry() -> None:
-    """Come before what else runs on this machine, where that is allowed; what is started from here on does, too."""
+    """Raises the priority of this process and of those that it starts from now on, where the kernel allows it."""
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, -10)
 
 
 def step_back() -> None:
-    """This thread comes after what is being watched: writing down is not to hold up what it is about."""
+    """Lowers the priority of this thread, so that recording does not delay what is recorded."""
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 def hurry_most() -> None:
-    """This process, which sleeps nearly always, never waits for one that computes, where that is allowed."""
+    """Gives this process real-time priority, where the kernel allows it. It must sleep most of the time."""
     hurry()
     with contextlib.suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
 
 
 class Tape:
-    """Writes samples to standard output, some at a time."""
+    """Writes samples to stdout in batches."""
 
     def __init__(self) -> None:
         self._pending = bytearray()
         self._flush_at = 0.0
 
     def add(self, kind: Kind, node: int, value: int, *moments: float) -> None:
-        """One sample; `moments`: sent, answered, received."""
+        """Adds one sample. `moments`: sent, answered, received."""
         self._pending += LAYOUT.pack(kind, node, value, *moments)
 
     def flush(self, now: float) -> None:
-        """Let the reader have them, if it is time."""
+        """Writes the batch if it is due."""
         if now >= self._flush_at and self._pending:
             os.write(1, self._pending)
             self._pending.clear()
@@ -56,7 +56,7 @@ class Tape:
 def paced(
     sockets: Sequence[socket.socket], cycle: float, tape: Tape | None = None
 ) -> Iterator[tuple[socket.socket | None, float]]:
-    """(None, now) each time a cycle begins; (socket, now) when that socket has something to read. Never ends."""
+    """Yields (None, now) when a cycle begins, and (socket, now) when that socket has something to read. Never ends."""
     hurry_most()
     due = time.monotonic()
     while True:

@@ -1,6 +1,6 @@
-"""What the probers saw, and what follows from it. Pure.
+"""The samples that the probers take, and the conclusions from them. Pure.
 
-All moments are CLOCK_MONOTONIC in seconds: one machine, one clock, in every network namespace.
+All moments are CLOCK_MONOTONIC in seconds. All network namespaces of a machine share this clock.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from itertools import combinations, pairwise
 from typing import NamedTuple
 
 NOBODY = 255
-JOIN_SECONDS = 0.020  # answers no further apart belong together
-CYCLE_SECONDS = 0.001  # what one answer beside another's counts for
+JOIN_SECONDS = 0.020  # answers with a smaller gap belong together
+CYCLE_SECONDS = 0.001  # the least that an overlap of two nodes' answers counts
 
 
 class Kind(IntEnum):
-    """What a sample tells."""
+    """The kinds of samples."""
 
-    SENT = 1  # a client's datagram left; node: whose MAC it was sent to
+    SENT = 1  # a client's datagram left; node: the one to whose MAC it was sent
     CLIENT = 2  # a client's datagram was answered
     UDP = 3  # a node, asked by its own MAC, answered VIP traffic
     ARP = 4  # a node, asked by its own MAC, answered ARP for the VIP
     HEALTH = 5  # value: the HTTP status; 0 when there was no answer
-    LOST = 6  # the monitor lost packets of its own: what it says is void; value: how many
-    STALL = 7  # the prober itself was held up from `sent` to `received`
+    LOST = 6  # the monitor itself lost packets, which voids its samples; value: how many
+    STALL = 7  # the prober itself stood still from `sent` to `received`
 
 
 class Sample(NamedTuple):
-    """One observation. `answered` is the moment at which the node itself says it answered, where it does."""
+    """One observation. `answered`: when the node answered by its own account, for kinds whose answers carry that."""
 
     kind: int
     node: int
@@ -43,17 +43,17 @@ LAYOUT = struct.Struct("<BBhddd")
 
 
 class Span(NamedTuple):
-    """A node answered without a pause at least from `start` to `end`."""
+    """A time during which a node answered without a pause; the real one is at least as long."""
 
     start: float
     end: float
 
 
 def spans(samples: Iterable[Sample], kind: Kind, node: int) -> list[Span]:
-    """When the node certainly answered: never longer than it was.
+    """Returns the times during which the node certainly answered.
 
-    UDP answers carry the node's own moment. ARP answers do not: the first counts from when it was received, the
-    last up to when its question was sent, so that a delayed answer makes a span shorter and never longer.
+    UDP answers carry the moment at which the node answered. ARP answers do not: a span begins when its first answer was
+    received, and ends when the question of its last answer was sent. So a delayed answer only makes a span shorter.
     """
     found: list[Span] = []
     for sample in samples:
@@ -68,33 +68,33 @@ def spans(samples: Iterable[Sample], kind: Kind, node: int) -> list[Span]:
 
 
 def two_answering(samples: Sequence[Sample], nodes: int) -> float:
-    """For how many seconds in all at least two nodes answered VIP traffic or ARP."""
+    """Returns for how many seconds in total at least two nodes answered VIP traffic or ARP."""
     seen = {node: merged(spans(samples, Kind.UDP, node) + spans(samples, Kind.ARP, node)) for node in range(nodes)}
     return sum(_overlap(seen[one], seen[other]) for one, other in combinations(seen, 2))
 
 
 def two_healthy(samples: Sequence[Sample], nodes: int, period: float) -> float:
-    """For how many seconds in all at least two nodes certainly told a load balancer 200."""
+    """Returns for how many seconds in total at least two nodes certainly answered 200 to a load balancer."""
     seen = {node: _healthy(samples, node, period) for node in range(nodes)}
     return sum(_overlap(seen[one], seen[other]) for one, other in combinations(seen, 2))
 
 
 def longest_silence(samples: Iterable[Sample], kinds: Iterable[Kind], since: float, until: float) -> float:
-    """The longest time in which nothing of these kinds came back."""
+    """Returns the longest time, in seconds, in which no sample of these kinds came back."""
     wanted = frozenset(kinds)
     moments = [s.received for s in samples if s.kind in wanted and since <= s.received <= until]
     return max(after - before for before, after in pairwise([since, *moments, until]))
 
 
 def first_answer(samples: Iterable[Sample], node: int, since: float) -> float | None:
-    """When the node's first answer to anybody was received, after that moment."""
+    """Returns when the node's first answer to a question sent from `since` on was received; None if there is none."""
     answers = (Kind.CLIENT, Kind.UDP, Kind.ARP)
     moments = (s.received for s in samples if s.kind in answers and s.node == node and s.sent >= since)
     return min(moments, default=None)
 
 
 def ownerless(samples: Sequence[Sample], nodes: int, since: float, until: float) -> float:
-    """The longest time in which no node answered VIP traffic sent to its own MAC."""
+    """Returns the longest time, in seconds, in which no node answered VIP traffic sent to its own MAC."""
     served = merged([span for node in range(nodes) for span in spans(samples, Kind.UDP, node)])
     inner = [span for span in served if span.end >= since and span.start <= until]
     edges = [Span(since, since), *inner, Span(until, until)]
@@ -102,7 +102,7 @@ def ownerless(samples: Sequence[Sample], nodes: int, since: float, until: float)
 
 
 def astray(samples: Sequence[Sample], nodes: int, since: float) -> float:
-    """The longest time in which the client kept sending to one node's MAC while only another one answered."""
+    """Returns the longest time, in seconds, in which the client sent to one MAC while only another node answered."""
     owners = {node: spans(samples, Kind.UDP, node) for node in range(nodes)}
     longest, began = 0.0, None
     for sample in samples:
@@ -118,7 +118,7 @@ def astray(samples: Sequence[Sample], nodes: int, since: float) -> float:
 
 
 def flaws(samples: Iterable[Sample], stall: float) -> list[str]:
-    """Why nothing may be concluded from these samples; empty when all is well. `stall`: the longest allowed."""
+    """Returns why these samples prove nothing; empty if they do. `stall`: the longest one allowed, in seconds."""
     kept = list(samples)
     lost = sum(s.value for s in kept if s.kind == Kind.LOST)
     stalled = max((s.received - s.sent for s in kept if s.kind == Kind.STALL), default=0.0)
@@ -127,7 +127,7 @@ def flaws(samples: Iterable[Sample], stall: float) -> list[str]:
 
 
 def merged(found: Iterable[Span]) -> list[Span]:
-    """The spans in order, with those that touch made one."""
+    """Returns the spans in order, and joins those that touch."""
     joined: list[Span] = []
     for span in sorted(found):
         if joined and span.start <= joined[-1].end:
@@ -145,7 +145,7 @@ def _overlap(ours: Iterable[Span], theirs: Sequence[Span]) -> float:
 
 
 def _healthy(samples: Iterable[Sample], node: int, period: float) -> list[Span]:
-    """From the end of the first probe that saw 200 to the beginning of the last one in a row."""
+    """Returns spans from the answer of the first 200 in a row to the question of the last."""
     found: list[Span] = []
     last: Sample | None = None
     for sample in samples:
@@ -161,6 +161,6 @@ def _healthy(samples: Iterable[Sample], node: int, period: float) -> list[Span]:
 
 
 def _owner(owners: dict[int, list[Span]], moment: float) -> int | None:
-    """Which node, and only which, answers at that moment."""
+    """Returns the only node that answers at that moment; None if there is none or more than one."""
     there = [node for node, found in owners.items() if any(s.start <= moment <= s.end for s in found)]
     return there[0] if len(there) == 1 else None

@@ -1,7 +1,7 @@
-"""A private place for the lab: network, mounts and processes of its own.
+"""A sandbox for the lab, with its own network, mounts and processes.
 
-Everything in it ends with its first process, whatever ends that: the kernel takes care of it, so that nothing is
-left behind even when the lab is killed. It works as root, and as an ordinary user where user namespaces are allowed.
+The kernel ends everything in it when its first process ends, so nothing is left behind even when the lab is killed. It
+works as root, and as an ordinary user where user namespaces are allowed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import threading
 from collections.abc import Sequence
 from types import FrameType
 
-INSIDE = "ANYVIP_LAB"  # set in the environment of what runs inside
+INSIDE = "ANYVIP_LAB"  # set in the environment of processes inside
 GRACE_SECONDS = 3.0
 
 _OWN = ("--net", "--mount", "--pid", "--fork", "--kill-child")
@@ -24,16 +24,16 @@ _TRY = ("sh", "-c", "mount -t tmpfs tmpfs /run && mount -t proc proc /proc && ip
 
 
 class Unavailable(Exception):  # noqa: N818  (a fact about this machine)
-    """This machine cannot hold the lab; the message says what is missing and what to do about it."""
+    """This machine cannot run the lab. The message says what is missing and what to do about it."""
 
 
 def inside() -> bool:
-    """Whether this process runs in the private place already."""
+    """Reports whether this process runs inside the sandbox."""
     return os.environ.get(INSIDE) == "1"
 
 
 def flags() -> tuple[str, ...]:
-    """What `unshare` needs to be told here. Raises Unavailable."""
+    """Returns the options that `unshare` needs on this machine. Raises Unavailable."""
     for binary, package in (("unshare", "util-linux"), ("ip", "iproute2")):
         if shutil.which(binary, path=_path()) is None:
             raise Unavailable(f"the command `{binary}` is missing: install the package {package}")
@@ -46,13 +46,13 @@ def flags() -> tuple[str, ...]:
             return candidate
         found = trial.stderr.strip().splitlines()[-1] if trial.stderr.strip() else f"exit {trial.returncode}"
     raise Unavailable(
-        f"cannot make network namespaces here ({found}): run it as root, "
+        f"cannot make network namespaces on this machine ({found}): run it as root, "
         "or allow user namespaces (sysctl kernel.unprivileged_userns_clone, user.max_user_namespaces)"
     )
 
 
 def enter(command: Sequence[str]) -> int:
-    """Run the command inside and return its exit code. Whatever ends this process ends all of that."""
+    """Runs the command inside and returns its exit code. When this process ends, everything inside ends."""
     inside = [_unshare(), *flags(), "--", *command]
     process = subprocess.Popen(inside, env={**_environment(), INSIDE: "1"}, stdin=subprocess.PIPE)
     before = signal.signal(signal.SIGTERM, _interrupt)
@@ -65,10 +65,10 @@ def enter(command: Sequence[str]) -> int:
 
 
 def settle() -> None:
-    """To be called first inside: a /run of our own, which is memory, a /proc of our own processes, and a reaper.
+    """Sets up a private /run in memory, a /proc of the sandbox's processes, and a reaper. Call it first inside.
 
-    Returns in a second process. The first one stays behind to take in orphans, as whatever looks for a process by
-    its number would find the zombies of those that were killed.
+    Returns in a second process. The first one stays behind to reap orphans: without it, a search for a process by its
+    number would find the zombies of killed processes.
     """
     os.environ["PATH"] = _path()
     subprocess.run(_TRY, check=True)
@@ -79,8 +79,8 @@ def settle() -> None:
 
 
 def _reap(main: int) -> int:
-    """The exit code of `main`, once it has ended."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C has reached `main` as well
+    """Reaps processes until `main` has ended, and returns its exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches `main`, too
     signal.signal(signal.SIGTERM, lambda *_: os.kill(main, signal.SIGTERM))
     threading.Thread(target=_end_with_outside, daemon=True).start()
     while True:
@@ -91,14 +91,14 @@ def _reap(main: int) -> int:
 
 
 def _end_with_outside() -> None:
-    """Standard input is a pipe that nobody writes to: it ends when the process in `enter` does."""
+    """Exits when the process in `enter` ends: it holds the other end of stdin, a pipe without data."""
     while os.read(sys.stdin.fileno(), 1):
         pass
     os._exit(128 + signal.SIGKILL)
 
 
 def _end(process: subprocess.Popen[bytes]) -> int:
-    """A terminal's Ctrl-C has reached the inside as well and is being cleaned up; otherwise the kernel cleans up."""
+    """Waits for the inside, which Ctrl-C in a terminal reaches, too. Kills it if it does not end."""
     try:
         process.wait(GRACE_SECONDS)
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
@@ -116,7 +116,7 @@ def _unshare() -> str:
 
 
 def _path() -> str:
-    """An ordinary user's PATH often lacks the directories where `ip` may be."""
+    """Returns PATH with the directories that can contain `ip`, which an ordinary user's PATH often lacks."""
     return os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/bin:/bin"
 
 

@@ -1,4 +1,4 @@
-"""`anyvip demo`: the main job, on real kernels, as a client sees it."""
+"""`anyvip demo`: shows failover and switchover on a real kernel, as a client sees them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from controller.demo.samples import first_answer
 
 LEASE_SECONDS = 1.0
 START_LIMIT_SECONDS = 10.0
-START_TRIES = 3  # on a machine so loaded that a prober stands still, nobody seems to serve for a moment
-FAILOVER_LIMIT_SECONDS = 3.0  # generous: a loaded machine is no reason to call a demo broken
+START_TRIES = 3  # on a loaded machine a prober can stand still, and then no node seems to serve
+FAILOVER_LIMIT_SECONDS = 3.0  # generous, because a loaded machine does not break a promise
 UNDISTURBED_SECONDS = 0.5
-AFTERMATH_SECONDS = 1.5  # longer than the lease: whoever should not serve has had the time to try
+AFTERMATH_SECONDS = 1.5  # longer than the lease, so that a node that should not serve has had time to try
 STANDBY = 503
 LOG_LINES = 15
 NOTE = """\
-first answer: from the event to the new owner's first; a switchover's includes the start of the command.
+first answer: from the event to the new owner's first answer; in a switchover, the start of the command is included.
 client outage: the longest time without an answer. no owner: the same, each node asked by its own MAC address.
 two answering: how long two nodes answered VIP traffic or ARP, each asked by its own MAC address."""
 
@@ -32,12 +32,12 @@ _INSIDE = "import sys; from controller.demo.story import tell; sys.exit(tell())"
 
 
 def run(argv: Sequence[str]) -> int:
-    """Show it; 0 when everything went as promised, 1 when not, 2 when this machine cannot or the usage is wrong."""
+    """Shows the demo. Returns 0 if all promises were kept, 1 if not, 2 on a wrong usage or an unfit machine."""
     parser = argparse.ArgumentParser(prog="anyvip demo", description=__doc__)
     try:
         parser.parse_args(argv)
         return sandbox.enter([sys.executable, "-P", "-c", _INSIDE])
-    except SystemExit as leaving:  # argparse has said why
+    except SystemExit as leaving:  # argparse has printed why
         return int(leaving.code or 0)
     except sandbox.Unavailable as missing:
         print(f"anyvip demo: {missing}", file=sys.stderr)
@@ -45,7 +45,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def tell() -> int:
-    """What runs inside the sandbox."""
+    """Runs inside the sandbox: sets up the lab and tells the story. Returns the exit code."""
     try:
         sandbox.settle()
         with Lab() as lab:
@@ -56,7 +56,7 @@ def tell() -> int:
 
 
 class Story:
-    """Two nodes, and what happens to them."""
+    """Two nodes, and the events that hit them."""
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
@@ -66,10 +66,10 @@ class Story:
         self._problems: list[str] = []
 
     def tell(self) -> int:
-        """All chapters and the table. Ends early when a chapter leaves nobody to go on with."""
+        """Tells all chapters and prints the table. Returns the exit code. Ends early if no node serves at the start."""
         first = self._begin()
         if first is None:
-            self._problems.append("nobody serves")
+            self._problems.append("no node serves")
             return self._end()
         second = self._other(first)
         self._host_dies(first)
@@ -109,13 +109,13 @@ class Story:
         self._undisturbed(f"host of {host.name} returns", since, self._other(host))
 
     def _freeze(self, host: Host) -> None:
-        self._say(f">> {host.name}'s daemon is frozen (SIGSTOP), its host and its network are well")
+        self._say(f">> {host.name}'s daemon is frozen (SIGSTOP), its host and its network still work")
         since = time.monotonic()
         self._cluster.signal(host, signal.SIGSTOP)
         self._failover(f"{host.name} frozen", since, host)
 
     def _thaw(self, host: Host) -> None:
-        self._say(f">> {host.name}'s daemon goes on (SIGCONT), and believes that no time has passed")
+        self._say(f">> {host.name}'s daemon goes on (SIGCONT), and does not know that time has passed")
         since = time.monotonic()
         self._cluster.signal(host, signal.SIGCONT)
         self._undisturbed(f"{host.name} goes on", since, self._other(host))
@@ -126,13 +126,13 @@ class Story:
         command = self._cluster.command(to, "switchover", GROUP, "--to", to.name)
         self._narrator.watch(START_LIMIT_SECONDS, lambda: command.poll() is not None)
         back = time.monotonic()
-        self._say(f">> the command is back, exit {command.returncode}")
+        self._say(f">> the command has returned, exit code {command.returncode}")
         if command.returncode != 0:
-            self._problems.append(f"anyvip switchover: exit {command.returncode}")
+            self._problems.append(f"anyvip switchover: exit code {command.returncode}")
         self._failover(f"switchover to {to.name}", since, self._other(to))
         served = first_answer(self._lab.recording.between(since, time.monotonic()), self._lab.nodes.index(to), since)
         if served is None or served > back:
-            self._problems.append(f"anyvip switchover was back before {to.name} served")
+            self._problems.append(f"anyvip switchover returned before {to.name} served")
 
     # --- what they share -------------------------------------------------------------------------------------------
 
@@ -147,7 +147,7 @@ class Story:
         self._close(event, since, owner, owner, UNDISTURBED_SECONDS)
 
     def _close(self, event: str, since: float, before: Host, expected: Host, outage_limit: float) -> None:
-        self._narrator.watch(UNDISTURBED_SECONDS, lambda: self._owner() == expected)  # a prober may stand still
+        self._narrator.watch(UNDISTURBED_SECONDS, lambda: self._owner() == expected)  # a prober can stand still
         after, until = self._owner(), time.monotonic()
         chapter = Chapter(event, before, after, since, until, outage_limit)
         samples = self._lab.recording.between(since, until)
@@ -164,7 +164,7 @@ class Story:
         _print(*(f"NOT AS PROMISED: {problem}" for problem in problems))
         for node in self._lab.nodes:
             lines = self._cluster.log_file(node).read_text(errors="replace").splitlines()
-            _print("", f"The last of what {node.name} logged:", *lines[-LOG_LINES:])
+            _print("", f"The last lines of the log of {node.name}:", *lines[-LOG_LINES:])
         return 1
 
     def _settled(self) -> bool:

@@ -1,4 +1,4 @@
-"""The frames with which the monitor asks one node by its own MAC address, and how their answers are read. Pure."""
+"""Builds the frames by which the monitor asks one node at its own MAC address, and parses the answers. Pure."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import struct
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
-PORT = 7007  # where the responders answer
+PORT = 7007  # the responders' port
 STAMP = struct.Struct("<d")  # the question: when it was sent
-REPLY = struct.Struct("<dBd")  # the answer: when it was asked, which node, when it answered
+REPLY = struct.Struct("<dBd")  # the answer: when the question was sent, the node, when it answered
 
 _IP, _ARP = 0x0800, 0x0806
 _ETHERNET = struct.Struct("!6s6sH")
@@ -27,12 +27,12 @@ class End(NamedTuple):
 
 
 def mac_bytes(text: str) -> bytes:
-    """``02:00:..`` as six bytes."""
+    """Returns ``02:00:..`` as six bytes."""
     return bytes.fromhex(text.replace(":", ""))
 
 
 def udp_question(asker: End, node: End, vip: bytes) -> bytes:
-    """An IPv4 UDP frame for the VIP, addressed to this node's MAC; `STAMP` follows. The UDP checksum is left out."""
+    """Builds an IPv4 UDP frame to the VIP at this node's MAC, without UDP checksum. The caller appends a `STAMP`."""
     length = _UDP.size + STAMP.size
     header = _IPV4.pack(0x45, 0, _IPV4.size + length, 0, 0x4000, 64, 17, 0, asker.ip, vip)
     header = header[:10] + struct.pack("!H", _checksum(header)) + header[12:]
@@ -40,7 +40,7 @@ def udp_question(asker: End, node: End, vip: bytes) -> bytes:
 
 
 def udp_source(frame: bytes) -> bytes | None:
-    """The address that a responder's answer comes from."""
+    """Returns the address from which a responder's answer comes; None for other frames."""
     if len(frame) < _ANSWER + REPLY.size or frame[23] != 17:
         return None
     source, _, _, _ = _UDP.unpack_from(frame, _UDP_AT)
@@ -48,19 +48,19 @@ def udp_source(frame: bytes) -> bytes | None:
 
 
 def udp_answer(frame: bytes, vip: bytes) -> tuple[float, int, float] | None:
-    """(asked at, node, answered at) when the frame is a responder's answer from the VIP."""
+    """Returns (asked at, node, answered at) of a responder's answer from the VIP; None for other frames."""
     return REPLY.unpack_from(frame, _ANSWER) if udp_source(frame) == vip else None
 
 
 def arp_question(asker: End, node: End, vip: bytes) -> bytes:
-    """A unicast ARP request (RFC 826) for the VIP to this node."""
+    """Builds a unicast ARP request (RFC 826) for the VIP to this node."""
     return _ETHERNET.pack(node.mac, asker.mac, _ARP) + _ARP_BODY.pack(
         1, _IP, 6, 4, 1, asker.mac, asker.ip, bytes(6), vip
     )
 
 
 def arp_answer(frame: bytes, vip: bytes) -> bytes | None:
-    """The MAC that the frame, a reply, says the VIP is at."""
+    """Returns the MAC that an ARP reply gives for the VIP; None for other frames."""
     if len(frame) < _ETHERNET.size + _ARP_BODY.size:
         return None
     _, _, _, _, operation, mac, address, _, _ = _ARP_BODY.unpack_from(frame, _ETHERNET.size)
@@ -68,7 +68,7 @@ def arp_answer(frame: bytes, vip: bytes) -> bytes | None:
 
 
 def arp_sender(frame: bytes, mac: bytes) -> bytes | None:
-    """The address that this MAC announces as its own, in a request or a reply."""
+    """Returns the address that this MAC announces as its own in an ARP request or reply; None for other frames."""
     if len(frame) < _ETHERNET.size + _ARP_BODY.size:
         return None
     _, _, _, _, _, sender, address, _, _ = _ARP_BODY.unpack_from(frame, _ETHERNET.size)
@@ -76,7 +76,7 @@ def arp_sender(frame: bytes, mac: bytes) -> bytes | None:
 
 
 def ip_bytes(text: str) -> bytes:
-    """``10.0.0.1`` as four bytes."""
+    """Returns ``10.0.0.1`` as four bytes."""
     return IPv4Address(text).packed
 
 

@@ -19,7 +19,7 @@ ANYVIP = [sys.executable, "-P", "-c", "import sys; from controller.cli.main impo
 MARK = "ANYVIP_TEST_MARK"
 LIMIT_SECONDS = 180.0  # generous: this machine may have more to do
 TRIES = 3
-BUSY = re.compile("client outage of|stood still|monitor lost|served by nobody")
+BUSY = re.compile("client outage of|stood still|monitor lost|served by no node")
 
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(600)]
 
