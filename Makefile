@@ -25,7 +25,7 @@ help: ## List the targets
 demo: $(VENV)/demo.stamp ## Show a failover, a freeze and a switchover in network namespaces
 	@$(BIN)/anyvip demo
 
-# The checks and the downloads for the tests run beside each other; the tests follow.
+# The checks and the downloads for the tests run at the same time. The tests follow.
 test: ## Run all checks and all tests (WORKERS=3: how many processes)
 	@$(MAKE) --no-print-directory -j4 --output-sync check core $(AZURITE).stamp $(VENV)-checkov/stamp
 	@.ci/packages $(TEST_PACKAGES)

@@ -1,4 +1,4 @@
-"""The runner: rise and fall over real checks, verdicts per group, reconfiguring by difference."""
+"""The checker: rise and fall of real checks, verdicts per group, and reloads that apply only the difference."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ Groups = Mapping[str, Mapping[str, CheckOptions]]
 
 
 class Told:
-    """What `on_change` was told, and whether it was told no more than expected."""
+    """Collects the calls of `on_change`, and fails on more calls than expected."""
 
     def __init__(self) -> None:
         self.queue: asyncio.Queue[tuple[str, bool, str]] = asyncio.Queue()
@@ -43,7 +43,7 @@ async def running(groups: Groups) -> AsyncIterator[tuple[Checker, Told]]:
 
 
 def there(path: Path, *, rise: int = 2, fall: int = 3, interval: float = 0.03) -> CommandCheck:
-    """Up while the file is there; each run leaves a dot in `<file>.runs`."""
+    """Returns a check that passes while the file exists. Each run adds a dot to `<file>.runs`."""
     script = f"printf . >> {path}.runs; test -e {path}"
     argv = ("/bin/sh", "-c", script)
     return CommandCheck(
@@ -57,7 +57,7 @@ def runs(path: Path) -> int:
 
 
 async def more_runs(path: Path, count: int) -> None:
-    """Wait for that many runs more, the last of them complete."""
+    """Waits for `count` more runs, the last of them complete."""
     goal = runs(path) + count + 1
     await until(lambda: runs(path) >= goal)
 
@@ -118,7 +118,7 @@ async def test_nothing_is_told_while_a_check_has_no_result(tmp_path: Path) -> No
 
 
 async def test_a_check_that_raises_has_failed_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever it is that raises: here, a label that no resolver accepts."""
+    """Any exception is a failure of the check; here, of a label that no resolver accepts."""
     check = TcpCheck(
         type="tcp", target="a" * 64 + ".invalid:80", interval_seconds=0.02, timeout_seconds=LIVENESS, fall=1
     )
@@ -134,7 +134,7 @@ async def test_reconfiguring_keeps_what_is_the_same(tmp_path: Path) -> None:
     app, db, new = tmp_path / "app", tmp_path / "db", tmp_path / "new"
     for path in (app, db, new):
         path.touch()
-    slow = 1000.0  # so that a second run means that the check was begun anew
+    slow = 1000.0  # so that a second run means that the check began again
     async with running({"web": {"app": there(app, interval=slow)}, "db": {"db": there(db)}}) as (checker, told):
         assert sorted([(await told.next())[0], (await told.next())[0]]) == ["db", "web"]
         checker.reconfigure({"web": {"app": there(app, interval=slow)}, "new": {"new": there(new)}})
@@ -154,7 +154,7 @@ async def test_a_changed_check_begins_anew_and_the_verdict_stands_meanwhile(tmp_
         await more_runs(app, 2)
         checker.reconfigure({"web": {"app": there(app, fall=999)}})
         assert told.queue.empty()
-        assert await told.next() == ("web", False, "app: exit status 1")  # the first result decides alone
+        assert await told.next() == ("web", False, "app: exit status 1")  # the first result alone decides
 
 
 async def test_reconfigured_before_it_runs() -> None:

@@ -1,4 +1,4 @@
-"""Each kind of check against the real thing: sockets, TLS, processes, ICMP, a resolver that hangs."""
+"""Each kind of check, with real sockets, TLS, processes and ICMP, and with a resolver that hangs."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ Reply = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 @contextlib.asynccontextmanager
 async def server(reply: Reply, **options: Any) -> AsyncIterator[int]:
-    """A server on loopback; the port. Its connections end with it."""
+    """Runs a server on loopback and yields its port. Its connections end with it."""
 
     tasks: set[asyncio.Task[None]] = set()
 
@@ -93,7 +93,7 @@ async def test_tcp_with_nobody_answering() -> None:
         full = stack.enter_context(socket.socket())
         full.bind(("127.0.0.1", 0))
         full.listen(0)
-        for _ in range(8):  # its queue is full, so the kernel drops what comes
+        for _ in range(8):  # its queue is full, so the kernel drops new connections
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(full.getsockname())

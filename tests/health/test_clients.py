@@ -1,4 +1,4 @@
-"""Bad clients of the health endpoint: slow, silent, malformed, greedy, not reading. The others are answered."""
+"""Bad clients of the health endpoint: slow, silent, malformed, greedy, not reading. The others get answers."""
 
 import asyncio
 import contextlib
@@ -13,11 +13,11 @@ from tests.lab.host.processes import until
 from tests.lab.http.prober import GET, active, endpoint
 
 METRICS = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
-BIG = b"# " + b"x" * 8_000_000 + b"\n"  # more than the kernel takes for a client that does not read
+BIG = b"# " + b"x" * 8_000_000 + b"\n"  # more than the kernel buffers for a client that does not read
 
 
 class Client:
-    """A socket without a reader of its own: what is not received stays in the kernel."""
+    """A socket without a background reader: bytes that are not received stay in the kernel."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
@@ -27,7 +27,7 @@ class Client:
         await self.loop.sock_sendall(self.socket, data)
 
     async def receive(self, size: int = 1 << 20) -> bytes:
-        """What there is, at least one byte; nothing at the end, also if it was not a friendly one."""
+        """Returns the bytes that are there, at least one; none after the end of the stream or a reset."""
         try:
             return await self.loop.sock_recv(self.socket, size)
         except ConnectionResetError:
@@ -165,16 +165,16 @@ async def test_hundreds_of_connections_at_once() -> None:
 
 
 async def test_who_asks_without_reading_is_cut_off() -> None:
-    patient = Limits(request_seconds=1000, idle_seconds=1000)  # so that it is not for being slow
+    patient = Limits(request_seconds=1000, idle_seconds=1000)  # so that slowness is not what drops it
     async with endpoint(active(), limits=patient) as served, client(served, receive_buffer=4096) as greedy:
-        # In the end nothing of ours waits for it: neither answers nor requests.
+        # After that nothing of ours waits for the client: neither answers nor requests.
         await greedy.send_until_dropped(GET * 1000, meanwhile=lambda: asyncio.sleep(0))
         async with client(served) as good:
             assert await good.status() == 200
 
 
 async def test_no_200_waits_for_a_client_that_does_not_read() -> None:
-    """The answer to /health must not be rendered while the one before it is still on its way out."""
+    """The answer to /health must not be rendered while the previous one still waits to be sent."""
     node = active()
     node.metrics = BIG
     async with endpoint(node) as served, client(served) as slow:
@@ -216,7 +216,7 @@ async def test_requests_do_not_pile_up_behind_an_answer_that_waits() -> None:
         await asyncio.sleep(1.0)
         (one,) = served._connections._all
         assert not sending.done()
-        assert 0 < len(one._asked) < 300  # what one chunk holds
+        assert 0 < len(one._asked) < 300  # about as many as one chunk holds
         sending.cancel()
 
 

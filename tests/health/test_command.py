@@ -13,7 +13,7 @@ from health.command import CommandError, Ended, run
 from tests.lab.host.clocks import put_forward
 from tests.lab.host.processes import LIVENESS, ended, reaped, until, written
 
-LONG = 1000.0  # a limit that only a test which puts the clock forward reaches
+LONG = 1000.0  # only a test that moves the clock forward reaches this limit
 
 
 async def sh(
@@ -28,7 +28,7 @@ async def sh(
 
 
 async def out_of_time(script: str, wrote: Path, *, grace: float) -> None:
-    """Run the script, and let its time be over when it has written a line to the file."""
+    """Runs the script, and ends its time limit when it has written a line to the file."""
     task = asyncio.create_task(sh(script, timeout=LONG, grace=grace))
     await until(partial(written, wrote))
     put_forward(LONG)
@@ -129,7 +129,7 @@ async def test_cancelled_the_group_is_killed_and_reaped(tmp_path: Path) -> None:
 
 
 async def test_cancelled_again_while_it_is_being_killed_it_is_reaped_all_the_same(tmp_path: Path) -> None:
-    """As by a group of tasks that ends just after one of them was cancelled."""
+    """A TaskGroup that ends just after one of its tasks was cancelled does this."""
     pid = tmp_path / "pid"
     task = asyncio.create_task(sh(f"echo $$ > {pid}; exec sleep 1000"))
     await until(partial(written, pid))

@@ -4,7 +4,7 @@ from health.debounce import Debounced, observe
 
 
 def believed(results: str, *, rise: int = 2, fall: int = 3) -> str:
-    """What is believed after each result: `+` and `-` in, `U` and `D` out."""
+    """Returns the state after each result: `+` and `-` in, `U` and `D` out."""
     now, said = Debounced(), ""
     for result in results:
         now = observe(now, passed=result == "+", rise=rise, fall=fall)
@@ -19,13 +19,13 @@ def test_nothing_is_believed_before_the_first_result() -> None:
 @pytest.mark.parametrize(
     ("results", "expected"),
     [
-        ("+", "U"),  # the first result decides alone
+        ("+", "U"),  # the first result alone decides
         ("-", "D"),
         ("+--", "UUU"),
         ("+---", "UUUD"),  # fall
         ("-+", "DD"),
         ("-++", "DDU"),  # rise
-        ("+--+--", "UUUUUU"),  # one result to the contrary starts the count anew
+        ("+--+--", "UUUUUU"),  # one result to the contrary starts the count again
         ("+--+---", "UUUUUUD"),
         ("-+-+-+", "DDDDDD"),
         ("+---++---", "UUUDDUUUD"),

@@ -1,4 +1,4 @@
-"""The health endpoint on real sockets: what is answered, and until when."""
+"""The health endpoint on real sockets: its answers, and how long each is true."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from tests.lab.http.prober import GET, Node, active, ask, endpoint, read_reply
 
 
 async def exchange(served: Endpoint, sent: bytes, *, eof: bool = False) -> bytes:
-    """Send raw bytes; return all that comes until the endpoint ends the connection."""
+    """Sends raw bytes, and returns everything that the endpoint sends until it ends the connection."""
     reader, writer = await asyncio.open_connection(*served.addresses[0])
     try:
         writer.write(sent)
@@ -23,7 +23,7 @@ async def exchange(served: Endpoint, sent: bytes, *, eof: bool = False) -> bytes
         writer.transport.abort()
 
 
-# --- what is answered ------------------------------------------------------------------------------------------------
+# --- the answers -----------------------------------------------------------------------------------------------------
 
 
 async def test_200_only_while_the_grant_lasts() -> None:
@@ -34,7 +34,7 @@ async def test_200_only_while_the_grant_lasts() -> None:
         reply = await ask(served.addresses[0], "/health")
         assert (reply.status, reply.body) == (200, b"active\n")
         assert reply.headers["cache-control"] == "no-store"
-        node.now = 100.5  # nobody told the endpoint anything: only time went on
+        node.now = 100.5  # the endpoint learns nothing; only time passes
         reply = await ask(served.addresses[0], "/health")
         assert (reply.status, reply.body) == (503, b"standby\n")
 
@@ -136,7 +136,7 @@ async def test_a_status_that_cannot_be_had_is_503(caplog: pytest.LogCaptureFixtu
         assert (await ask(served.addresses[0], "/health")).status == 200
 
 
-# --- HTTP as it is spoken --------------------------------------------------------------------------------------------
+# --- HTTP on the wire ------------------------------------------------------------------------------------------------
 
 
 async def test_keep_alive_until_the_client_says_close() -> None:

@@ -1,4 +1,4 @@
-"""Checks where the network is not as it should be, in namespaces of their own."""
+"""Checks on broken networks, in namespaces of their own."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ def say(what):
 
 
 def isolated(script: str) -> list[str]:
-    """Run the script in network and mount namespaces of its own; what it prints, line by line."""
+    """Runs the script in new network and mount namespaces, and returns the lines that it prints."""
     command = ["unshare", "-Urnm", sys.executable, "-c", ISOLATED + textwrap.dedent(script)]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     if ran.returncode and "unshare" in ran.stderr:
@@ -48,7 +48,7 @@ def test_ping_without_an_answer() -> None:
 
 
 def test_a_port_where_one_only_meets_oneself() -> None:
-    """With one ephemeral port and nobody listening there, TCP's simultaneous open connects a socket to itself."""
+    """With one ephemeral port and no listener on it, TCP's simultaneous open connects a socket to itself."""
     said = isolated(
         """
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
@@ -60,7 +60,7 @@ def test_a_port_where_one_only_meets_oneself() -> None:
 
 
 def test_a_resolver_that_hangs_holds_nobody_up(tmp_path: Path) -> None:
-    """Neither the check, nor the loop's own threads, nor the end of the process waits for it."""
+    """Neither the check, nor the loop's own threads, nor the end of the process waits for the resolver."""
     (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:30 attempts:5\n")
     (tmp_path / "nsswitch.conf").write_text("hosts: dns\n")
     said = isolated(

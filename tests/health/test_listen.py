@@ -1,4 +1,4 @@
-"""Where the health endpoint listens, and how that changes while it runs."""
+"""The addresses on which the health endpoint listens, and how a reload changes them."""
 
 import asyncio
 import socket
@@ -64,7 +64,7 @@ async def test_reconfiguring_touches_only_what_differs() -> None:
         for reader, writer in (staying, leaving):
             writer.write(GET)
             assert (await read_reply(reader)).status == 200
-        wide = ("0.0.0.0", goes[1])  # cannot be had while 127.0.0.1 with the same port is ours
+        wide = ("0.0.0.0", goes[1])  # cannot be bound while 127.0.0.1 with the same port is
         await served.reconfigure(listen=[stays, wide], paths={"/new": "web"})
         assert served.addresses == [stays, wide]
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):

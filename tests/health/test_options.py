@@ -1,4 +1,4 @@
-"""What the configuration may say about checks."""
+"""The options of checks in the configuration."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
 """The local API on a real socket."""
 
-# ruff: noqa: ASYNC240  (small files of a test, for which nobody waits)
+# ruff: noqa: ASYNC240  (the files are small, and nothing else waits for the loop)
 
 from __future__ import annotations
 

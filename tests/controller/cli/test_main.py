@@ -1,6 +1,6 @@
-"""The command, as a process: what it prints, where, and with which exit code."""
+"""The command as a process: what it prints, where, and its exit code."""
 
-# ruff: noqa: ASYNC240  (small files of a test, for which nobody waits)
+# ruff: noqa: ASYNC240  (the files are small, and nothing else waits for the loop)
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ async def test_version() -> None:
 
 
 def called(capsys: pytest.CaptureFixture[str], *arguments: str) -> Ran:
-    """What argparse alone answers needs no process."""
+    """Runs the command in this process. For commands that argparse answers alone."""
     with pytest.raises(SystemExit) as left:
         main(arguments)
     out, err = capsys.readouterr()
@@ -202,14 +202,14 @@ async def test_a_daemon_that_does_not_run(config: Path, command: tuple[str, ...]
     assert await anyvip(*command, "--config", str(config)) == expected
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without permission")
 async def test_a_socket_that_one_may_not_use(config: Path) -> None:
     path = config.with_name("anyvip.sock")
     for directory in (config.parent, *config.parent.parents[:3]):
         if directory.is_relative_to("/tmp") and directory != Path("/tmp"):
             directory.chmod(0o755)
     config.chmod(0o644)
-    ask = (  # once as root, so that everything is imported: the interpreter may be where nobody else may read
+    ask = (  # first as root, to import everything: other users may be unable to read the interpreter
         "import os, sys; from controller.cli.main import main; main(sys.argv[1:]); "
         "os.setgroups([]); os.setgid(65534); os.setuid(65534); sys.exit(main(sys.argv[1:]))"
     )
@@ -410,7 +410,7 @@ async def test_what_is_wrong_is_said_below_the_table(config: Path) -> None:
 
 
 def test_commands_that_ask_start_at_once() -> None:
-    """They are what scripts call in loops: neither the models nor the web server are imported."""
+    """Scripts call them in loops, so they import neither the models nor the web server."""
     probe = "import sys, controller.cli.main; print(sorted({'pydantic', 'aiohttp', 'asyncio', 'prometheus_client'} & set(sys.modules)))"
     command = [sys.executable, "-c", probe]
     ran = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=LIMIT_SECONDS, check=True)

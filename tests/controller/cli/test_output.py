@@ -1,4 +1,4 @@
-"""How values look in the tables."""
+"""How the tables show values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A configuration that is right: what it means, and what is taken when a key is left out."""
+"""Valid configurations: what they mean, and the defaults of absent keys."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_byte_order_mark_does_no_harm() -> None:
 
 
 def test_reading_again_gives_equal_groups() -> None:
-    """A reload compares them, and touches only what differs."""
+    """A reload compares groups, and touches only those that differ."""
     before, after = read(FULL), read(FULL.replace("n1", "n1 # moved\n"))
     assert before.groups == after.groups
     assert before.store == after.store
@@ -129,7 +129,7 @@ def test_reading_again_gives_equal_groups() -> None:
 
 
 def test_the_daemon_can_name_the_line_of_what_it_stumbles_on() -> None:
-    """A port in use is only found when the daemon listens."""
+    """Only the daemon notices a port in use, when it listens."""
     problem = read(FULL).problem(("health", "listen", 1), 'found "[::1]:9011", which is in use; allowed: a free port')
     assert str(problem) == 'anyvip.yml:7: health.listen[1]: found "[::1]:9011", which is in use; allowed: a free port'
 
@@ -158,7 +158,7 @@ def test_the_comments_of_the_example_show_the_defaults(tmp_path: Path) -> None:
 
 
 def _uncommented(text: str) -> str:
-    """The example with every commented key in force: a comment is a key if it says ``# key: ...`` or ``#   key: ...``."""
+    """Returns the example with its commented keys in force: comments that read ``# key: ...`` or ``#   key: ...``."""
     lines = []
     for line in text.splitlines():
         indent, hash_, rest = line.partition("# ")
@@ -181,6 +181,6 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_a_character_that_json_escapes_in_two_halves() -> None:
-    """JSON is YAML, but for this; `jq` and the like write configurations, too."""
+    """JSON is YAML, except for such escapes. Tools such as `jq` write configurations in JSON."""
     config = read(SMALLEST + '    hooks: {promote: ["\\ud83d\\ude80"]}\n')
     assert config.groups["web"].hooks.promote == ("\N{ROCKET}",)

@@ -1,4 +1,4 @@
-"""The pages say what is so: every key, option, code and metric is in them, and what they show works."""
+"""The pages are complete and right: they have every key, option, code and metric, and their examples work."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def table_keys(page: str) -> set[str]:
-    """What stands in backquotes in the first column of a table."""
+    """Returns the words in backquotes in the first columns of the tables."""
     first_cells = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
     return {word for cell in first_cells for word in re.findall(r"`([^`]+)`", cell)}
 

@@ -1,4 +1,4 @@
-"""Everything that can be wrong: one line each, naming file, line, key, what was found and what is allowed."""
+"""Mistakes in the configuration: one line each, with file, line, key, what was found and what is allowed."""
 
 from __future__ import annotations
 
@@ -370,7 +370,7 @@ def test_the_hint_reads_well_for_another_authors_validator() -> None:
 
 
 def test_a_mistake_loads_nobody_s_sdk() -> None:
-    """They take seconds, and the file names none of them."""
+    """Importing them takes seconds, and the file names none of them."""
     read = "import sys\nfrom controller.config.loading import ConfigError, from_bytes\n"
     tried = f"try: from_bytes({GOOD.replace('cluster', 'clutser').encode()!r}, 'x')\nexcept ConfigError as error: print(error)\n"
     loaded = "print(sorted({'boto3', 'botocore', 'azure', 'google'} & sys.modules.keys()))"

@@ -1,4 +1,4 @@
-"""Whatever is in the file: it is read, or refused with one line for each problem. Nothing else is ever raised."""
+"""Any file is either read, or refused with one line for each problem. No other exception is raised."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the configuration needs of the node that it is for."""
+"""Names in the configuration that this node does not have."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_programs_that_do_not_exist(tmp_path: Path) -> None:
 
 
 def test_a_hostname_that_cannot_be_a_name() -> None:
-    """The kernel says (none) where nobody has set one."""
+    """The kernel reports (none) when no hostname is set."""
     read = (
         "import socket; socket.sethostname('(none)')\n"
         "from controller.config.loading import ConfigError, from_bytes\n"

@@ -1,4 +1,4 @@
-"""Stores and providers of others: found by their entry points, checked by their own options."""
+"""Stores and providers of other authors: found by entry points, checked by their own options."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ENTRY_POINTS = "[anyvip.providers]\nbeacon = a_beacon_of_others:Beacon\nbroken =
 
 @pytest.fixture(autouse=True)
 def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A distribution on the path, as pip would have put it there."""
+    """Puts a distribution on the path, as pip does."""
     (tmp_path / "a_beacon_of_others.py").write_text(MODULE)
     metadata = tmp_path / "a_beacon_of_others-1.0.dist-info"
     metadata.mkdir()

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def schema() -> dict[str, Any]:
-    """As the command prints it, which needs no file for that; made once, as every SDK is loaded for it."""
+    """The schema as the command prints it. Made once, because it imports every SDK."""
     command = [sys.executable, "-m", "controller.cli.main", "check-config", "--schema"]
     environment = {**os.environ, "ANYVIP_CONFIG": "/no/such/file"}
     ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True)
@@ -28,14 +28,14 @@ def schema() -> dict[str, Any]:
 
 
 def objects(node: Any) -> list[dict[str, Any]]:
-    """Every schema of a mapping in the tree."""
+    """Returns every schema of a mapping in the tree."""
     inner = list(node.values()) if isinstance(node, dict) else node if isinstance(node, list) else []
     own = [node] if isinstance(node, dict) and "properties" in node and isinstance(node.get("type"), str) else []
     return own + [found for child in inner for found in objects(child)]
 
 
 def references(node: Any) -> set[str]:
-    """The definitions that are named in the tree, but for those of plug-ins that are not ours."""
+    """Returns the names of the definitions in the tree, without those of plug-ins of other authors."""
     if isinstance(node, dict):
         mapping = node.get("discriminator", {}).get("mapping", {})
         foreign = {target for name, target in mapping.items() if name not in {"auto", *OWN_STORES, *OWN_PROVIDERS}}
@@ -45,7 +45,7 @@ def references(node: Any) -> set[str]:
 
 
 def of_ours(schema: dict[str, Any]) -> list[Any]:
-    """The schema, and each definition that it needs for what is ours: plug-ins of others may be installed, too."""
+    """Returns the schema and the definitions of our own parts, because plug-ins of other authors can be installed."""
     found: dict[str, Any] = {"": {key: value for key, value in schema.items() if key != "$defs"}}
     while missing := references(list(found.values())) - found.keys():
         found |= {each: schema["$defs"][each.removeprefix("#/$defs/")] for each in missing}

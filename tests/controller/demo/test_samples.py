@@ -1,4 +1,4 @@
-"""What the lab concludes from what its probers saw: two who answer are seen, one alone never looks like two."""
+"""Conclusions from samples: two nodes that answer are noticed, and one alone never counts as two."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from controller.demo.samples import (
 
 
 def every_millisecond(kind: Kind, node: int, start: int, end: int, delay: float = 0.0002) -> Iterator[Sample]:
-    """Asked each millisecond of [start, end), answered at half the delay, received after it."""
+    """Returns samples asked each millisecond of [start, end), answered after half the delay, received after all of it."""
     for tick in range(start, end):
         asked = tick / 1000
         yield Sample(kind, node, 0, asked, asked + delay / 2 if kind is not Kind.ARP else 0.0, asked + delay)
@@ -33,7 +33,7 @@ def sent_to(node: int, start: int, end: int) -> Iterator[Sample]:
 
 
 def probed(node: int, *codes: int) -> Iterator[Sample]:
-    """One health probe each 100 ms that takes 2 ms."""
+    """Returns one health probe each 100 ms, which takes 2 ms."""
     return (Sample(Kind.HEALTH, node, code, n / 10, 0.0, n / 10 + 0.002) for n, code in enumerate(codes))
 
 
@@ -60,7 +60,7 @@ def test_a_single_answer_beside_another_owner_counts() -> None:
 
 
 def test_an_answer_that_was_delayed_on_its_way_is_not_a_second_owner() -> None:
-    """Node 0 answered at 99 ms at the latest; that its answers arrive 50 ms later makes nobody an owner."""
+    """Node 0 last answered at 99 ms. Answers that arrive 50 ms later do not make it an owner for longer."""
     for kind in (Kind.UDP, Kind.ARP):
         late = [*every_millisecond(kind, 0, 0, 100, delay=0.05)]
         in_time = [*every_millisecond(Kind.UDP, 1, 130, 200)]

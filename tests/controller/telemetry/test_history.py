@@ -1,4 +1,4 @@
-"""The history: what is remembered, and what of it outlives the daemon."""
+"""The history: which entries it keeps, and which of them outlive the daemon."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def test_it_is_written_while_the_daemon_runs_and_when_it_ends(path: Path) 
     writing = asyncio.create_task(history.write())
     history.record(entry("web"))
     await until(lambda: written(path))
-    history.record(entry("db"))  # not yet noticed by the task
+    history.record(entry("db"))  # the task has not noticed it yet
     writing.cancel()
     await asyncio.wait([writing])
     assert groups(loaded(path).entries()) == ["web", "db"]

@@ -1,4 +1,4 @@
-"""What is decided and done, as log lines, metrics and history."""
+"""Decisions and steps as log lines, metrics and history."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def telemetry(clock: Clock) -> Telemetry:
     return one
 
 
-def change(  # noqa: PLR0917  (they read as the line that is logged)
+def change(  # noqa: PLR0917  (in the order of the log line)
     at: float, before: Role, after: Role, reason: Reason, detail: str = "", epoch: int = 0
 ) -> Transition:
     return Transition("web", at, before, after, reason, detail, epoch)
 
 
 def samples(telemetry: Telemetry) -> dict[tuple[str, ...], float]:
-    """Each sample by its name and its labels' values, in the labels' order."""
+    """Returns each sample by its name and the values of its labels, in the order of the labels."""
     return {
         (sample.name, *(sample.labels[name] for name in sorted(sample.labels))): sample.value
         for family in text_string_to_metric_families(telemetry.render({}).decode())
@@ -58,7 +58,7 @@ def samples(telemetry: Telemetry) -> dict[tuple[str, ...], float]:
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """The log's lines, without the time."""
+    """The lines of the log, without the time."""
     return [TextLines().format(record).partition(" ")[2] for record in caplog.records]
 
 

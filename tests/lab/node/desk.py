@@ -1,4 +1,4 @@
-"""A real local API with a real `Control` behind it, that does what a test says."""
+"""A real local API, with a `Control` that a test sets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from controller.telemetry.history import Entry
 
 
 def group_view(**changes: Any) -> GroupView:
-    """A group that this node serves, but for the changes."""
+    """Returns a group that this node serves, with these changes."""
     view = GroupView(
         role="active",
         role_seconds=7380.0,
@@ -36,14 +36,14 @@ def group_view(**changes: Any) -> GroupView:
 
 
 def member(node: str, **changes: Any) -> Member:
-    """A live member that is fit for the group web, but for the changes."""
+    """Returns a live member that is fit for the group web, with these changes."""
     groups = {"web": {"priority": 100, "healthy": True, "serving": 12 if node == "n1" else 0}}
     base = {"node": node, "session": f"{node}-3f2a", "here": node == "n1", "live": True, "campaigning": True}
     return Member(**{**base, "groups": groups, **changes})  # type: ignore[typeddict-item]
 
 
 def status(**changes: Any) -> Status:
-    """A node of two where all is well, but for the changes."""
+    """Returns the status of one of two healthy nodes, with these changes."""
     base = Status(
         version="0.1.0",
         cluster="shop",
@@ -59,7 +59,7 @@ def status(**changes: Any) -> Status:
 
 
 def entry(group: str, **changes: Any) -> Entry:
-    """A transition that ended a promotion, but for the changes."""
+    """Returns a transition that ended a promotion, with these changes."""
     base = Entry(
         time="2026-01-01T00:00:00.000Z",
         node="n1",
@@ -76,7 +76,7 @@ def entry(group: str, **changes: Any) -> Entry:
 
 
 class Desk:
-    """Answers what it is set to, and remembers what it was asked. `hold`: a switchover waits until it is set."""
+    """Answers as set, and records the requests. `hold`: a switchover waits until it is set."""
 
     def __init__(self) -> None:
         self.now = status()
@@ -87,15 +87,15 @@ class Desk:
         self.hold.set()
 
     def status(self) -> Status:
-        """What it is set to."""
+        """Returns `now`."""
         return self.now
 
     def history(self) -> list[Entry]:
-        """What it is set to."""
+        """Returns `entries`."""
         return self.entries
 
     async def switchover(self, group: str, to: str | None) -> Moved:
-        """Waits for `hold`, then is done or refuses."""
+        """Waits for `hold`, then succeeds or raises the refusal."""
         self.asked.append((group, to))
         await self.hold.wait()
         if self.refusal:
@@ -103,7 +103,7 @@ class Desk:
         return Moved(group, "n1", to or "n2", 13, 0.0123)
 
     async def pause(self, paused: bool) -> None:
-        """Is done or refuses."""
+        """Succeeds, or raises the refusal."""
         self.asked.append(paused)
         if self.refusal:
             raise self.refusal
@@ -111,7 +111,7 @@ class Desk:
 
 @asynccontextmanager
 async def serving(desk: Desk, path: Path, access: Access | None = None) -> AsyncIterator[Client]:
-    """The desk's local API on this socket, and a client of it."""
+    """Serves the desk's local API on this socket, and yields a client."""
     api = AdminApi(desk, path, access or Access())
     await api.start()
     try:
