@@ -22,7 +22,7 @@ from controller.demo.samples import (
 
 
 def every_millisecond(kind: Kind, node: int, start: int, end: int, delay: float = 0.0002) -> Iterator[Sample]:
-    """Returns samples asked each millisecond of [start, end), answered after half the delay, received after all of it."""
+    """Yields samples asked each millisecond of [start, end), answered after half the delay and received after it."""
     for tick in range(start, end):
         asked = tick / 1000
         yield Sample(kind, node, 0, asked, asked + delay / 2 if kind is not Kind.ARP else 0.0, asked + delay)
