@@ -1,9 +1,9 @@
-"""Azure Blob Storage as the store: a block blob per key in one container, written on a condition on its ETag.
+"""Azure Blob Storage as the store: one block blob per key in one container, written on a condition on its ETag.
 
-Azure Storage is strongly consistent. An ETag is made anew by every write, whatever the content ("Managing concurrency
-in Blob storage"), so it is a version as it is. ``If-None-Match: *`` creates only, ``If-Match`` replaces or deletes only
-what still has that ETag. What is refused so is a `Conflict`. ServerBusy and 429 are said before anything is done and
-are asked again; any other 5xx, or no answer, says nothing of a write.
+Azure Storage is strongly consistent. Every write makes a new ETag, whatever the content ("Managing concurrency in Blob
+storage"), so the ETag serves as the version. ``If-None-Match: *`` only creates; ``If-Match`` replaces or deletes only
+a blob that still has that ETag. A request that fails its condition is a `Conflict`. ServerBusy and 429 mean that
+nothing was done, so the request is repeated. After any other 5xx, or no answer, the outcome of a write is unknown.
 
 Azure's own leases are not used: they last 15 s or more.
 """
@@ -48,11 +48,11 @@ _HOSTS: Final = {
 _REFUSED: Final = frozenset({"BlobAlreadyExists", "BlobNotFound", "ConditionNotMet", "TargetConditionNotMet"})
 _NOT_DONE: Final = frozenset({"ServerBusy", "TooManyRequests", "AccountBeingCreated"})
 
-logging.getLogger("azure").setLevel(logging.WARNING)  # it writes ten lines for every request otherwise
+logging.getLogger("azure").setLevel(logging.WARNING)  # below that it writes ten lines for every request
 
 
 class BlobContainer:
-    """The blobs of one container. `tokens`: those that the client asks with, if it asks with any."""
+    """The blobs of one container. `tokens`: those that the client authenticates with; None with an account key."""
 
     def __init__(self, client: ContainerClient, tokens: Tokens | None) -> None:
         self._client = client
@@ -94,7 +94,7 @@ class BlobContainer:
             self._tokens.close()
 
     def _asked(self, work: Callable[[], T], name: str = "") -> T:
-        """What `work` returns; the SDK's errors become what they say of the request."""
+        """Return what `work` returns. Translates the SDK's errors into Conflict and StoreError."""
         try:
             return work() if self._tokens is None else self._tokens.asked(work)
         except HttpResponseError as error:
@@ -104,11 +104,11 @@ class BlobContainer:
         except AzureError as error:
             raise _failure(self._what, error) from error
         except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:  # from the SDK's parsers
-            raise Unsure(f"{self._what}: what answers is not Azure: {type(error).__name__}: {error}") from error
+            raise Unsure(f"{self._what}: the answer is not Azure's: {type(error).__name__}: {error}") from error
 
 
 def _version(etag: str) -> Version:
-    """A listing gives it without its quotes."""
+    """Return the ETag with quotes, which a listing leaves out."""
     return Version('"{}"'.format(etag.strip('"')))
 
 
@@ -117,7 +117,7 @@ def _still(expected: Version) -> dict[str, Any]:
 
 
 def _code(error: HttpResponseError) -> str:
-    """Azure Storage's word for it, as ``ContainerNotFound``."""
+    """Return Azure Storage's error code, such as ``ContainerNotFound``; empty when there is none."""
     code = getattr(error, "error_code", None)
     return str(getattr(code, "value", code) or "")
 
@@ -145,25 +145,25 @@ class AzureBlobStore(ObjectStore):
 
         account: str = Field(
             pattern=r"^[a-z0-9]{3,24}$",
-            description="The storage account's name; without hierarchical namespace.",
+            description="Name of a storage account without hierarchical namespace.",
         )
         container: str = Field(
             pattern=r"^[a-z0-9](-?[a-z0-9]){2,62}$",
-            description="The container's name.",
+            description="Name of the container.",
         )
         prefix: Annotated[str, AfterValidator(folder)] = Field(
             default="",
-            description="Begin of every blob's name; the cluster's name and '/' follow. Words that end in '/' each.",
+            description="Prefix of every blob's name; the cluster's name and '/' follow. Words that each end in '/'.",
         )
         endpoint: str | None = Field(
             default=None,
             pattern=r"^https?://[^\s?#]+$",
-            description="The account's blob service, where it is not the cloud's own.",
+            description="URL of the account's blob service. Default: the cloud's own.",
         )
         account_key_file: FilePath | None = Field(
             default=None,
             strict=False,
-            description="File with one of the account's keys in its first line, to be used instead of an identity.",
+            description="File with one of the account's keys in its first line, used instead of an identity.",
         )
 
         @model_validator(mode="after")
@@ -174,7 +174,10 @@ class AzureBlobStore(ObjectStore):
 
     @classmethod
     def open(cls, options: Options, *, cluster: str, call_timeout: float) -> Self:
-        """The cluster's store; connects when first used. `call_timeout`: seconds. Raises StoreError for a bad file."""
+        """Return the cluster's store, which connects on first use. `call_timeout` in seconds.
+
+        Raises StoreError for a bad key file.
+        """
         quick = options.model_copy(
             update={
                 "connect_timeout_seconds": min(options.connect_timeout_seconds, call_timeout / 3),

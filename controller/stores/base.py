@@ -1,4 +1,7 @@
-"""What a store must do: a compare-and-swap register per key. All that the author of a store needs. Pure."""
+"""Defines what a store must do: keep one compare-and-swap register per key. Pure.
+
+The author of a store needs nothing else of this project.
+"""
 
 from __future__ import annotations
 
@@ -11,54 +14,54 @@ Version = NewType("Version", str)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One value in the store, with the version that a `Store.swap` must name to replace it."""
+    """One value in the store, with the version that `Store.swap` must name to replace it."""
 
     value: bytes
     version: Version
 
 
 class StoreError(Exception):
-    """The store did not answer, or not intelligibly. A write may have landed, may land later, or never."""
+    """The store gave no answer, or none that can be understood. A write may have landed, may land later, or never."""
 
 
-class Conflict(Exception):  # noqa: N818  (an answer, not a failure: the write is known not to have landed)
-    """The key is not at the expected version; nothing was written by this request."""
+class Conflict(Exception):  # noqa: N818  (an answer, not a failure: the write certainly did not land)
+    """The key is not at the expected version. This request wrote nothing."""
 
 
 class Store(Protocol):
-    """A compare-and-swap register per key. Linearizable; nothing else is asked of it."""
+    """One linearizable compare-and-swap register per key. Nothing more is required."""
 
     async def read(self, prefix: str) -> Mapping[str, Entry]:
-        """Every key that begins with prefix, each as of some moment after the call. Raises StoreError."""
+        """Return every key that begins with prefix, each as of some moment after the call. Raises StoreError."""
 
     async def swap(self, key: str, value: bytes | None, expected: Version | None) -> Version:
-        """Replace the value if the key is still at `expected`.
+        """Replace the value if the key is still at `expected`, and return the new version.
 
-        A value of None deletes; `expected` of None creates. Raises Conflict, or StoreError where the outcome
-        is not known. Never retries by itself: a retry turns a write that landed into a Conflict.
+        A value of None deletes; `expected` of None creates. Raises Conflict, or StoreError when the outcome is not
+        known. An implementation never retries such a write: a retry turns a write that landed into a Conflict.
         """
 
     async def close(self) -> None:
-        """Give back connections and descriptors. Raises nothing."""
+        """Release connections and descriptors. Raises nothing."""
 
 
-# What a store may be able to do besides: each is a Protocol of its own, and the controller asks with isinstance.
+# Optional abilities of a store. Each is a Protocol of its own, and the controller asks with isinstance.
 
 
 @runtime_checkable
 class Watcher(Protocol):
-    """A store that can say "look now". A hint, never a fact: the election is right without it, only slower."""
+    """A store that can give hints. The election is correct without them, only slower."""
 
     def changes(self, prefix: str) -> AsyncIterator[Mapping[str, Entry]]:
-        """Yield after anything under prefix may have changed, with what is known of it: some keys, or none.
+        """Yield when anything under prefix may have changed, with the entries that are known: some, or none.
 
-        What is yielded may be old by then, or repeated; a key that is gone is left out. Reconnects by itself; ends only
-        when closed.
+        The entries may be outdated or repeated. A deleted key is left out. Reconnects by itself, and ends only when
+        the store is closed.
         """
 
 
 @runtime_checkable
 class Paced(Protocol):
-    """A store whose service takes few writes of one key. Its class says so: the configuration is checked before."""
+    """A store whose service limits writes of one key. Its class states the limit, for checks of the configuration."""
 
     LEAST_WRITE_PAUSE_SECONDS: ClassVar[float]  # between two writes of one key; shorter retry periods are refused

@@ -1,12 +1,13 @@
 """Consul's key/value store as the store: transactions, consistent reads, blocking queries.
 
-A version is the key's ModifyIndex. What Consul does otherwise than one would think, and what is done about it:
+A version is the key's ModifyIndex. Some of Consul's behaviour is surprising:
 
-- ``PUT /v1/kv?cas=`` does not say which index the write got. So writes are transactions, which do.
-- Writing what is there already is no write, and keeps the index. So every write has flags of its own, at random.
-- Deleting what is not there with the right index, or any, succeeds. So a deletion checks the index first.
-- A listing leaves out what the token may not read, and says so only in a header, which is looked at.
-- Keys with characters that are special in URLs are refused since 1.22. So only letters, digits and ``_-,/`` are used.
+- ``PUT /v1/kv?cas=`` does not return the index of the write. So writes are transactions, which do.
+- Writing the value that a key already has keeps its index. So every write carries random flags.
+- Deleting a key that does not exist succeeds, whatever the index. So a deletion checks the index first.
+- A listing leaves out what the token must not read, and says so only in a header. So every read checks that header.
+- Since 1.22, keys with characters that are special in URLs are refused. So names hold only letters, digits and
+  ``_-,/``.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 _WAIT_SECONDS = 60  # of a blocking query; Consul adds up to a sixteenth (Consul: "Blocking Queries")
-_STALE = ("index is stale", "failed index check", "doesn't exist")  # how a transaction says that the key has changed
+_STALE = ("index is stale", "failed index check", "doesn't exist")  # a transaction's messages for a changed key
 _TOKEN, _TOKEN_FILE = "CONSUL_HTTP_TOKEN", "CONSUL_HTTP_TOKEN_FILE"
 
 
@@ -46,22 +47,22 @@ class ConsulStore:
         endpoints: list[Endpoint] = Field(
             default=["http://127.0.0.1:8500"],
             min_length=1,
-            description="HTTP addresses of agents or servers of one datacenter, asked in this order.",
+            description="HTTP addresses of agents or servers of one datacenter, used in this order.",
         )
         prefix: Annotated[str, AfterValidator(folder)] = Field(
             default="anyvip/",
             pattern=r"^[A-Za-z0-9_./-]*$",
-            description="Begin of every key; the cluster's name and '/' follow.",
+            description="Prefix of every key; the cluster's name and '/' follow.",
         )
         datacenter: str | None = Field(
             default=None,
             pattern=r"^[A-Za-z0-9_-]+$",
-            description="The datacenter whose servers hold the keys; default: the agent's own.",
+            description="Datacenter whose servers hold the keys. Default: the agent's own.",
         )
         token: SecretStr | None = Field(default=None, description=f"ACL token. Default: ${_TOKEN}, or none.")
         token_file: FilePath | None = Field(
             default=None,
-            description="File with the token in its first line, read again when Consul refuses the token. "
+            description="File with the token in its first line, reread when Consul refuses the token. "
             f"Default: ${_TOKEN_FILE}.",
         )
 
@@ -83,7 +84,10 @@ class ConsulStore:
 
     @classmethod
     def open(cls, options: Options, *, cluster: str, call_timeout: float) -> Self:
-        """The cluster's store; connects when first used. `call_timeout`: seconds. Raises StoreError for bad files."""
+        """Return the cluster's store, which connects on first use. `call_timeout` in seconds.
+
+        Raises StoreError for bad files.
+        """
         try:
             token = _token(options)
             servers = Servers(options.endpoints, options.tls(options.endpoints), options.server_name)
@@ -92,13 +96,13 @@ class ConsulStore:
         return cls(servers, Keys.of(options.prefix, cluster), token, call_timeout, options.datacenter)
 
     async def read(self, prefix: str) -> Mapping[str, Entry]:
-        """Every key that begins with prefix. Raises StoreError, also where Consul has no leader."""
+        """Return every key that begins with prefix. Raises StoreError, also while Consul has no leader."""
         path = self._listing(prefix)
         return (await self._servers.ask(lambda: self._listed(path), repeatable=True))[0]
 
     async def swap(self, key: str, value: bytes | None, expected: Version | None) -> Version:
         """Replace, create or delete as `controller.stores.base.Store` says. Raises Conflict, StoreError."""
-        if not (expected or "0").isdecimal():  # the version of a deletion: nothing is at it
+        if not (expected or "0").isdecimal():  # the version of a deletion, which no key has
             raise Conflict(key)
         change = {"Key": self._name(key), "Index": int(expected or 0)}
         if value is None:
@@ -109,22 +113,22 @@ class ConsulStore:
         try:
             return Version(str(int(results[0]["KV"]["ModifyIndex"])))
         except (LookupError, TypeError, ValueError) as error:
-            raise StoreError("Consul's answer to a transaction names no index; may the token read, too?") from error
+            raise StoreError("Consul's answer to a transaction has no index: allow the token to read, too") from error
 
     async def changes(self, prefix: str) -> AsyncIterator[Mapping[str, Entry]]:
-        """Yield what is under prefix when the watch begins, whenever it is opened again, and after each change."""
+        """Yield the entries under prefix when the watch opens or reopens, and after each change."""
         path, index = self._listing(prefix), 0
         seen: Mapping[str, Entry] | None = None
         async for _ in self._servers.reopening():
             try:
                 while not self._servers.closed:
                     present, following = await self._changed(path, index)
-                    # Consul: "Blocking Queries": begin anew where the index goes back, and never ask for one below 1.
+                    # Consul: "Blocking Queries": start over when the index goes back, and never ask for one below 1.
                     index = following if following >= index else 0
                     if present != seen:
                         seen = present
                         yield present
-            except StoreError:  # the calls beside the watch tell why
+            except StoreError:  # ordinary calls report the reason
                 seen, index = None, 0
 
     async def close(self) -> None:
@@ -132,7 +136,7 @@ class ConsulStore:
         await self._servers.close()
 
     async def _changed(self, path: str, index: int) -> tuple[Mapping[str, Entry], int]:
-        """What there is once Consul's index is above this one, or the waiting is over; 0: at once."""
+        """Return the entries once Consul's index is above this one or the wait ends; with 0 immediately."""
         if index == 0:
             return await self._servers.ask(lambda: self._listed(path), repeatable=True)
         waiting = f"{path}&index={index}&wait={_WAIT_SECONDS}s"
@@ -140,12 +144,12 @@ class ConsulStore:
         return await self._servers.wait(lambda: self._listed(waiting), longest)
 
     async def _listed(self, path: str) -> tuple[dict[str, Entry], int]:
-        """The entries and Consul's index of them."""
+        """Return the entries and Consul's index for them."""
         response, raw = await self._sent("GET", path)
         try:
             index = max(1, int(response.headers["X-Consul-Index"]))
             if response.headers.get("X-Consul-Results-Filtered-By-ACLs") == "true":
-                raise StoreError(f"{origin(response)}: the token may not read all keys under {self._keys.root}")
+                raise StoreError(f"{origin(response)}: the token is not allowed to read all of {self._keys.root}")
             if response.status == 404:
                 return {}, index
             return dict(self._decoded(pair) for pair in json.loads(raw)), index
@@ -157,7 +161,7 @@ class ConsulStore:
         return await self._servers.ask(lambda: self._carried_out(key, data), repeatable=False)
 
     async def _carried_out(self, key: str, data: bytes) -> Any:
-        """The results of a transaction. Raises Conflict where the key is not at its index."""
+        """Return the results of a transaction. Raises Conflict when the key is not at its index."""
         response, raw = await self._sent("PUT", f"/v1/txn?{self._where[1:]}".rstrip("?"), data)
         try:
             answer = json.loads(raw)
@@ -171,7 +175,7 @@ class ConsulStore:
         raise StoreError(f"{origin(response)}: {'; '.join(told)}")
 
     async def _sent(self, method: str, path: str, data: bytes | None = None) -> tuple[aiohttp.ClientResponse, bytes]:
-        """The answer and its content: 200, or what may be none of it: 404 to a read, 409 to a write."""
+        """Return the response and its body: 200, or 404 to a read, 409 to a write, which callers interpret."""
         token = self._token.value
         response = await self._servers.send(method, path, data, {"X-Consul-Token": token} if token else None)
         raw = await body_of(response)
@@ -180,7 +184,7 @@ class ConsulStore:
         text = f"{origin(response)}: HTTP {response.status} {raw[:200].decode(errors='replace').strip()}"
         if response.status == 403 and self._token.renewed(token):
             raise NotDone(text)
-        if response.status == 429:  # Consul: "Limit traffic rates": refused before it was looked at
+        if response.status == 429:  # Consul: "Limit traffic rates": refused before it was processed
             raise NotDone(text, after=0.1)
         raise Unsure(text) if response.status >= 500 else StoreError(text)
 
@@ -196,7 +200,10 @@ class ConsulStore:
 
 
 def _token(options: ConsulStore.Options) -> Secret:
-    """As configured, else as the environment has it (Consul: "Commands: environment variables"). Raises OSError."""
+    """Return the token of the configuration, or of the environment (Consul: "Commands: environment variables").
+
+    Raises OSError, ValueError when its file cannot be read.
+    """
     if options.token is not None:
         return Secret(options.token.get_secret_value())
     named = options.token_file or os.environ.get(_TOKEN_FILE)
@@ -204,4 +211,4 @@ def _token(options: ConsulStore.Options) -> Secret:
 
 
 def _not_understood(response: aiohttp.ClientResponse, raw: bytes) -> Unsure:
-    return Unsure(f"{origin(response)}: HTTP {response.status} that is none of Consul's: {raw[:60]!r}")
+    return Unsure(f"{origin(response)}: HTTP {response.status} is not an answer of Consul's: {raw[:60]!r}")

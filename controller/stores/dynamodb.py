@@ -1,14 +1,14 @@
-"""Amazon DynamoDB as the store: one table for any number of clusters, an item per key.
+"""Amazon DynamoDB as the store: one table for any number of clusters, one item per key.
 
 | attribute | type | |
 |---|---|---|
 | ``cluster`` | S, partition key | `prefix`, the cluster's name and ``/`` |
-| ``key`` | S, sort key | as ``groups/web`` |
+| ``key`` | S, sort key | such as ``groups/web`` |
 | ``value`` | B | the record |
-| ``version`` | S | made by the writer, 96 random bits: no version ever comes back |
+| ``version`` | S | 96 random bits, made by the writer, so that no version is used twice |
 
-A read is one consistent Query of the partition (one more for each MB). A swap is one PutItem or DeleteItem on the
-condition that the item still has the version, or that there is none.
+A read is one consistent Query of the partition (one more for each MB). A swap is one PutItem or DeleteItem, on the
+condition that the item still has its version, or does not exist.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class DynamoDbStore:
 
         table: str = Field(
             pattern=r"^[A-Za-z0-9_.-]{3,255}$",
-            description="The table's name; its keys are `cluster` (S, partition) and `key` (S, sort).",
+            description="Name of the table. Its keys are `cluster` (S, partition) and `key` (S, sort).",
         )
         prefix: Annotated[str, AfterValidator(folder)] = Field(
             default="",
-            description="Begin of the partition key; the cluster's name and '/' follow. Words that end in '/' each.",
+            description="Prefix of the partition key; the cluster's name and '/' follow. Words that each end in '/'.",
         )
 
     def __init__(self, aws: Aws, table: str, partition: str, calls: Blocking) -> None:
@@ -57,13 +57,13 @@ class DynamoDbStore:
 
     @classmethod
     def open(cls, options: Options, *, cluster: str, call_timeout: float) -> Self:
-        """The cluster's store; connects when first used. `call_timeout`: seconds."""
+        """Return the cluster's store, which connects on first use. `call_timeout` in seconds."""
         calls = Blocking(f"table {options.table!r}", call_timeout)
         aws = connection(options, call_timeout)
         return cls(aws, options.table, Keys.of(options.prefix, cluster).root, calls)
 
     async def read(self, prefix: str) -> Mapping[str, Entry]:
-        """Every key that begins with prefix, each as of a moment after the call. Raises StoreError."""
+        """Return every key that begins with prefix, each as of a moment after the call. Raises StoreError."""
         return await self._calls.run(partial(self._read, prefix), self._calls.deadline(), repeatable=True)
 
     async def swap(self, key: str, value: bytes | None, expected: Version | None) -> Version:
@@ -128,5 +128,5 @@ class DynamoDbStore:
                 if code_of(error) == "ConditionalCheckFailedException":
                     raise Conflict(key) from error
                 raise
-            if "ConsumedCapacity" not in answer:  # success is empty otherwise: anything that says 200 would do
+            if "ConsumedCapacity" not in answer:  # without it success is empty, and any server's 200 would pass for it
                 raise LookupError("no ConsumedCapacity")

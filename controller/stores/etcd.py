@@ -1,7 +1,7 @@
 """etcd v3 as the store, through its JSON gateway (etcd 3.4 and later).
 
-A version is the key's mod_revision. A swap is one transaction that compares it, a read is one linearizable range, so
-both need a quorum. A watch is etcd's own; it reconnects by itself and hints each time it does.
+A version is the key's mod_revision. A swap is one transaction that compares it; a read is one linearizable range. Both
+need a quorum. A watch is etcd's own. It reconnects by itself, and gives a hint each time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def _folder(prefix: str) -> str:
     if not prefix.endswith("/"):
-        raise ValueError(f"{prefix!r} must end in '/', or it would take in its neighbours' keys")
+        raise ValueError(f"{prefix!r} must end in '/', or it would include keys of other prefixes")
     return prefix
 
 
@@ -36,17 +36,17 @@ class EtcdStore:
 
         endpoints: list[Endpoint] = Field(
             min_length=1,
-            description="Client URLs of the members, asked in this order; all of one cluster.",
+            description="Client URLs of the members of one cluster, used in this order.",
         )
         prefix: Annotated[str, AfterValidator(_folder)] = Field(
             default="/anyvip/",
-            description="Begin of every key; the cluster's name and '/' follow.",
+            description="Prefix of every key; the cluster's name and '/' follow.",
         )
-        user: str | None = Field(default=None, description="User name, where etcd's authentication is enabled.")
+        user: str | None = Field(default=None, description="User name, when etcd's authentication is enabled.")
         password: SecretStr | None = Field(default=None, description="The user's password.")
         password_file: FilePath | None = Field(
             default=None,
-            description="File with the password in its first line: keeps it out of the configuration.",
+            description="File with the password in its first line, which keeps it out of the configuration.",
         )
 
         @model_validator(mode="after")
@@ -65,17 +65,20 @@ class EtcdStore:
 
     @classmethod
     def open(cls, options: Options, *, cluster: str, call_timeout: float) -> Self:
-        """The cluster's store; connects when first used. `call_timeout`: seconds. Raises StoreError for bad files."""
+        """Return the cluster's store, which connects on first use. `call_timeout` in seconds.
+
+        Raises StoreError for bad files.
+        """
         root = f"{options.prefix}{quote(cluster, safe='')}/"
         return cls(Gateway(_access(options), call_timeout), root)
 
     async def read(self, prefix: str) -> Mapping[str, Entry]:
-        """Every key that begins with prefix. Raises StoreError, also where etcd has no quorum."""
+        """Return every key that begins with prefix. Raises StoreError, also while etcd has no quorum."""
         answer = await self._gateway.call("/v3/kv/range", self._range(prefix), repeatable=True)
         try:
             found = {pair["key"]: self._decoded(pair) for pair in answer.get("kvs", ())}
         except (KeyError, TypeError, ValueError) as error:
-            raise StoreError(f"etcd's answer to a range is not understood: {error!r}") from error
+            raise StoreError(f"cannot understand etcd's answer to a range request: {error!r}") from error
         if not prefix:
             self._known = found
         return {key: entry for _, key, entry in found.values()}
@@ -91,15 +94,15 @@ class EtcdStore:
         compare = {"key": path, "target": "MOD", "result": "EQUAL", "mod_revision": expected or "0"}
         body = {"compare": [compare], "success": [change]}
         answer = await self._gateway.call("/v3/kv/txn", body, repeatable=False)
-        if not answer.get("succeeded"):  # the gateway leaves out what is false
+        if not answer.get("succeeded"):  # the gateway leaves out false values
             raise Conflict(key)
         try:
             return Version(answer["header"]["revision"])
         except (KeyError, TypeError) as error:
-            raise StoreError("etcd's answer to a transaction names no revision") from error
+            raise StoreError("etcd's answer to a transaction has no revision") from error
 
     async def changes(self, prefix: str) -> AsyncIterator[Mapping[str, Entry]]:
-        """Yield when the watch begins, each time it is opened again, and after each change under prefix: what it is."""
+        """Yield when the watch opens or reopens, and after each change under prefix, with the changed entries."""
         request = {"create_request": self._range(prefix)}
         async for _ in self._gateway.reopening():
             try:
@@ -109,10 +112,10 @@ class EtcdStore:
                             break
                         yield self._told(line)
             except StoreError:
-                pass  # the calls beside the watch tell why
+                pass  # ordinary calls report the reason
 
     def _told(self, line: bytes) -> dict[str, Entry]:
-        """What one message of the watch says; nothing, where it is not understood: a hint is no fact."""
+        """Return the entries in one message of the watch; none when it cannot be understood, as it is only a hint."""
         try:
             pairs = [told["kv"] for told in json.loads(line)["result"].get("events", ()) if "value" in told["kv"]]
             return {key: entry for _, key, entry in map(self._decoded, pairs)}
@@ -125,11 +128,11 @@ class EtcdStore:
 
     def _range(self, prefix: str) -> dict[str, str]:
         begin = (self._root + prefix).encode()
-        end = begin[:-1] + bytes([begin[-1] + 1])  # the first key behind all that begin so; UTF-8 has no 0xff
+        end = begin[:-1] + bytes([begin[-1] + 1])  # the first key after all with this prefix; UTF-8 has no 0xff
         return {"key": b64encode(begin).decode(), "range_end": b64encode(end).decode()}
 
     def _decoded(self, pair: Mapping[str, Any]) -> tuple[str, str, Entry]:
-        """Encoded value, key and entry; what has not changed since the last listing is not decoded again."""
+        """Return the encoded value, the key and the entry. Does not decode again what the last listing had."""
         value, revision = pair.get("value", ""), pair["mod_revision"]
         known = self._known.get(pair["key"])
         if known and known[0] == value and known[2].version == revision:

@@ -1,10 +1,10 @@
-"""One way into an etcd cluster: its JSON gateway, with a token where etcd asks for one.
+"""Talks to an etcd cluster through its JSON gateway, with a token where etcd requires one.
 
-What etcd's failures say of a request: it had no effect where the member has no leader or does not know our token; it
-may have had one where etcd says that it timed out or changed leaders.
+A request had no effect when the member has no leader or does not know our token. Its effect is unknown when etcd
+reports a timeout or a change of leaders.
 
 Every request asks its member to refuse when it has no leader (gRPC metadata `hasleader`, as a header that the gateway
-passes on), so that a member cut off from the others is left at once, and a watch on it ends, instead of waiting.
+passes on). So a member that is cut off from the others refuses immediately, and a watch on it ends, instead of waiting.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _TOKEN_ERRORS = ("invalid auth token", "user name is empty", "revision of auth s
 
 
 class _TokenRefused(NotDone):
-    """etcd does not know the token (any more)."""
+    """etcd does not know the token, or no longer knows it."""
 
 
 class _AuthenticationOff(NotDone):
-    """This etcd knows no users."""
+    """This etcd has authentication disabled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How to reach the cluster and who asks. `tls` None: plain HTTP; `user` None: etcd without authentication."""
+    """How to reach the cluster, and as which user. `tls` None: plain HTTP; `user` None: etcd without authentication."""
 
     endpoints: Sequence[str]
     tls: ssl.SSLContext | None = None
@@ -49,7 +49,7 @@ class Access:
 
 
 class Gateway:
-    """Requests to whichever member answers. Every one ends within `call_timeout` seconds."""
+    """Sends requests to whichever member answers. Each request ends within `call_timeout` seconds."""
 
     def __init__(self, access: Access, call_timeout: float) -> None:
         self._access = access
@@ -58,20 +58,20 @@ class Gateway:
         self._token: str | None = None
 
     def reopening(self) -> AsyncIterator[None]:
-        """Yield whenever a watch is to be opened (again), until closed."""
+        """Yield each time a watch is to be opened or reopened, until closed."""
         return self._members.reopening()
 
     async def call(self, path: str, body: object, *, repeatable: bool) -> dict[str, Any]:
-        """The answer to a request. `repeatable`: asking twice does no harm. Raises StoreError."""
+        """Send a request and return its answer. `repeatable`: sending it twice does no harm. Raises StoreError."""
         data = json.dumps(body, separators=(",", ":")).encode()
         return await self._members.ask(lambda: self._ask(path, data), repeatable=repeatable)
 
     def stream(self, path: str, body: object) -> AbstractAsyncContextManager[aiohttp.StreamReader]:
-        """An answer without end, closed when its endpoint is left. Raises StoreError, also while it is read."""
+        """Open an endless answer. It is closed when its endpoint is left. Raises StoreError, also while it is read."""
         return self._members.stream(lambda: self._opened(path, json.dumps(body).encode()))
 
     async def close(self) -> None:
-        """Give the connections back; streams end."""
+        """Close the connections; streams end."""
         await self._members.close()
 
     async def _opened(self, path: str, data: bytes) -> aiohttp.ClientResponse:
@@ -81,7 +81,7 @@ class Gateway:
         return response
 
     async def _ask(self, path: str, data: bytes) -> dict[str, Any]:
-        """The answer of the endpoint we are at; with a new token if it does not know ours."""
+        """Return the answer of the current endpoint. Asks again with a new token if it does not know ours."""
         try:
             return await self._answer(await self._post(path, data))
         except _TokenRefused:
@@ -102,7 +102,7 @@ class Gateway:
         return {"Authorization": self._token}
 
     async def _answer(self, response: aiohttp.ClientResponse) -> dict[str, Any]:
-        """What the response holds. Raises what its failure means."""
+        """Return the content of the response. Raises NotDone, Unsure or StoreError for a failure."""
         endpoint = origin(response)
         raw = await body_of(response)
         try:
@@ -115,15 +115,15 @@ class Gateway:
         if isinstance(failure, _TokenRefused):
             self._token = None
             if self._access.user is None:
-                raise StoreError(f"{failure}: this etcd wants a user and a password")
+                raise StoreError(f"{failure}: this etcd requires user and password")
         raise failure
 
 
 def _failure(endpoint: str, status: int, body: dict[str, Any]) -> Exception:
-    """What an answer other than 200 says of its request."""
+    """Return the error that an answer other than 200 means for its request."""
     message = str(body.get("error") or body.get("message") or f"HTTP {status}")
     text = f"{endpoint}: {message}"
-    if "etcdserver: no leader" in message:  # said before the request is looked at
+    if "etcdserver: no leader" in message:  # refused before the request is processed
         return NotDone(text)
     if "authentication is not enabled" in message:
         return _AuthenticationOff(text)

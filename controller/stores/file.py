@@ -1,8 +1,8 @@
-"""The embedded store: a directory that the daemons of one host share. `snapshots` says how, and why so.
+"""The embedded store: a directory that the daemons of one host share. `snapshots` explains the algorithm.
 
-The directory must be on a local file system: on NFS and the like link(2) and its errors do not mean what they say.
-Every call runs in the store's own thread under `call_timeout`, so that a slow disk delays nothing else; a call
-that has not begun by then, or has not come to its write, leaves nothing behind.
+The directory must be on a local file system: NFS and others do not keep the guarantees of link(2).
+Every call runs in the store's own thread under `call_timeout`, so that a slow disk delays nothing else. A call that
+has not begun by then, or has not reached its write, leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LONGEST_QUEUE_SECONDS = 0.05
 
 def _absolute(path: Path) -> Path:
     if not path.is_absolute():
-        raise ValueError("must be an absolute path, as it would depend on where the daemon was started")
+        raise ValueError("must be an absolute path: a relative one depends on the daemon's working directory")
     return path
 
 
@@ -45,7 +45,7 @@ class FileStore:
 
         path: Annotated[Path, AfterValidator(_absolute)] = Field(
             default=Path("/var/lib/anyvip/store"),
-            description="Directory on a local file system, the same for all daemons of the host; made if missing.",
+            description="Directory on a local file system, the same for all daemons of the host; created if missing.",
         )
 
     def __init__(self, directory: Path, call_timeout: float) -> None:
@@ -57,11 +57,11 @@ class FileStore:
 
     @classmethod
     def open(cls, options: Options, *, cluster: str, call_timeout: float) -> Self:
-        """The cluster's store. Touches nothing yet. `call_timeout` in seconds."""
+        """Return the cluster's store, without touching the disk. `call_timeout` in seconds."""
         return cls(options.path / f"{quote(cluster, safe='')}.store", call_timeout)
 
     async def read(self, prefix: str) -> Mapping[str, Entry]:
-        """Every key that begins with prefix. Raises StoreError."""
+        """Return every key that begins with prefix. Raises StoreError."""
         present = await self._run(self._snapshots.latest)
         return {key: entry for key, entry in present.entries.items() if key.startswith(prefix)}
 
@@ -71,7 +71,7 @@ class FileStore:
         return await self._run(lambda: self._swap(key, value, expected, deadline))
 
     async def changes(self, prefix: str) -> AsyncIterator[Mapping[str, Entry]]:
-        """Yield what is under prefix once at the start, then after each change of it."""
+        """Yield the entries under prefix once at the start, then after each change."""
         seen: Mapping[str, Entry] | None = None
         while not self._closed:
             try:
@@ -89,7 +89,7 @@ class FileStore:
                 await asyncio.sleep(0 if self._closed else _WATCH_RETRY_SECONDS)
 
     async def close(self) -> None:
-        """End the watches and the thread. What the thread is at goes on to its end."""
+        """End the watches and the thread. A call that the thread has begun runs to its end."""
         self._closed = True
         for watch in self._watches:
             watch.wake()
@@ -103,18 +103,16 @@ class FileStore:
                 if (current.version if current else None) != expected:
                     raise Conflict(key)
                 if time.monotonic() >= deadline:
-                    raise StoreError(
-                        f"{self._snapshots.directory}: {self._call_timeout:g} s were over before the write"
-                    )
+                    raise StoreError(f"{self._snapshots.directory}: {self._call_timeout:g} s passed before the write")
                 following, version = present.after(key, value)
                 try:
                     self._snapshots.append(following)
                 except FileExistsError:
-                    continue  # another key's writer was first
+                    continue  # a writer of another key was first
                 return version
 
     async def _run(self, call: Callable[[], T]) -> T:
-        """The call's result, from the thread. Raises Conflict, StoreError."""
+        """Run the call in the thread and return its result. Raises Conflict, StoreError."""
         if self._closed:
             raise StoreError(f"{self._snapshots.directory}: this store is closed")
         try:

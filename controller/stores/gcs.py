@@ -1,10 +1,11 @@
 """Google Cloud Storage as the store: one object per key, written on the condition of its generation.
 
-A version is the object's generation; Google never gives one twice. A read is one list: it is strongly consistent
-(Google: "Cloud Storage consistency"), and each object's custom metadata carries its record. A record that is too large
-for that, or is no plain text, or whose metadata somebody has changed, is fetched when its generation is new.
+A version is the object's generation, which Google never uses twice. A read is one list request. Lists are strongly
+consistent (Google: "Cloud Storage consistency"), and each object's custom metadata carries its record. A record that
+is too large for that, is not plain text, or whose metadata was changed later is fetched when its generation is new.
 
-Google takes about one write a second of the same object (Google: "Quotas & limits"), so no lease below 6 s is allowed.
+Google accepts about one write per second of the same object (Google: "Quotas & limits"), so leases below 6 s are not
+allowed.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-_LARGEST_IN_METADATA = 7_000  # bytes; all custom metadata of an object may have 8 KiB, names included
+_LARGEST_IN_METADATA = 7_000  # bytes; the limit for all custom metadata of an object is 8 KiB, names included
 _RECORD = "record"
-_PROOF = "proof"  # no record: written only by a server that should not have
-_AGAIN_SECONDS = 0.3  # after Google has refused a request as one too many
+_PROOF = "proof"  # not a record: only a server that ignores conditions writes it
+_AGAIN_SECONDS = 0.3  # after Google has refused a request because of its rate
 _THROTTLED = frozenset({"rateLimitExceeded", "userRateLimitExceeded"})
 _FIELDS = "kind,nextPageToken,items(name,generation,metageneration,metadata)"
 
@@ -53,7 +54,7 @@ class GcsStore:
 
         bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$", description="Name of the bucket.")
         prefix: Annotated[str, AfterValidator(folder)] = Field(
-            default="anyvip/", description="Begin of every object's name; the cluster's name and '/' follow."
+            default="anyvip/", description="Prefix of every object's name; the cluster's name and '/' follow."
         )
         credentials_file: FilePath | None = Field(
             default=None,
@@ -62,7 +63,7 @@ class GcsStore:
         )
         endpoint: Endpoint = Field(
             default="https://storage.googleapis.com",
-            description="The API, where it is not Google's own: private access, or a stand-in.",
+            description="URL of the API, for private access or a server other than Google's.",
         )
         metadata_endpoint: HttpUrl | None = Field(
             default=None, description="The metadata server. Default: GCE_METADATA_HOST, else its link-local address."
@@ -73,12 +74,15 @@ class GcsStore:
         self._who = who
         self._keys = Keys.of(options.prefix, cluster)
         self._objects = f"/storage/v1/b/{options.bucket}/o"
-        self._fetched: dict[str, Entry] = {}  # by name: what does not come with the list
+        self._fetched: dict[str, Entry] = {}  # by name: objects whose record is not in the list
         self._heeds_conditions = (URL(options.endpoint).host or "").endswith(".googleapis.com")
 
     @classmethod
     def open(cls, options: Options, *, cluster: str, call_timeout: float) -> Self:
-        """The cluster's store; connects when first used. `call_timeout`: seconds. Raises StoreError for bad files."""
+        """Return the cluster's store, which connects on first use. `call_timeout` in seconds.
+
+        Raises StoreError for bad files.
+        """
         told = GcpOptions(credentials_file=options.credentials_file, metadata_endpoint=options.metadata_endpoint)
         try:
             who = Identity(credentials(told))
@@ -87,7 +91,7 @@ class GcsStore:
         return cls(who, options, cluster, call_timeout)
 
     async def read(self, prefix: str) -> Mapping[str, Entry]:
-        """Every key that begins with prefix. Raises StoreError."""
+        """Return every key that begins with prefix. Raises StoreError."""
         found = await self._google.ask(lambda: self._read(self._keys.name(prefix)), repeatable=True)
         if not prefix:
             self._fetched = {name: entry for name, entry in self._fetched.items() if name in found}
@@ -95,7 +99,7 @@ class GcsStore:
 
     async def swap(self, key: str, value: bytes | None, expected: Version | None) -> Version:
         """Replace, create or delete as `controller.stores.base.Store` says. Raises Conflict, StoreError."""
-        if not (expected or "0").isdecimal():  # the version of a deletion: nothing is at it
+        if not (expected or "0").isdecimal():  # the version of a deletion, which no key has
             raise Conflict(key)
         if not self._heeds_conditions:
             await self._prove()
@@ -107,7 +111,7 @@ class GcsStore:
         try:
             return Version(str(int(json.loads(raw)["generation"])))
         except (LookupError, TypeError, ValueError, RecursionError) as error:
-            raise StoreError(f"Google's answer to a write names no generation: {raw[:60]!r}") from error
+            raise StoreError(f"Google's answer to a write has no generation: {raw[:60]!r}") from error
 
     async def close(self) -> None:
         """Close the connections."""
@@ -117,7 +121,7 @@ class GcsStore:
     # --- reads -------------------------------------------------------------------------------------------------------
 
     async def _read(self, prefix: str) -> dict[str, Entry]:
-        """The objects by name."""
+        """Return the objects by name."""
         items: list[Mapping[str, Any]] = []
         query = {"prefix": prefix, "fields": _FIELDS}
         while True:
@@ -129,7 +133,7 @@ class GcsStore:
                 items += _items(page)
                 known = {item["name"]: self._known(item) for item in items}
             except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-                raise Unsure(f"{origin(response)}: a list that is not understood: {error!r}") from error
+                raise Unsure(f"{origin(response)}: cannot understand the list: {error!r}") from error
             if "nextPageToken" not in page:
                 break
             query["pageToken"] = str(page["nextPageToken"])
@@ -139,16 +143,16 @@ class GcsStore:
         return {name: entry for name, entry in found.items() if entry is not None}
 
     def _known(self, item: Mapping[str, Any]) -> Entry | None:
-        """The object, where the list has it all or its generation is one that was fetched."""
+        """Return the object if the list holds its record, or its generation was fetched before; else None."""
         version = Version(str(int(item["generation"])))
         text = (item.get("metadata") or {}).get(_RECORD)
-        if isinstance(text, str) and item["metageneration"] == "1":  # higher: somebody has changed the metadata
+        if isinstance(text, str) and item["metageneration"] == "1":  # higher: the metadata was changed later
             return Entry(text.encode(), version)
         fetched = self._fetched.get(item["name"])
         return fetched if fetched and fetched.version == version else None
 
     async def _fetch(self, name: str) -> Entry | None:
-        """The object as it is now; None: there is none any more."""
+        """Return the object as it is now; None if it no longer exists."""
         response, raw = await self._sent("GET", f"{self._objects}/{quote(name, safe='')}?alt=media")
         if response.status == 404 and _missing(raw):
             return None
@@ -157,21 +161,21 @@ class GcsStore:
         try:
             entry = Entry(raw, Version(str(int(response.headers["x-goog-generation"]))))
         except (LookupError, ValueError) as error:
-            raise Unsure(f"{origin(response)}: an object without generation: {raw[:60]!r}") from error
+            raise Unsure(f"{origin(response)}: an object without a generation: {raw[:60]!r}") from error
         self._fetched[name] = entry
         return entry
 
     # --- writes ------------------------------------------------------------------------------------------------------
 
     async def _upload(self, key: str, value: bytes, generation: str, *, repeatable: bool) -> bytes:
-        """Google's answer. Raises Conflict where the object has another generation, StoreError."""
+        """Write the object and return Google's answer. Raises Conflict for another generation, StoreError."""
         query = urlencode({"uploadType": "multipart", "fields": "generation", "ifGenerationMatch": generation})
         kind, data = _multipart(self._keys.name(key), value)
         path = f"/upload{self._objects}?{query}"
         return await self._google.ask(lambda: self._write(key, "POST", path, data, kind), repeatable=repeatable)
 
     async def _prove(self) -> None:
-        """Find out what is not Google's and writes whatever the condition: on it, two nodes could be active."""
+        """Raise StoreError when a server other than Google's ignores conditions: two nodes could be active on it."""
         try:
             await self._upload(_PROOF, b"", "1", repeatable=True)  # a generation that no object has
         except Conflict:
@@ -192,7 +196,7 @@ class GcsStore:
     async def _sent(
         self, method: str, path: str, data: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[aiohttp.ClientResponse, bytes]:
-        """The answer and its content. Raises NotDone where our token is no good any more."""
+        """Return the response and its body. Raises NotDone when our token is refused and there is a new one."""
         if self._google.closed:
             raise StoreError("this store is closed")
         token = await self._who.token()
@@ -205,7 +209,7 @@ class GcsStore:
 
 
 class Identity:
-    """A token of Google's that is fetched beside the calls while the one before still holds."""
+    """Google's access token. A new one is fetched in the background while the old one is still valid."""
 
     def __init__(self, who: Credentials) -> None:
         self._who = who
@@ -213,7 +217,7 @@ class Identity:
         self._fetching: asyncio.Future[None] | None = None
 
     async def token(self) -> str:
-        """One that holds by our clock. Raises NotDone, StoreError."""
+        """Return a token that is valid by our clock. Raises NotDone, StoreError."""
         state = self._who.token_state
         if state is not TokenState.FRESH:
             fetching = self._fetch()
@@ -222,13 +226,13 @@ class Identity:
         return str(self._who.token)
 
     async def renewed(self, refused: str) -> bool:
-        """Whether there is another token than the one that was refused. Raises NotDone, StoreError."""
+        """Return whether there is another token than the refused one. Raises NotDone, StoreError."""
         if self._who.token == refused:
             await self._fetched(self._fetch())
         return bool(self._who.token != refused)
 
     def close(self) -> None:
-        """Fetch none any more."""
+        """Stop fetching tokens."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _fetch(self) -> asyncio.Future[None]:
@@ -247,7 +251,7 @@ class Identity:
 
 
 def _items(page: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """What it lists. Raises ValueError: only its kind tells an empty list from somebody else's answer."""
+    """Return the items of a page. Raises ValueError for another kind: an empty list has no other mark of Google's."""
     if page["kind"] != "storage#objects":
         raise ValueError(page["kind"])
     items: Sequence[Mapping[str, Any]] = page.get("items", ())
@@ -255,7 +259,7 @@ def _items(page: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 
 
 def _multipart(name: str, value: bytes) -> tuple[str, bytes]:
-    """Content type and content of an upload of an object with its metadata (RFC 2387)."""
+    """Return content type and body for uploading an object with its metadata (RFC 2387)."""
     told: dict[str, Any] = {"name": name, "cacheControl": "no-store"}
     text = value.decode("ascii", errors="replace")
     if text and text.isascii() and text.isprintable() and len(text) <= _LARGEST_IN_METADATA:
@@ -267,7 +271,10 @@ def _multipart(name: str, value: bytes) -> tuple[str, bytes]:
 
 
 def _told(raw: bytes) -> tuple[str, frozenset[str]]:
-    """Google's message, and its words for why (Google: "HTTP status and error codes for JSON"); empty: not Google's."""
+    """Return Google's message and reasons (Google: "HTTP status and error codes for JSON").
+
+    Without reasons the answer is not Google's.
+    """
     try:
         error = json.loads(raw)["error"]
         return str(error["message"]), frozenset(str(each.get("reason")) for each in error["errors"])
@@ -276,13 +283,13 @@ def _told(raw: bytes) -> tuple[str, frozenset[str]]:
 
 
 def _missing(raw: bytes) -> bool:
-    """Whether a 404 means the object, not its bucket."""
+    """Return whether a 404 means the object, not its bucket."""
     message, reasons = _told(raw)
     return "notFound" in reasons and message.startswith("No such object")
 
 
 def _failure(response: aiohttp.ClientResponse, raw: bytes) -> StoreError:
-    """What an answer other than success says of its request."""
+    """Return the error that an unsuccessful answer means for its request."""
     message, reasons = _told(raw)
     text = f"{origin(response)}: HTTP {response.status} {message}"
     if response.status == 429 or reasons & _THROTTLED:

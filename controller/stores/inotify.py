@@ -1,4 +1,4 @@
-"""Tells when a name appears in a directory, through inotify(7): no polling, no cost while nothing happens."""
+"""Reports when a name appears in a directory, through inotify(7). It does not poll."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # <sys/inotify.h>
-_IN_CREATE = 0x100  # link(2), too
+_IN_CREATE = 0x100  # also sent for link(2)
 _IN_MOVED_TO = 0x80
 _IN_DELETE_SELF = 0x400
 _IN_MOVE_SELF = 0x800
@@ -22,7 +22,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class DirectoryWatch:
-    """An asynchronous context: `arm`, look, `wait`; what happens after `arm` is not missed. Raises OSError."""
+    """An asynchronous context manager. Call `arm`, read the directory, then `wait`.
+
+    Nothing that happens after `arm` is missed. Raises OSError.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -39,16 +42,16 @@ class DirectoryWatch:
         os.close(self._descriptor)
 
     def arm(self) -> None:
-        """Watch the directory that has the name now: it may be another than before."""
+        """Watch the directory that has the name now. It can be another one than before."""
         self._event.clear()
         _checked(_libc.inotify_add_watch(self._descriptor, os.fsencode(self._directory), _MASK))
 
     async def wait(self) -> None:
-        """Return once something has happened since `arm`, or somebody called `wake`."""
+        """Return once something has happened since `arm`, or `wake` was called."""
         await self._event.wait()
 
     def wake(self) -> None:
-        """Let `wait` return now."""
+        """Make `wait` return now."""
         self._event.set()
 
     def _drain(self) -> None:

@@ -1,8 +1,9 @@
 """Lease objects of Kubernetes (coordination.k8s.io/v1) as the store: one object per key, in one namespace.
 
-A version is the object's uid and resourceVersion. Both go with every write: the API server makes a Lease of a PUT that
-finds none, unless the PUT names a uid. A read is one list without resourceVersion, the only kind that is answered from
-a quorum (Kubernetes: "API Concepts", the resourceVersion parameter). A watch goes on where it was after a clean end.
+A version is the object's uid and resourceVersion. Every write sends both, because the API server creates a missing
+Lease on PUT unless the PUT names a uid. A read is one list without resourceVersion, the only kind that is answered
+from a quorum (Kubernetes: "API Concepts", the resourceVersion parameter). After a clean end, a watch resumes where it
+was.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-_WATCH_SECONDS = 290  # then the server ends the watch, and it goes on with a new request
-_AGAIN_SECONDS = 0.1  # after a 429 that does not say
-_NAME = "anyvip/cluster"  # label and annotations; a prefix that is nobody's domain
+_WATCH_SECONDS = 290  # then the server ends the watch, and a new request resumes it
+_AGAIN_SECONDS = 0.1  # after a 429 without Retry-After
+_NAME = "anyvip/cluster"  # label and annotations; the prefix is not an existing domain
 _KEY, _CLUSTER, _TEXT, _BASE64 = "anyvip/key", "anyvip/cluster-name", "anyvip/record", "anyvip/record-base64"
 _HEADERS = {"Accept": "application/json", "Content-Type": "application/json"}
 
@@ -48,14 +49,14 @@ class KubernetesStore:
         namespace: str | None = Field(
             default=None,
             pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
-            description="Namespace of the Leases; default: the pod's, or that of the kubeconfig's context.",
+            description="Namespace of the Leases. Default: the pod's, or that of the kubeconfig's context.",
         )
         kubeconfig: FilePath | None = Field(
             default=None,
             strict=False,
-            description="kubeconfig file, for nodes that are no pods. Default: the pod's service account.",
+            description="kubeconfig file, for nodes that are not pods. Default: the pod's service account.",
         )
-        context: str | None = Field(default=None, description="Context in the kubeconfig; default: its current one.")
+        context: str | None = Field(default=None, description="Context in the kubeconfig. Default: its current one.")
         service_account_dir: Path = Field(
             default=SERVICE_ACCOUNT,
             strict=False,
@@ -73,7 +74,10 @@ class KubernetesStore:
 
     @classmethod
     def open(cls, options: Options, *, cluster: str, call_timeout: float) -> Self:
-        """The cluster's store; connects when first used. `call_timeout`: seconds. Raises StoreError for bad files."""
+        """Return the cluster's store, which connects on first use. `call_timeout` in seconds.
+
+        Raises StoreError for bad files.
+        """
         if options.kubeconfig:
             access = Access.of_kubeconfig(options.kubeconfig, options.context)
         else:
@@ -81,7 +85,7 @@ class KubernetesStore:
         return cls(access, options.namespace or access.namespace, cluster, call_timeout)
 
     async def read(self, prefix: str) -> Mapping[str, Entry]:
-        """Every key that begins with prefix. Raises StoreError, also where the API server has no quorum."""
+        """Return every key that begins with prefix. Raises StoreError, also while the API server has no quorum."""
         entries, _ = await self._server.ask(self._listed, repeatable=True)
         return {key: entry for key, entry in entries.items() if key.startswith(prefix)}
 
@@ -98,10 +102,10 @@ class KubernetesStore:
         try:
             return _version(answer)
         except (LookupError, TypeError, ValueError) as error:
-            raise StoreError("Kubernetes' answer to a write names no resourceVersion") from error
+            raise StoreError("Kubernetes' answer to a write has no resourceVersion") from error
 
     async def changes(self, prefix: str) -> AsyncIterator[Mapping[str, Entry]]:
-        """Yield what is under prefix when the watch begins or may have missed something, and after each change."""
+        """Yield entries under prefix: all when the watch opens or may have missed changes, then each that changes."""
         at = ""
         async for _ in self._server.reopening():
             try:
@@ -115,7 +119,7 @@ class KubernetesStore:
                             break
                         if key is not None and key.startswith(prefix):
                             yield told
-            except StoreError:  # the calls beside the watch tell why
+            except StoreError:  # ordinary calls report the reason
                 at = ""
 
     async def close(self) -> None:
@@ -125,7 +129,7 @@ class KubernetesStore:
     # --- requests ----------------------------------------------------------------------------------------------------
 
     async def _listed(self) -> tuple[dict[str, Entry], str]:
-        """The entries, and the resourceVersion from which a watch tells what changes after them."""
+        """Return the entries, and the resourceVersion from which a watch reports later changes."""
         response = await self._sent("GET", f"{self._leases}?{self._selector}")
         raw = await body_of(response)
         if response.status != 200:
@@ -135,7 +139,7 @@ class KubernetesStore:
             known = (self._decoded(item) for item in body["items"])
             return dict(pair for pair in known if pair is not None), str(body["metadata"]["resourceVersion"])
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            raise Unsure(f"{origin(response)}: a list that is not understood: {error!r}") from error
+            raise Unsure(f"{origin(response)}: cannot understand the list: {error!r}") from error
 
     async def _changed(self, method: str, path: str, body: object, key: str) -> Any:
         return await self._server.ask(lambda: self._change(method, path, body, key), repeatable=False)
@@ -160,7 +164,10 @@ class KubernetesStore:
         return response
 
     async def _sent(self, method: str, path: str, data: bytes | None = None) -> aiohttp.ClientResponse:
-        """The begin of the answer. Raises NotDone where we are somebody else by now."""
+        """Send a request and return the response, unread.
+
+        Raises NotDone when our token is refused and there is a new one.
+        """
         token = self._token.value
         response = await self._server.send(method, path, data, {"Authorization": f"Bearer {token}"} if token else None)
         if response.status == 401 and self._token.renewed(token):
@@ -170,7 +177,7 @@ class KubernetesStore:
     # --- objects -----------------------------------------------------------------------------------------------------
 
     def _name(self, key: str) -> str:
-        """A name for the key: readable, allowed (RFC 1123, at most 253), and no other key's or cluster's."""
+        """Return the object's name: readable, allowed (RFC 1123, at most 253), and unique to this cluster and key."""
         return "anyvip-" + _short(f"{self._cluster}-{key}", 150, f"{self._cluster}\0{key}")
 
     def _lease(self, name: str, key: str, value: bytes, at: Mapping[str, str]) -> dict[str, Any]:
@@ -184,7 +191,7 @@ class KubernetesStore:
         return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": _shown(value)}
 
     def _decoded(self, lease: Mapping[str, Any]) -> tuple[str, Entry] | None:
-        """Key and entry; None: not the object of any key, such as a copy that somebody made."""
+        """Return key and entry; None when the object belongs to no key, such as a copy that a user made."""
         annotations = lease["metadata"]["annotations"]
         key = str(annotations.get(_KEY))
         if annotations.get(_CLUSTER) != self._cluster or lease["metadata"]["name"] != self._name(key):
@@ -194,10 +201,10 @@ class KubernetesStore:
         return key, Entry(value, _version(lease))
 
     def _told(self, line: bytes, at: str) -> tuple[str, str | None, dict[str, Entry]]:
-        """What a line of the watch says: where to go on (empty: read everything again), the key, and its entry."""
+        """Return what a line of the watch reports: where to resume (empty: list again), the key, and its entry."""
         try:
             event = json.loads(line)
-            if event["type"] == "ERROR":  # 410: what happened since `at` is forgotten
+            if event["type"] == "ERROR":  # 410: the server no longer has the changes since `at`
                 return "", None, {}
             at = str(event["object"]["metadata"]["resourceVersion"])
             known = None if event["type"] == "BOOKMARK" else self._decoded(event["object"])
@@ -209,7 +216,7 @@ class KubernetesStore:
 
 
 def _short(text: str, longest: int, whole: str) -> str:
-    """The begin of the text in letters that a label and a name may have, and a digest of the whole."""
+    """Return the start of the text, in characters that labels and names allow, and a digest of the whole."""
     readable = re.sub(r"[^a-z0-9]+", "-", text.lower())[:longest].strip("-")
     digest = hashlib.sha256(whole.encode()).hexdigest()[:24]
     return f"{readable}-{digest}" if readable else digest
@@ -224,7 +231,7 @@ def _version(lease: Mapping[str, Any]) -> Version:
 
 
 def _annotated(value: bytes) -> dict[str, str]:
-    """As text where it is text, as records are, so that people can read it."""
+    """Return the annotation that holds the value: readable text if it is text, as records are, else base64."""
     try:
         return {_TEXT: value.decode()}
     except UnicodeDecodeError:
@@ -232,7 +239,7 @@ def _annotated(value: bytes) -> dict[str, str]:
 
 
 def _shown(value: bytes) -> dict[str, Any]:
-    """What kubectl shows of a record. Nothing reads it back; its time is for people."""
+    """Return the Lease's spec, for readers of kubectl's output. The store does not read it back."""
     try:
         record = json.loads(value)
         node, epoch, lasts = record.get("node"), record.get("epoch"), record.get("lease_duration")
@@ -249,7 +256,7 @@ def _shown(value: bytes) -> dict[str, Any]:
 
 
 def _status(raw: bytes) -> Mapping[str, Any]:
-    """The Status object that the answer is; nothing where it is none."""
+    """Return the Status object in the answer; empty when there is none."""
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError):
@@ -258,7 +265,7 @@ def _status(raw: bytes) -> Mapping[str, Any]:
 
 
 def _says(raw: bytes, name: str) -> bool:
-    """Whether a refusal means that the object is not at its version, or not there, or there already."""
+    """Return whether a refusal means that the object has another version, is missing, or already exists."""
     status = _status(raw)
     details = status.get("details") or {}
     about = (details.get("kind"), details.get("name")) == ("leases", name)
@@ -266,10 +273,10 @@ def _says(raw: bytes, name: str) -> bool:
 
 
 def _failure(response: aiohttp.ClientResponse, raw: bytes) -> StoreError:
-    """What an answer other than success says of its request."""
+    """Return the error that an unsuccessful answer means for its request."""
     message = _status(raw).get("message") or raw[:200].decode(errors="replace").strip()
     text = f"{origin(response)}: HTTP {response.status} {message}"
-    if response.status == 429:  # Kubernetes: "API Priority and Fairness": refused before it was looked at
+    if response.status == 429:  # Kubernetes: "API Priority and Fairness": refused before it was processed
         after = response.headers.get("Retry-After", "")
         return NotDone(text, after=float(after) if after.isdecimal() else _AGAIN_SECONDS)
     return Unsure(text) if response.status >= 500 or not _status(raw) else StoreError(text)

@@ -1,7 +1,7 @@
-"""How to reach a Kubernetes API server, and as whom: a pod's service account, or a kubeconfig file.
+"""Finds out how to reach a Kubernetes API server, and as whom: from a pod's service account or a kubeconfig file.
 
-Of a kubeconfig only what can be read is used: tokens and client certificates. What runs programs (`exec`) is refused,
-as it would run one within every deadline.
+Only tokens and client certificates of a kubeconfig are used. `exec` is refused, because its program would have to run
+within a request's deadline.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _REFUSED = ("exec", "auth-provider", "username", "password", "insecure-skip-tls-
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """`server` as ``http[s]://host:port``. `namespace`: the one that goes with the identity."""
+    """Address and identity. `server` as ``http[s]://host:port``; `namespace`: the identity's."""
 
     server: str
     namespace: str
@@ -37,10 +37,10 @@ class Access:
 
     @classmethod
     def in_cluster(cls, account: Path) -> Self:
-        """As a pod sees it (Kubernetes: "Accessing the API from a Pod"). Raises StoreError."""
+        """Return a pod's access (Kubernetes: "Accessing the API from a Pod"). Raises StoreError."""
         host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
         if not host:
-            raise StoreError("store kubernetes: not in a pod (no KUBERNETES_SERVICE_HOST), so kubeconfig must be given")
+            raise StoreError("store kubernetes: not in a pod (no KUBERNETES_SERVICE_HOST): configure kubeconfig")
         shown = f"[{host}]" if ":" in host else host
         try:
             namespace = (account / "namespace").read_text().strip()
@@ -51,10 +51,10 @@ class Access:
 
     @classmethod
     def of_kubeconfig(cls, file: Path, context: str | None) -> Self:
-        """As the file says, in that context or its current one. Raises StoreError that names what is wrong."""
+        """Return the access of the file's context, by default its current one. Raises StoreError for a bad file."""
         try:
             return cls._of(_Kubeconfig(file, yaml.safe_load(file.read_bytes())), context)
-        except yaml.YAMLError as error:  # its own text repeats what stands there, which may be a token
+        except yaml.YAMLError as error:  # its own message quotes the file, which can hold a token
             raise StoreError(f"store kubernetes: {file}: is not YAML: {getattr(error, 'problem', None)}") from None
         except (OSError, ValueError) as error:
             raise StoreError(f"store kubernetes: {file}: {error}") from error
@@ -77,38 +77,38 @@ class Access:
 
 
 class _Kubeconfig:
-    """The content of a kubeconfig file (Kubernetes: "kubeconfig (v1)"). Everything here raises ValueError, OSError."""
+    """The content of a kubeconfig file (Kubernetes: "kubeconfig (v1)"). All methods raise ValueError and OSError."""
 
     def __init__(self, file: Path, content: Any) -> None:
         self._file = file
         if not isinstance(content, dict):
-            raise ValueError("is no kubeconfig")  # noqa: TRY004  (a fact about the file's content)
+            raise ValueError("is not a kubeconfig")  # noqa: TRY004  (a fact about the file's content)
         self.content = content
 
     def named(self, several: str, one: str, name: str) -> Mapping[str, Any]:
-        """The cluster, user or context of this name."""
+        """Return the cluster, user or context of this name."""
         listed = self.content.get(several)
         for item in listed if isinstance(listed, list) else ():
             if isinstance(item, dict) and item.get("name") == name and isinstance(item.get(one), dict):
                 if refused := [key for key in _REFUSED if item[one].get(key)]:
-                    raise ValueError(f"{one} {name!r} uses {refused[0]}; give token, tokenFile or client certificates")
+                    raise ValueError(f"{one} {name!r} uses {refused[0]}; use token, tokenFile or client certificates")
                 return dict(item[one])
         raise ValueError(f"has no {one} {name!r}")
 
     def text(self, where: Mapping[str, Any], key: str, default: str | None = None) -> str:
-        """The text of a key."""
+        """Return the text of a key."""
         value = where.get(key, default)
         if not isinstance(value, str):
             raise ValueError(f"has no {key}")  # noqa: TRY004  (the same)
         return value
 
     def path(self, where: Mapping[str, Any], key: str) -> Path | None:
-        """The file that a key names, seen from the kubeconfig's directory."""
+        """Return the file that a key names, relative to the kubeconfig's directory."""
         named = self.text(where, key, "")
         return self._file.parent / named if named else None
 
     def tls(self, cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:
-        """The certificates, from files or from within the kubeconfig."""
+        """Return a TLS context with the certificates, from files or from the kubeconfig itself."""
         with tempfile.TemporaryDirectory(prefix="anyvip-") as directory:  # 0700; ssl takes keys from files only
             return tls_context(
                 self._pem(cluster, "certificate-authority", Path(directory)),

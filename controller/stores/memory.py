@@ -1,4 +1,4 @@
-"""A store in memory, for tests: several nodes of one process share a `Shelf`. Nothing outlives the process."""
+"""A store in memory, for tests. Several nodes of one process share a `Shelf`; nothing outlives the process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from controller.stores.base import Conflict, Entry, Version
 
 @dataclass(slots=True)
 class Shelf:
-    """What the stores of one process share. Its revision only grows, so that no version ever comes back."""
+    """The data that the stores of one process share. Its revision only grows, so that no version is used twice."""
 
     entries: dict[str, Entry] = field(default_factory=dict)
     revision: int = 0
@@ -27,7 +27,7 @@ class MemoryStore:
         self._closed = False
 
     async def read(self, prefix: str) -> Mapping[str, Entry]:
-        """Every key of the cluster that begins with prefix."""
+        """Return every key of the cluster that begins with prefix."""
         root = self._root
         found = self._shelf.entries.items()
         return {key.removeprefix(root): entry for key, entry in found if key.startswith(root + prefix)}
@@ -48,7 +48,7 @@ class MemoryStore:
         return version
 
     async def changes(self, prefix: str) -> AsyncIterator[Mapping[str, Entry]]:
-        """Yield what is under prefix once at the start, then after each change of it."""
+        """Yield the entries under prefix once at the start, then after each change."""
         changed = asyncio.Event()
         self._shelf.watches.add(changed)
         seen: Mapping[str, Entry] | None = None

@@ -1,4 +1,4 @@
-"""Finds a store by the `type` its entry point gives it (group ``anyvip.stores``). Imports only the one asked for."""
+"""Finds a store by its `type`, the name of its entry point (group ``anyvip.stores``). Imports only that store."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ GROUP = "anyvip.stores"
 
 
 class StoreType(Protocol):
-    """What an entry point of the group names. The class may be `Paced`, its stores may be `Watcher`s."""
+    """The class that an entry point of the group names. It can be `Paced`, and its stores can be `Watcher`s."""
 
     Options: ClassVar[type[BaseModel]]  # the configuration keys besides `type`
 
     @classmethod
     def open(cls, options: Any, *, cluster: str, call_timeout: float) -> Store:
-        """A store whose keys are those of this cluster; it connects when first used. `call_timeout` in seconds.
+        """Return a store for the keys of this cluster. It connects on first use. `call_timeout` in seconds.
 
-        Raises StoreError when the options cannot work, whatever the network does.
+        Raises StoreError when the options cannot work even on a perfect network.
         """
 
 
-@cache  # the list of what is installed is read from the disk
+@cache  # the list of installed packages is read from the disk
 def known_stores() -> tuple[str, ...]:
-    """The type of every store that is installed, sorted."""
+    """Return the types of all installed stores, sorted."""
     return tuple(sorted(entry_points(group=GROUP).names))
 
 
-@cache  # the list of what is installed is read from the disk
+@cache  # the list of installed packages is read from the disk
 def store_type(name: str) -> StoreType:
-    """The store of this type. Raises ValueError, which names the known ones or says why it cannot be loaded."""
+    """Return the store of this type. Raises ValueError that names the known types or says why loading failed."""
     found = entry_points(group=GROUP, name=name)
     if not found:
         raise ValueError(f"no store of type {name!r}; known: {', '.join(known_stores())}")

@@ -1,21 +1,21 @@
-"""Amazon S3 as the store: an object per key, written on a condition on its ETag. No other service is needed.
+"""Amazon S3 as the store: one object per key, written on a condition on its ETag. No other service is needed.
 
 Why this is a compare-and-swap register:
 
-- S3 is strongly consistent: what was confirmed is in every later GET and LIST ("Amazon S3 data consistency model").
-- PutObject with ``If-None-Match: *`` creates only, with ``If-Match`` it replaces only what still has that ETag, and
-  DeleteObject with ``If-Match`` deletes only that ("Add preconditions to S3 operations").
-- An ETag is a hash of the content, so it would come back with the content: a record that was deleted and written
-  again, or changed and changed back, would satisfy a condition from before. So each object begins with a line of 128
-  random bits, made anew for every attempt to write: no content, and so no ETag, ever comes back, whatever the value.
-- A write that is late lands only on the version it was meant for, which is gone for ever once somebody has written.
-  One that creates lands also after a deletion in between, as in every store: session ids are never used twice.
-- 412 and 404: another version is there, or none. 409 ConditionalRequestConflict: another write or deletion of the
-  object was under way, this one was not carried out, and S3 asks to look at the ETag again. All three are a
-  `Conflict`, after which the election reads before it does anything else.
-- A server of somebody else's that speaks S3 is tried first: see `Proven`.
-- 503 SlowDown is said before anything is done, so it is asked again; any other 5xx, or no answer, says nothing of
-  a write.
+- S3 is strongly consistent: every later GET and LIST shows a confirmed write ("Amazon S3 data consistency model").
+- PutObject with ``If-None-Match: *`` only creates. With ``If-Match``, PutObject replaces and DeleteObject deletes only
+  an object that still has that ETag ("Add preconditions to S3 operations").
+- An ETag is a hash of the content, so equal content would have an equal ETag. A record that was deleted and written
+  again, or changed and changed back, would then satisfy an old condition. So each object begins with a line of 128
+  random bits, made anew for every attempt to write. No content, and so no ETag, ever occurs twice.
+- A late write lands only on the version it was meant for, which never returns after another write. A late creation
+  also lands after a deletion in between, as in every store: session ids are never used twice.
+- 412 and 404 mean that another version exists, or none. 409 ConditionalRequestConflict means that another write or
+  deletion of the object was under way and that this one was not carried out. All three are a `Conflict`, after which
+  the election reads before it does anything else.
+- Servers other than AWS are tested first: see `Proven`.
+- 503 SlowDown means that nothing was done, so the request is repeated. After any other 5xx, or no answer, the outcome
+  of a write is unknown.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from providers.aws.errors import code_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_MARK = b"anyvip "  # begins the line that makes every content one of its kind
+_MARK = b"anyvip "  # begins the line that makes every content unique
 _AWS = re.compile(r"^https://[^/]+\.(amazonaws\.com(\.cn)?|api\.aws)$")
 _REFUSED = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}
 
@@ -53,7 +53,7 @@ class S3Bucket:
         self._bucket = bucket
 
     def of_aws(self) -> bool:
-        """Whether it is AWS that answers."""
+        """Return whether the endpoint is AWS's own."""
         with self._asked() as client:
             return _AWS.search(client.meta.endpoint_url) is not None
 
@@ -110,7 +110,7 @@ def _body(value: bytes) -> bytes:
 
 
 def _value(body: bytes) -> bytes:
-    """What was stored; what somebody else has put there, as it is."""
+    """Return the value in an object's content. Content that anyvip did not write is returned unchanged."""
     line, _, value = body.partition(b"\n")
     return value if line.startswith(_MARK) else body
 
@@ -123,22 +123,22 @@ class S3Store(ObjectStore):
 
         bucket: str = Field(
             pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
-            description="The bucket's name; a general purpose bucket, without versioning.",
+            description="Name of a general purpose bucket without versioning.",
         )
         prefix: Annotated[str, AfterValidator(folder)] = Field(
             default="",
-            description="Begin of every object's name; the cluster's name and '/' follow. Words that end in '/' each.",
+            description="Prefix of every object's name; the cluster's name and '/' follow. Words that each end in '/'.",
         )
         path_style: bool = Field(
             default=False,
-            description="Name the bucket in the path instead of the host, as some servers other than AWS want it.",
+            description="Name the bucket in the path instead of the host, which some servers other than AWS require.",
         )
 
     @classmethod
     def open(cls, options: Options, *, cluster: str, call_timeout: float) -> Self:
-        """The cluster's store; connects when first used. `call_timeout`: seconds."""
+        """Return the cluster's store, which connects on first use. `call_timeout` in seconds."""
         settings = {
-            "request_checksum_calculation": "when_required",  # TLS protects what is sent; half of the bytes
+            "request_checksum_calculation": "when_required",  # TLS already protects requests; saves half of the bytes
             "response_checksum_validation": "when_required",
             "s3": {"addressing_style": "path" if options.path_style else "auto"},
         }

@@ -1,21 +1,21 @@
 """Compare-and-swap on a directory of one host, without a lock that a frozen process could keep.
 
-Each numbered file is a snapshot of everything; the highest number is the present. A writer takes the present, makes
-the next snapshot and gives it the next number with link(2), which is atomic and fails where the number is taken. So
-a writer that freezes anywhere, for any time, blocks nobody and overwrites nothing. rename(2) under flock(2) would
-do neither: a holder that is stopped keeps all others out, and one that is thawed after its lock was given up
-on renames over what they wrote.
+Each numbered file is a snapshot of the whole store. The highest number is the current one. A writer reads the current
+snapshot, makes the next one and gives it the next number with link(2), which is atomic and fails when the number is
+taken. So a writer that freezes at any point, for any time, blocks no other writer and overwrites nothing. rename(2)
+under flock(2) has neither property: a stopped holder keeps all others out, and a holder that thaws after the others
+gave up on its lock renames over what they wrote.
 
-- flock is only the queue in which writers wait for a moment, so that they do not redo each other's work; a
-  writer that is not let in soon goes on without.
-- The newest `KEEP` snapshots stay. A number is removed only by somebody who saw one at least `KEEP` above. So a writer
-  that sees none so high *after* its link knows that its number was never used before, that is, that it has won;
-  one that was frozen for longer does not know (StoreError), and nobody ever looks at what it left.
-- A scan returns every name that was there from its begin to its end; it misses the present only if `KEEP` writes
+- flock is only a queue, in which writers wait briefly so that they do not redo each other's work. A writer that does
+  not get its turn soon goes on without it.
+- The newest `KEEP` snapshots stay. A process removes a number only after it saw one at least `KEEP` above. So a writer
+  that sees no number so high *after* its link knows that its number was never used before, and that it has won. A
+  writer that was frozen for longer cannot know (StoreError), and no process ever reads the snapshot that it left.
+- A scan returns every name that exists from its start to its end. It misses the current snapshot only if `KEEP` writes
   happen during one getdents(2).
-- A snapshot is fsynced before it gets its number, and the directory after, before the writer is told that it won.
-- A version is the number at which the key was written and a random *lineage* made when the directory was new, so
-  that it does not come back when somebody empties the directory.
+- A snapshot is fsynced before it gets its number, and the directory afterwards, before the writer reports success.
+- A version is the number at which the key was written and a random *lineage*, made when the directory was new, so
+  that no version comes back after the directory was emptied.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ _DRAFT_LIFE_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything the store held after write number `number`; 0 is the empty beginning."""
+    """The content of the store after write number `number`. Number 0 is the empty store."""
 
     number: int
     lineage: str
     entries: Mapping[str, Entry]
 
     def after(self, key: str, value: bytes | None) -> tuple[Snapshot, Version]:
-        """The snapshot that follows when key is written (None: deleted), and the version of that write."""
+        """Return the snapshot that follows when key is written (None: deleted), and the version of that write."""
         number = self.number + 1
         version = Version(f"{self.lineage}.{number}")
         entries = {name: entry for name, entry in self.entries.items() if name != key}
@@ -60,7 +60,7 @@ class Snapshot:
 
 
 class Snapshots:
-    """The numbered snapshots in one directory. Calls block; they raise OSError and StoreError."""
+    """The numbered snapshots in one directory. Calls block, and raise OSError and StoreError."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -68,11 +68,11 @@ class Snapshots:
         self._loaded: tuple[tuple[int, int, int], Snapshot] | None = None
 
     def prepare(self) -> None:
-        """Make the directory if it is not there."""
+        """Create the directory if it is missing."""
         self._drafts.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def latest(self) -> Snapshot:
-        """The present."""
+        """Return the current snapshot."""
         for _ in range(_ATTEMPTS):
             number = max(self._numbers(), default=0)
             if number == 0:
@@ -80,11 +80,11 @@ class Snapshots:
             try:
                 return self._load(number)
             except FileNotFoundError:
-                continue  # removed since the scan, so there is a later one
+                continue  # removed since the scan, so a later one exists
         raise StoreError(f"{self.directory}: changes faster than it can be read")
 
     def append(self, snapshot: Snapshot) -> None:
-        """Make this the present. Raises FileExistsError when its number is taken: then nothing was written."""
+        """Make this the current snapshot. Raises FileExistsError when its number is taken; nothing was written then."""
         draft = self._drafts / f"{os.getpid()}-{secrets.token_hex(8)}"
         try:
             _write_synced(draft, _pack(snapshot))
@@ -94,11 +94,11 @@ class Snapshots:
         _sync_directory(self.directory)
         highest = self._sweep()
         if highest >= snapshot.number + KEEP:
-            raise StoreError(f"{self.directory}: stopped for {KEEP} writes of others, so this one's fate is not known")
+            raise StoreError(f"{self.directory}: {KEEP} other writes passed meanwhile: this write's outcome is unknown")
 
     @contextmanager
     def turn(self, patience: float) -> Iterator[None]:
-        """Wait up to `patience` seconds until no other writer is at work."""
+        """Wait up to `patience` seconds for other writers to finish, then go on in any case."""
         self.prepare()
         lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -127,7 +127,7 @@ class Snapshots:
         return self._loaded[1]
 
     def _sweep(self) -> int:
-        """Remove what is KEEP below the highest number, which is returned."""
+        """Remove the snapshots at least KEEP below the highest number, and return that number."""
         numbers = self._numbers()
         highest = max(numbers, default=0)
         for number in numbers:
@@ -138,7 +138,7 @@ class Snapshots:
         return highest
 
     def _sweep_drafts(self) -> None:
-        """Remove what killed writers left. If its writer is only frozen, its link fails: nothing is written."""
+        """Remove the drafts of killed writers. When a writer was only frozen, its link fails and writes nothing."""
         oldest = time.time() - _DRAFT_LIFE_SECONDS
         for draft in self._drafts.iterdir():
             try:
@@ -149,7 +149,7 @@ class Snapshots:
 
 
 def _pack(snapshot: Snapshot) -> bytes:
-    """A line of JSON that says where each value is, then the values, a line each."""
+    """Return a line of JSON that says where each value is, then the values, one per line."""
     keys = [(key, entry.version, len(entry.value)) for key, entry in snapshot.entries.items()]
     header = json.dumps({"lineage": snapshot.lineage, "keys": keys}, separators=(",", ":")).encode()
     return b"\n".join([header, *(entry.value for entry in snapshot.entries.values()), b""])
@@ -168,7 +168,7 @@ def _unpack(path: Path, number: int, data: bytes) -> Snapshot:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StoreError(f"{path}: not a snapshot of anyvip ({error}); {_REMEDY}") from error
     if at != len(body):
-        raise StoreError(f"{path}: holds {len(body)} bytes of values where {at} belong; {_REMEDY}")
+        raise StoreError(f"{path}: holds {len(body)} bytes of values instead of {at}; {_REMEDY}")
     return Snapshot(number, lineage, entries)
 
 

@@ -1,1 +1,1 @@
-"""What stores share. No store by itself."""
+"""Code that several stores share."""

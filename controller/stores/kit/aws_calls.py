@@ -1,4 +1,4 @@
-"""What a failed request to DynamoDB or S3 says of its effect. The stores on AWS share it."""
+"""Makes requests to DynamoDB and S3, and tells from a failure whether the request can have had an effect."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from providers.aws.client import Aws, AwsOptions
 from providers.aws.errors import EXPIRED, FAILING, THROTTLED, code_of, translate
 from providers.base import ProviderError
 
-# Said before anything is carried out; DynamoDB's "Error handling", S3's "Error responses".
+# Refused before anything is carried out: DynamoDB's "Error handling", S3's "Error responses".
 _CROSSED = {"OperationAborted", "ReplicatedWriteConflictException", "TransactionConflictException"}
 _NOT_DONE = THROTTLED | EXPIRED | _CROSSED
 _NOT_SENT = (
@@ -39,13 +39,16 @@ _NOT_SENT = (
     MetadataRetrievalError,
     NoCredentialsError,
 )
-# What botocore's parsers make of an answer that is none.
+# What botocore's parsers raise for an answer that is not AWS's.
 _NONSENSE = (ResponseParserError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _BROKEN = (HTTPClientError, IncompleteReadError, SSLError)
 
 
 def connection(options: AwsOptions, call_timeout: float, settings: Mapping[str, Any] | None = None) -> Aws:
-    """Clients whose requests end soon after `call_timeout` seconds, for the threads' sake. `settings`: see `Aws`."""
+    """Return clients whose requests end soon after `call_timeout` seconds, to free their threads.
+
+    `settings`: see `Aws`.
+    """
     connect_seconds = min(options.connect_timeout_seconds, call_timeout / 3)
     quick = options.model_copy(update={"connect_timeout_seconds": connect_seconds})
     return Aws(quick, read_timeout=call_timeout, connections=THREADS, settings=settings)
@@ -53,7 +56,7 @@ def connection(options: AwsOptions, call_timeout: float, settings: Mapping[str, 
 
 @contextmanager
 def said_of(what: str, aws: Aws, service: str) -> Iterator[Any]:
-    """The service's client. Its errors become StoreErrors: `what`, why, and what became of the request."""
+    """Yield the service's client. Translates its errors into StoreErrors that name `what` and the reason."""
     client = None
     try:
         client = aws.client(service)
@@ -63,7 +66,7 @@ def said_of(what: str, aws: Aws, service: str) -> Iterator[Any]:
             aws.forget(client)
         raise _failure(what, error) from error
     except _NONSENSE as error:
-        raise Unsure(f"{what}: what answers is not AWS: {type(error).__name__}: {str(error)[:200]}") from error
+        raise Unsure(f"{what}: the answer is not AWS's: {type(error).__name__}: {str(error)[:200]}") from error
     except ProviderError as error:  # no region
         raise StoreError(f"{what}: {error}") from error
 

@@ -1,8 +1,7 @@
-"""Calls of an SDK that blocks, in a few threads of the store's own, each under its deadline.
+"""Runs calls of a blocking SDK in a few threads of the store's own, each under its deadline.
 
-What a failure says of the request decides what is done: `NotDone` is asked again until the deadline, `Unsure` only if
-asking twice does no harm, anything else is told at once. The SDKs' own retries are off: they know no deadline, and
-turn a write that landed into a refusal.
+`NotDone` is repeated until the deadline, `Unsure` only if sending the request twice does no harm. Any other error is
+raised immediately. The SDKs' own retries are off: they know no deadline, and turn a write that landed into a refusal.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from controller.stores.kit.outcome import NotDone, Unsure
 from providers.cloud.pauses import Pauses
 
 T = TypeVar("T")
-THREADS = 8  # a round's calls, twice over: those of the round before may still hang
+THREADS = 8  # twice the calls of a round: those of the previous round may still hang
 _FIRST_PAUSE_SECONDS = 0.05  # at most
 _LONGEST_PAUSE_SECONDS = 1.0
 
 
 class Blocking:
-    """Carries out calls in threads. `name` of the store for messages, `call_timeout` in seconds."""
+    """Runs calls in threads. `name`: the store's, for messages; `call_timeout` in seconds."""
 
     def __init__(self, name: str, call_timeout: float) -> None:
         self._name = name
@@ -36,13 +35,13 @@ class Blocking:
         self._closed = False
 
     def deadline(self) -> float:
-        """When a request that begins now must have ended, by time.monotonic()."""
+        """Return when a request that begins now must have ended, by time.monotonic()."""
         return time.monotonic() + self._call_timeout
 
     async def run(self, work: Callable[[], T], by: float, *, repeatable: bool) -> T:
-        """What `work` returns. Raises what it raises, and StoreError when it is not there in time.
+        """Run `work` and return its result. Raises what it raises, and StoreError when it does not end in time.
 
-        It does not begin after `by`. Once begun it cannot be stopped: a write may land after its StoreError.
+        `work` does not begin after `by`. Once begun it cannot be stopped: a write may land after its StoreError.
         """
         pauses = Pauses(self._chance, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
         failed: StoreError | None = None
@@ -64,7 +63,7 @@ class Blocking:
             await asyncio.sleep(pause)
 
     def close(self) -> None:
-        """Begin nothing more. What the threads are at goes on to its end."""
+        """Refuse further calls. Calls that have begun run to their end."""
         self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -74,7 +73,7 @@ class Blocking:
         return self._threads
 
     def _begin(self, work: Callable[[], T], by: float) -> T:
-        if time.monotonic() >= by:  # the threads were busy, or the process stood still: its sender has given it up
+        if time.monotonic() >= by:  # the threads were busy or the process was frozen: the caller has given up
             raise self._late()
         return work()
 

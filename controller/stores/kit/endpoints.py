@@ -1,12 +1,12 @@
-"""HTTP to whichever of several equal servers answers: kept-alive connections, one deadline for each request.
+"""Sends HTTP requests to whichever of several equal servers answers. Connections stay open.
 
-What happens to a request decides what may be done about it:
+Each request has one deadline. A failure is handled by what it says of the request's effect:
 
-- It had no effect for certain (`NotDone`): no connection, or the server says so. Another endpoint is asked at once, and
-  all of them again until the deadline; the same one, if it asks us to wait.
-- Its effect is not known (`Unsure`): the connection broke under it, or the server says so. Only a request that may be
-  repeated is; for others it is a StoreError.
-- Nothing came in time: StoreError, and the next request begins with the next endpoint.
+- Certainly none (`NotDone`): there was no connection, or the server refused. The next endpoint is asked immediately,
+  and all of them again until the deadline. A server that asks us to wait is asked again itself.
+- Unknown (`Unsure`): the connection broke during the request, or the server reports it. Only repeatable requests are
+  repeated; for others the error is raised.
+- No answer in time: StoreError, and the next request begins with the next endpoint.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 T = TypeVar("T")
-_FIRST_PAUSE_SECONDS = 0.01  # after all endpoints were asked in vain; doubled each time
+_FIRST_PAUSE_SECONDS = 0.01  # after every endpoint has failed; doubled each time
 _LONGEST_PAUSE_SECONDS = 0.2
-_FIRST_WATCH_PAUSE_SECONDS = 0.05  # before a watch is opened again; doubled each time it does not last
+_FIRST_WATCH_PAUSE_SECONDS = 0.05  # before a watch is reopened; doubled after each watch that does not last
 _LONGEST_WATCH_PAUSE_SECONDS = 2.0
 _IDLE_CONNECTION_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """Where they are: ``http[s]://host:port`` each, and what is sent with every request. `tls` None: the system's."""
+    """The servers, each as ``http[s]://host:port``, and the headers of every request. `tls` None: the system's."""
 
     endpoints: Sequence[str]
     tls: ssl.SSLContext | None = None
@@ -48,7 +48,7 @@ class Servers:
 
 
 class Endpoints:
-    """Requests to one of the servers. Every one ends within `call_timeout` seconds."""
+    """Sends each request to one of the servers. Each request ends within `call_timeout` seconds."""
 
     def __init__(self, servers: Servers, call_timeout: float) -> None:
         self._servers = servers
@@ -62,7 +62,7 @@ class Endpoints:
         self.closed = False
 
     async def ask(self, attempt: Callable[[], Awaitable[T]], *, repeatable: bool) -> T:
-        """What the attempt returns, made as often as it may be. `repeatable`: asking twice does no harm.
+        """Return what `attempt` returns, repeating it as far as that is safe. `repeatable`: a second one does no harm.
 
         The attempt sends one request with `send`. Raises what it raises, and StoreError.
         """
@@ -78,7 +78,7 @@ class Endpoints:
                             return await attempt()
                         except (NotDone, Unsure) as error:
                             failed, after = error, getattr(error, "after", None)
-                            if after is not None:  # it is there, and asks us to wait
+                            if after is not None:  # the server is up, and asks us to wait
                                 break
                             self._leave(at)
                             if isinstance(error, Unsure) and not repeatable:
@@ -92,7 +92,10 @@ class Endpoints:
     async def send(
         self, method: str, path: str, data: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> aiohttp.ClientResponse:
-        """The begin of the answer of the server we are at. `path` with its query, encoded. Raises NotDone, Unsure."""
+        """Send one request to the current server and return its response, unread. Raises NotDone, Unsure.
+
+        `path` includes the query, encoded.
+        """
         at = self._at
         try:
             return await self._session().request(
@@ -112,7 +115,7 @@ class Endpoints:
     async def stream(
         self, opened: Callable[[], Awaitable[aiohttp.ClientResponse]]
     ) -> AsyncIterator[aiohttp.StreamReader]:
-        """An answer without end, closed when its server is left. Raises StoreError, also while it is read."""
+        """Open an endless answer. It is closed when its server is left. Raises StoreError, also while it is read."""
         at = self._at
         try:
             async with asyncio.timeout(self._call_timeout):
@@ -130,7 +133,7 @@ class Endpoints:
             response.close()
 
     async def wait(self, attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
-        """What one attempt returns that may take so long; it ends when its server is left. Raises StoreError."""
+        """Return what one long attempt returns within `seconds`. Raises StoreError, also when its server is left."""
         at, task = self._at, asyncio.ensure_future(attempt())
         self._waits.add(task)
         try:
@@ -147,7 +150,7 @@ class Endpoints:
             task.cancel()
 
     async def reopening(self) -> AsyncIterator[None]:
-        """Yield whenever a watch is to be opened (again), until closed; pauses longer each time one does not last."""
+        """Yield each time a watch is to be opened or reopened, until closed. Pauses grow while watches do not last."""
         pause = _FIRST_WATCH_PAUSE_SECONDS
         while not self.closed:
             opened_at = time.monotonic()
@@ -157,7 +160,7 @@ class Endpoints:
             await asyncio.sleep(0 if self.closed else pause)
 
     async def close(self) -> None:
-        """Give the connections back; streams end."""
+        """Close the connections; streams end."""
         self.closed = True
         self._close_streams()
         if self._http is not None:
@@ -171,7 +174,7 @@ class Endpoints:
                 ssl=self._servers.tls or True,
                 keepalive_timeout=_IDLE_CONNECTION_SECONDS,
             )
-            connect_seconds = self._call_timeout / (len(self._endpoints) + 1)  # so that one that is dark costs a share
+            connect_seconds = self._call_timeout / (len(self._endpoints) + 1)  # a dark server costs only its share
             self._http = aiohttp.ClientSession(
                 connector=connector,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds),
@@ -190,7 +193,7 @@ class Endpoints:
         return f"{self._endpoints[at]}: no answer within {self._call_timeout:g} s"
 
     def _leave(self, at: int) -> None:
-        """Ask another endpoint than this one from now on."""
+        """Use the next endpoint from now on, if this one is the current one."""
         if self._at == at:
             self._at = (at + 1) % len(self._endpoints)
             self._close_streams()
@@ -207,9 +210,9 @@ class _Broken(aiohttp.ClientConnectionError):
 
 
 async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Let no request be sent twice: aiohttp repeats PUT, DELETE and GET where a connection that was kept open breaks.
+    """Keep aiohttp from sending a request twice: it repeats PUT, DELETE and GET when a kept-alive connection breaks.
 
-    They are idempotent (RFC 9110, 9.2.2) but for their conditions: the second would say that another one was first.
+    They are idempotent (RFC 9110, 9.2.2) except for their conditions: the repeated one would fail its condition.
     """
     try:
         return await handler(request)
@@ -220,7 +223,7 @@ async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerTy
 
 
 async def body_of(response: aiohttp.ClientResponse) -> bytes:
-    """All of the answer. Raises Unsure when it does not come whole."""
+    """Read and return the whole body. Raises Unsure when it is cut short."""
     try:
         async with response:
             return await response.read()
@@ -229,7 +232,7 @@ async def body_of(response: aiohttp.ClientResponse) -> bytes:
 
 
 async def lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """The lines of a stream, whatever their length, without their ends."""
+    """Yield the lines of a stream, of any length, without their line ends."""
     rest = b""
     while data := await stream.readany():
         *whole, rest = (rest + data).split(b"\n")
@@ -238,12 +241,12 @@ async def lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
 
 
 def origin(response: aiohttp.ClientResponse) -> str:
-    """The endpoint that answered, for messages."""
+    """Return the endpoint that answered, for messages."""
     return str(response.url.origin())
 
 
 def reason(error: Exception) -> str:
-    """Why a request failed, in the words of the system or of TLS."""
+    """Return why a request failed, in the words of the system or of TLS."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return str(error.certificate_error)
     if isinstance(error, aiohttp.ClientSSLError):

@@ -1,7 +1,7 @@
-"""Keys as names in a store that many clusters, and perhaps other people, share.
+"""Maps keys to names in a store that several clusters, and other applications, can share.
 
-Names hold letters, digits, ``_``, ``-``, ``/`` and ``%`` only: no server, SDK or URL library reads ``..``, a space or a
-quote in them as anything else. Each character is escaped by itself, so a key's begin is its name's begin.
+Names hold only letters, digits, ``_``, ``-``, ``/`` and ``%``, so no server, SDK or URL library can misread ``..``, a
+space or a quote in them. Each character is escaped by itself, so the prefix of a key becomes the prefix of its name.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ _SPECIAL = re.compile(rb"[^A-Za-z0-9_/-]")
 
 
 def escaped(text: str) -> str:
-    """The text with all but letters, digits, ``_``, ``-`` and ``/`` as ``%XX`` of its UTF-8."""
+    """Return the text with all but letters, digits, ``_``, ``-`` and ``/`` as ``%XX`` of its UTF-8."""
     return _SPECIAL.sub(lambda found: b"%%%02X" % found[0][0], text.encode()).decode()
 
 
 def folder(prefix: str) -> str:
-    """The prefix, as it is. Raises ValueError where it would take in its neighbours' keys."""
+    """Return the prefix unchanged. Raises ValueError when it is malformed or would include keys of other prefixes."""
     if prefix and not prefix.endswith("/"):
-        raise ValueError(f"{prefix!r} must end in '/', or it would take in its neighbours' keys")
+        raise ValueError(f"{prefix!r} must end in '/', or it would include keys of other prefixes")
     if re.search(r"^/|//|[^\w./=-]|(^|/)\.{1,2}/", prefix, re.ASCII):
-        raise ValueError(f"{prefix!r} must be words of letters, digits and _ - . = that end in '/' each")
+        raise ValueError(f"{prefix!r} must be words of letters, digits and _ - . = that each end in '/'")
     return prefix
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The names of one cluster's keys: all begin with `root`, and no other cluster's do."""
+    """The names of one cluster's keys. They begin with `root`, and those of no other cluster do."""
 
     root: str
 
     @classmethod
     def of(cls, prefix: str, cluster: str) -> Self:
-        """Those of a cluster below a prefix that it shares with others."""
+        """Return the names of a cluster below a prefix that it shares with others."""
         return cls(f"{prefix}{escaped(cluster).replace('/', '%2F')}/")
 
     def name(self, key: str) -> str:
-        """What the key, or the begin of one, is called in the store."""
+        """Return the name of a key, or of a key's prefix."""
         return self.root + escaped(key)
 
     def key(self, name: str) -> str:
-        """The key that is called so."""
+        """Return the key of a name."""
         return unquote(name.removeprefix(self.root))

@@ -1,13 +1,13 @@
-"""A store made of objects that can be written on a condition: one object per key, in a bucket, container or the like.
+"""Builds a store from objects that can be written on a condition: one object per key, in a bucket or container.
 
-A read lists the names with their versions and fetches the objects that are not known in that version yet: one request
-when nothing has changed, whatever the number of groups, and one more for each other node that has renewed. An object
-that is fetched may be newer than its listing; it then has its own version. So each key is as of a moment after the
-call, which is all that the election uses: it acts on one key's version at a time.
+A read lists the names with their versions, and fetches the objects whose version is not known yet. That is one request
+when nothing has changed, whatever the number of groups, and one more for each other node that has renewed. A fetched
+object can be newer than its listing; it then has its own version. So each key is as of a moment after the call, which
+is enough for the election: it acts on one key's version at a time.
 
-The fetches are made side by side. Of n nodes, a write and a read at once have at most n + 1 requests under way, if no
-more than `THREADS`, and keep as many connections: the write, and after the listing a fetch of each session, of our own
-only where the listing shows the write before its answer is there.
+Fetches run concurrently. With n nodes, a concurrent write and read have at most n + 1 requests under way, and never
+more than `THREADS`, on as many connections: the write, and after the listing one fetch per session. Our own session
+is fetched only when the listing shows the write before its answer has arrived.
 """
 
 from __future__ import annotations
@@ -26,22 +26,25 @@ if TYPE_CHECKING:
 
 
 class Bucket(Protocol):
-    """The objects. Calls block, come from several threads and send each request once.
+    """A place for objects. Its methods block, are called from several threads, and send each request once.
 
     They raise Conflict, NotDone, Unsure and StoreError.
     """
 
     def listing(self, prefix: str) -> Mapping[str, Version]:
-        """The version of every object whose name begins so. No bucket is an error, not an empty one."""
+        """Return the version of every object whose name begins with prefix. A missing bucket is an error."""
 
     def get(self, name: str) -> Entry | None:
-        """The object as it is now; None: there is none."""
+        """Return the object as it is now; None when it does not exist."""
 
     def put(self, name: str, value: bytes, expected: Version | None) -> Version:
-        """Write it if it is still at that version (None: if there is none). No version ever comes back."""
+        """Write the object if it is still at `expected` (None: if it does not exist), and return its new version.
+
+        No version is used twice.
+        """
 
     def delete(self, name: str, expected: Version) -> None:
-        """Delete it if it is still at that version."""
+        """Delete the object if it is still at that version."""
 
     def close(self) -> None:
         """Close the connections. Raises nothing."""
@@ -54,10 +57,10 @@ class ObjectStore:
         self._bucket = bucket
         self._keys = keys
         self._calls = calls
-        self._known: dict[str, tuple[Entry, ...]] = {}  # by name: the newest we know of, and the one before
+        self._known: dict[str, tuple[Entry, ...]] = {}  # by name: the latest that we know, and the one before
 
     async def read(self, prefix: str) -> Mapping[str, Entry]:
-        """Every key that begins with prefix. Raises StoreError."""
+        """Return every key that begins with prefix. Raises StoreError."""
         by = self._calls.deadline()
         listing = partial(self._bucket.listing, self._keys.name(prefix))
         listed = await self._calls.run(listing, by, repeatable=True)
@@ -75,7 +78,7 @@ class ObjectStore:
         """Replace, create or delete as `controller.stores.base.Store` says. Raises Conflict, StoreError."""
         by, name = self._calls.deadline(), self._keys.name(key)
         if value is None:
-            assert expected is not None, "what is deleted has a version"
+            assert expected is not None, "only an existing version can be deleted"
             await self._calls.run(partial(self._bucket.delete, name, expected), by, repeatable=False)
             return Version(f"{expected} deleted")
         version = await self._calls.run(partial(self._bucket.put, name, value, expected), by, repeatable=False)
@@ -88,7 +91,7 @@ class ObjectStore:
         self._bucket.close()
 
     async def _entry(self, name: str, version: Version, by: float) -> Entry | None:
-        """The object in that version if it is known, else as it is now."""
+        """Return the object in that version if it is known, else as it is now."""
         for known in self._known.get(name, ()):
             if known.version == version:
                 return known

@@ -1,4 +1,4 @@
-"""What a failure says of its request, and so what may be done about it. A plain StoreError is told at once."""
+"""Classifies failures by the request's effect: `NotDone` has none, `Unsure` may have one, a StoreError is final."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from controller.stores.base import StoreError
 
 
 class NotDone(StoreError):  # noqa: N818  (what is known of a request)
-    """The request was not carried out and never will be; it may be asked again, `after` so many seconds."""
+    """The request was not carried out and never will be. It can be repeated, `after` seconds later if that is given."""
 
     def __init__(self, message: str, after: float | None = None) -> None:
         super().__init__(message)
@@ -14,4 +14,4 @@ class NotDone(StoreError):  # noqa: N818  (what is known of a request)
 
 
 class Unsure(StoreError):  # noqa: N818  (the same)
-    """The request may have been carried out, or be so later: asked again only if asking twice does no harm."""
+    """The request may have been carried out, or may be later. It is repeated only if a second one does no harm."""

@@ -1,4 +1,4 @@
-"""Whether a server that calls itself compatible heeds conditions: one that ignores them lets two nodes be active."""
+"""Tests whether a server that claims compatibility heeds conditions. Two nodes can be active on one that does not."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
 
 class Proven:
-    """A bucket to which nothing is written before it has refused what it must, unless `trusted` says that it does."""
+    """A bucket whose server must pass a test of its conditions before the first write, unless it is trusted."""
 
     def __init__(self, bucket: Bucket, begin: str, trusted: Callable[[], bool]) -> None:
-        """`begin`: how the names of objects begin that it is tried on. They are nobody's records and are not listed."""
+        """`begin`: the prefix of the names of test objects, which hold no records and are not listed.
+
+        `trusted` returns whether the server needs no test.
+        """
         self._bucket = bucket
         self._begin = begin
         self._trusted = trusted
@@ -59,7 +62,10 @@ class Proven:
 
 
 def _prove(bucket: Bucket, name: str) -> None:
-    """Raises StoreError that says which condition is ignored. Leaves nothing behind, unless it is killed on the way."""
+    """Test each condition. Deletes its object when all are heeded.
+
+    Raises StoreError that names the ignored condition.
+    """
     stale = bucket.put(name, b"", None)
     present = bucket.put(name, b"", stale)
     refused: dict[str, Callable[[], object]] = {

@@ -1,4 +1,4 @@
-"""The keys of a store's configuration that say how its servers are reached: URLs, certificates, secrets in files."""
+"""The configuration keys for reaching a store's servers: URLs, certificates, and secrets in files."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ Endpoint = Annotated[str, AfterValidator(_endpoint)]
 
 
 class TlsOptions(BaseModel):
-    """How a server's certificate is checked, and ours."""
+    """How the servers' certificates are checked, and which one we present."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     ca_file: FilePath | None = Field(
         default=None,
-        description="PEM file of the authority that signed the servers' certificates; default: the system's.",
+        description="PEM file of the authority that signed the servers' certificates. Default: the system's.",
     )
     cert_file: FilePath | None = Field(default=None, description="PEM file with our client certificate.")
     key_file: FilePath | None = Field(default=None, description="PEM file with the key of cert_file.")
     server_name: str | None = Field(
         default=None,
-        description="Name to look for in the servers' certificates, where it is not the endpoint's host.",
+        description="Name to expect in the servers' certificates. Default: the endpoint's host.",
     )
 
     def check_tls(self, endpoints: list[str]) -> None:
-        """Raise ValueError where the keys do not fit together."""
+        """Raise ValueError when the keys do not fit together."""
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file and key_file belong together")
         schemes = {urlsplit(url).scheme for url in endpoints}
@@ -49,14 +49,14 @@ class TlsOptions(BaseModel):
             raise ValueError("ca_file, cert_file and server_name need endpoints that begin with https://")
 
     def tls(self, endpoints: list[str]) -> ssl.SSLContext | None:
-        """What these keys come to; None: no endpoint wants TLS. Raises OSError that names the file."""
+        """Return the TLS context for these keys; None when no endpoint uses TLS. Raises OSError that names the file."""
         if not any(url.startswith("https") for url in endpoints):
             return None
         return tls_context(self.ca_file, self.cert_file, self.key_file)
 
 
 def tls_context(ca_file: Path | None, cert_file: Path | None = None, key_file: Path | None = None) -> ssl.SSLContext:
-    """Raises OSError that names the file."""
+    """Return a TLS context with these files. Raises OSError that names the file."""
     try:
         context = ssl.create_default_context(cafile=ca_file)
     except ssl.SSLError as error:
@@ -70,7 +70,7 @@ def tls_context(ca_file: Path | None, cert_file: Path | None = None, key_file: P
 
 
 class Secret:
-    """A secret as given, or from a file that may change. `value` is empty where there is none."""
+    """A secret, given directly or in a file that may change. `value` is empty when there is none."""
 
     def __init__(self, value: str, file: Path | None = None) -> None:
         self._value = first_line(file) if file else value
@@ -79,23 +79,23 @@ class Secret:
 
     @property
     def value(self) -> str:
-        """The secret; its file is read again every minute, as Kubernetes and others replace what they give out."""
+        """The secret. Its file is reread every minute, because Kubernetes and others replace the secrets they issue."""
         if self._file is not None and time.monotonic() > self._read_at + _SECRET_LIFE_SECONDS:
             self._read(self._file)
         return self._value
 
     def renewed(self, refused: str) -> bool:
-        """Whether there is another one by now than the one that was refused."""
+        """Return whether there is another secret now than the refused one."""
         if self._file is not None and self._value == refused:
             self._read(self._file)
         return self._value != refused
 
     def _read(self, file: Path) -> None:
         self._read_at = time.monotonic()
-        with suppress(OSError, ValueError):  # it is being replaced: the one we have may serve for a while
+        with suppress(OSError, ValueError):  # it is being replaced: the old one may still work for a while
             self._value = first_line(file)
 
 
 def first_line(file: Path) -> str:
-    """The secret that the file holds. Raises OSError, ValueError."""
+    """Return the secret in the file. Raises OSError, ValueError."""
     return file.read_text().partition("\n")[0]

@@ -85,7 +85,7 @@ async def test_the_password_may_be_in_a_file(guarded: Backend, tmp_path: Path) -
     [
         ({"user": "anyvip", "password": "wrong"}, "authentication failed"),
         ({"user": "nobody", "password": PASSWORD}, "authentication failed"),
-        ({}, "user name is empty: this etcd wants a user and a password"),
+        ({}, "user name is empty: this etcd requires user and password"),
         ({"user": "anyvip", "password": PASSWORD, "prefix": "/theirs/"}, "permission denied"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The etcd store where what answers is not etcd, or not all there."""
+"""The etcd store with answers that are not etcd's, or incomplete."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ async def test_what_is_not_etcd_is_a_store_error_that_names_it(answer: bytes, sa
 async def test_a_listing_that_is_not_understood_is_a_store_error(pairs: str, nowhere: Backend) -> None:
     body = f'{{"kvs": {pairs}}}'.encode()
     async with answering(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)) as endpoint:
-        with pytest.raises(StoreError, match="not understood"):
+        with pytest.raises(StoreError, match="cannot understand"):
             await nowhere.open(endpoints=[endpoint]).read("")
 
 
 async def test_a_success_without_a_revision_is_a_store_error(nowhere: Backend) -> None:
     body = b'{"succeeded": true}'
     async with answering(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)) as endpoint:
-        with pytest.raises(StoreError, match="names no revision"):
+        with pytest.raises(StoreError, match="has no revision"):
             await nowhere.open(endpoints=[endpoint]).swap(KEY, b"", None)

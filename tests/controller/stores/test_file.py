@@ -112,7 +112,7 @@ def test_a_writer_thawed_after_many_writes_of_others_is_told_that_it_cannot_know
     late, _ = frozen.latest().after(KEY, b"late")  # here it freezes
     for number in range(2 * KEEP):
         write(other, KEY, str(number).encode())
-    with pytest.raises(StoreError, match="not known"):
+    with pytest.raises(StoreError, match="outcome is unknown"):
         frozen.append(late)
     assert frozen.latest().entries == other.latest().entries
     assert frozen.latest().entries[KEY].value == str(2 * KEEP - 1).encode()
@@ -172,7 +172,7 @@ async def test_versions_do_not_come_back_when_the_directory_is_emptied(place: Ba
         (b'{"lineage":"x"}\n', "'keys'"),
         (b"[]\n", "not a snapshot"),
         (b'{"lineage":"x","keys":[["a","b"]]}\n', "not a snapshot"),
-        (b'{"lineage":"x","keys":[["a","b",4]]}\nab\n', "holds 3 bytes of values where 5 belong"),
+        (b'{"lineage":"x","keys":[["a","b",4]]}\nab\n', "holds 3 bytes of values instead of 5"),
     ],
 )
 async def test_a_damaged_snapshot_is_named_and_nothing_is_written_over_it(

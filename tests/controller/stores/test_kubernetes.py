@@ -134,7 +134,7 @@ async def test_an_authority_that_we_do_not_know_is_refused(pod: Backend, tmp_pat
 
 async def test_outside_of_a_pod_the_kubeconfig_must_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    with pytest.raises(StoreError, match="kubeconfig must be given"):
+    with pytest.raises(StoreError, match="configure kubeconfig"):
         Backend("kubernetes").open()
 
 
@@ -189,12 +189,12 @@ users: [{{name: u, user: {user}}}]
     ("content", "says"),
     [
         ("users: [{name: u, user: {token: a-secret}}", "is not YAML: expected ',' or ']'"),
-        ("[]", "is no kubeconfig"),
+        ("[]", "is not a kubeconfig"),
         ("{}", "has no current-context"),
         ("{current-context: a}", "has no context 'a'"),
         ("{current-context: a, contexts: [{name: a, context: {}}]}", "has no cluster"),
         ("{current-context: a, contexts: [{name: a, context: {cluster: c}}]}", "has no cluster 'c'"),
-        (said("{server: 'https://h'}", "{exec: {command: aws}}"), "user 'u' uses exec; give token"),
+        (said("{server: 'https://h'}", "{exec: {command: aws}}"), "user 'u' uses exec; use token"),
         (said("{server: 'https://h', insecure-skip-tls-verify: true}"), "cluster 'c' uses insecure-skip-tls-verify"),
         (said("{server: 'https://h', certificate-authority-data: '%'}"), "certificate-authority-data is not base64"),
         (said("{server: 'https://h/path'}"), "is not http://host:port"),
@@ -283,7 +283,7 @@ async def test_an_object_with_our_label_that_is_not_understood_is_said(fake: Kub
     await place.open().swap(KEY, b"one", None)
     (lease,) = fake.leases.values()
     del lease["metadata"]["annotations"]["anyvip/record"]
-    await eventually(lambda: says(store.read(""), "a list that is not understood: KeyError"))
+    await eventually(lambda: says(store.read(""), "cannot understand the list: KeyError"))
 
 
 async def test_an_object_that_was_deleted_and_made_again_takes_no_old_version(fake: Kube, place: Backend) -> None:
