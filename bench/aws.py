@@ -1,9 +1,9 @@
-"""Takeovers on AWS, against a fake EC2 whose every answer takes 50 ms: `python -m bench.aws --help`.
+"""Measures takeovers on AWS, against a fake EC2 whose every answer takes 50 ms: `python -m bench.aws --help`.
 
-From the order to bind until EC2 was seen to lead here, with the real SDK over real HTTP: 25 route tables at once, and
-one secondary address, whose calls are counted. Beside it, with the same fake, `aws-vpc-move-ip` of Debian's
-resource-agents with the aws command. And how long a call of a former owner that lands late leads astray. The last two
-need root.
+The time runs from the order to bind until EC2 is seen to lead here, with the real SDK over real HTTP: for 25 route
+tables at the same time, and for one secondary address, whose calls are counted. For comparison, `aws-vpc-move-ip` of
+Debian's resource-agents runs with the aws command against the same fake. The last measurement is how long a late call
+of a former owner leads traffic astray. The last two need root.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ OVERLAY, VIP = "192.0.2.10", "10.77.0.100"
 LATE_SECONDS = 5.0
 METADATA = "169.254.169.254"
 AGENT = "resource.d/heartbeat/aws-vpc-move-ip"
-LIMITS = {"route": 5 * CALL_SECONDS, "secondary_ip": 3 * CALL_SECONDS}  # of the takeover, in the median
+LIMITS = {"route": 5 * CALL_SECONDS, "secondary_ip": 3 * CALL_SECONDS}  # of the median takeover
 CALLS = {"route": TABLES + 1, "secondary_ip": 3}  # at most
 KINDS: Mapping[str, tuple[Any, str, dict[str, Any]]] = {
     "route": (Route, f"{OVERLAY}/32", {"route_tables": tuple(f"rtb-{n}" for n in range(1, TABLES + 1))}),
@@ -52,7 +52,7 @@ KINDS: Mapping[str, tuple[Any, str, dict[str, Any]]] = {
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measure, print; 1 when a limit is not kept."""
+    """Measure and print. Returns 1 when a limit is exceeded."""
     options = _options().parse_args(argv)
     hurry()
     os.environ.update(_environment())
@@ -72,10 +72,10 @@ def main(argv: Sequence[str]) -> int:
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.aws", description=__doc__)
     parser.add_argument("--runs", type=int, default=20, help="takeovers of each kind (default 20)")
-    parser.add_argument("--agent", type=Path, default=Path("/usr/lib/ocf"), help="where OCF's agents are")
+    parser.add_argument("--agent", type=Path, default=Path("/usr/lib/ocf"), help="directory of the OCF agents")
     parser.add_argument("--agent-tables", type=int, default=TABLES, help="route tables for the agent (default 25)")
-    parser.add_argument("--no-late", action="store_true", help="leave the late call out")
-    parser.add_argument("--out", type=Path, help="a Markdown file whose section takes the result")
+    parser.add_argument("--no-late", action="store_true", help="skip the late call")
+    parser.add_argument("--out", type=Path, help="Markdown file; its section `aws` is replaced by the result")
     return parser
 
 
@@ -89,7 +89,7 @@ def _environment() -> dict[str, str]:
 
 
 class Watched:
-    """Name look-ups and connections of this process, counted while `on` (PEP 578)."""
+    """Counts name look-ups and connections of this process while `on` is set (PEP 578)."""
 
     def __init__(self) -> None:
         self.on = False
@@ -102,7 +102,7 @@ class Watched:
 
 
 class Cloud:
-    """The fakes in a process of their own, as EC2 is elsewhere, too."""
+    """Runs the fakes in a process of their own, because the real EC2 does not run in ours either."""
 
     def __init__(self) -> None:
         self._pipe, theirs = Pipe()
@@ -111,12 +111,12 @@ class Cloud:
         self.ec2_url, self.imds_url = self._pipe.recv()
 
     def ask(self, what: str) -> Any:
-        """`elsewhere`: everything is another node's; `calls`: what was asked since then."""
+        """`elsewhere`: give everything to the other node; `calls`: return what was asked since then."""
         self._pipe.send(what)
         return self._pipe.recv()
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         self._process.kill()
         self._process.join()
 
@@ -155,7 +155,7 @@ async def _measure(cloud: Cloud, runs: int) -> tuple[list[Sequence[str]], bool]:
         _, provider = movers.make(kind, vip, **keys)
         took, calls, others, network = [], 0, 0, 0
         for epoch in range(1, runs + 1):
-            await provider.inspect()  # as a standby does
+            await provider.inspect()  # as on a standby
             cloud.ask("elsewhere")
             watched.seen.clear()
             watched.on = True
@@ -186,10 +186,10 @@ def _elsewhere(ec2: Ec2) -> None:
 
 
 def _agent(root: Path, tables: int) -> list[Sequence[str]]:
-    """`start` of the agent, once: nothing, where it or what it needs is not here."""
+    """Run the agent's `start` once and return its row; none when the agent or a command that it needs is missing."""
     missing = [name for name in ("aws", "curl", "ip") if shutil.which(name) is None]
     if not (root / AGENT).exists() or missing or os.geteuid() != 0:
-        print(f"aws-vpc-move-ip is left out: no {root / AGENT}, or not root, or no {' '.join(missing)}")
+        print(f"aws-vpc-move-ip is skipped: no {root / AGENT}, or not root, or no {' '.join(missing)}")
         return []
     fake = small_network(tables)
     fake.delay_seconds = CALL_SECONDS
@@ -208,7 +208,7 @@ def _agent(root: Path, tables: int) -> list[Sequence[str]]:
 
 
 def _start_agent(space: str, root: Path, ec2: Ec2, home: Path) -> float:
-    """Seconds that its `start` takes."""
+    """Return the seconds that its `start` takes."""
     (home / "credentials").write_text("[default]\naws_access_key_id = AKIAEXAMPLE\naws_secret_access_key = secret\n")
     parameters = {
         "ip": OVERLAY,
@@ -240,7 +240,7 @@ def _start_agent(space: str, root: Path, ec2: Ec2, home: Path) -> float:
 
 
 def _late() -> str:
-    """The owner is killed while a call of its own is under way, which lands when the other node serves long since."""
+    """Kill the owner while one of its calls is under way. The call lands long after the other node has taken over."""
     with tempfile.TemporaryDirectory() as directory, ec2_lab(Path(directory)) as lab:
         active = lab.settled()
         ours, other = (lab.ec2.cloud.interfaces[NODES[name]] for name in (active, lab.other(active)))
@@ -251,9 +251,9 @@ def _late() -> str:
             concerns=lambda p: p["NetworkInterfaceId"] == ours.id,
         )
         lab.ec2.faults.append(late)
-        lab.ec2.cloud.assign(other, [VIP], reassign=True)  # so that the owner repairs it, with that call
+        lab.ec2.cloud.assign(other, [VIP], reassign=True)  # makes the owner repair it, with that call
         if not eventually(lambda: late.times == 0, 150.0):
-            raise TimeoutError(f"{active} does not repair: {lab.log()}")
+            raise TimeoutError(f"{active} does not repair the drift: {lab.log()}")
         sent = time.monotonic()
         threading.Timer(LATE_SECONDS, lab.ec2.landing.set).start()
         lab.kill(active)
@@ -265,7 +265,7 @@ def _late() -> str:
                 owners.append((time.monotonic() - sent, owner))
             time.sleep(0.005)
     story = ", ".join(f"{owner} from {at:.2f} s" for at, owner in owners)
-    return f"A call that lands {LATE_SECONDS:.0f} s after it was sent, its sender killed at once: {story}. " + (
+    return f"A call lands {LATE_SECONDS:.0f} s after it was sent; its sender was killed immediately: {story}. " + (
         f"It led astray for {owners[-1][0] - owners[-2][0]:.2f} s."
         if _came_back(owners, ours.id)
         else "It was not undone."
@@ -273,7 +273,7 @@ def _late() -> str:
 
 
 def _came_back(owners: Sequence[tuple[float, str | None]], former: str) -> bool:
-    """Whether the late call led to the former owner, and somebody has undone that."""
+    """Return whether the VIP went to the former owner and away from it again."""
     return former in [owner for _, owner in owners][1:-1]
 
 

@@ -1,7 +1,8 @@
-"""Moves in a fake of Azure whose operations take a second each: `python -m bench.azure --help`.
+"""Measures moves in a fake of Azure whose operations take a second each: `python -m bench.azure --help`.
 
-From the order to bind until Azure was seen to lead here: ten route tables at once, an IP configuration, a public
-address. Real SDK, real HTTP over TLS. The NICs are compared whole, before and after.
+The time runs from the order to bind until Azure is seen to lead here: for ten route tables at the same time, an IP
+configuration, and a public address. It uses the real SDK, over real HTTP and TLS. Whole NICs are compared before and
+after each move.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ LIMIT_SECONDS = 2.5  # for ten route tables
 
 @dataclass(frozen=True)
 class Case:
-    """What is moved to and fro."""
+    """One provider whose VIP is moved back and forth."""
 
     name: str
     kind: Any
     vip: str
     keys: dict[str, Any]
-    writes: int  # exactly so many, each time
+    writes: int  # the exact number of writes of each move
 
 
 CASES = (
@@ -58,10 +59,10 @@ CASES = (
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measure, print."""
+    """Measure and print. Returns 1 when a limit is exceeded."""
     parser = argparse.ArgumentParser(prog="python -m bench.azure", description=__doc__)
     parser.add_argument("--runs", type=int, default=10, help="moves of each kind (default 10)")
-    parser.add_argument("--out", type=Path, help="a Markdown file whose section takes the result")
+    parser.add_argument("--out", type=Path, help="Markdown file; its section `moves` is replaced by the result")
     options = parser.parse_args(argv)
     hurry()
     measured = [asyncio.run(_measured(case, options.runs)) for case in CASES]
@@ -70,31 +71,34 @@ def main(argv: Sequence[str]) -> int:
         for case, (warm, cold) in zip(CASES, measured, strict=True)
     ]
     longest = max(seconds for each in measured[0] for seconds in each)
-    headings = ("", "moves", "standby had looked before", "first look ever", "writes", "NIC fields changed besides")
+    headings = ("", "moves", "standby has looked before", "first look", "writes", "other NIC fields changed")
     note = f"Milliseconds, median / max; each operation takes {OPERATION_SECONDS:g} s. {machine()}."
     text = f"{markdown(headings, rows)}\n\n{note}"
     print(text)
     if options.out:
         write_section(options.out, "moves", text)
     if longest > LIMIT_SECONDS:
-        print(f"ten route tables took {longest:.3f} s once: more than {LIMIT_SECONDS:g} s", file=sys.stderr)
+        print(f"ten route tables once took {longest:.3f} s, more than {LIMIT_SECONDS:g} s", file=sys.stderr)
     return int(longest > LIMIT_SECONDS)
 
 
 async def _measured(case: Case, runs: int) -> tuple[list[float], list[float]]:
-    """Seconds of each move: by nodes that have looked before, and by such that have not."""
+    """Return the seconds of each move: by nodes that have looked before, and by nodes that have not."""
     with _azure() as (arm, where):
-        await _moved(arm, where, case, 1, looked=False, writes=0)  # the SDK's first time; it is all there already
+        await _moved(arm, where, case, 1, looked=False, writes=0)  # warms the SDK up; nothing has to move
         warm = [await _moved(arm, where, case, run, looked=True, writes=case.writes) for run in range(runs)]
         further = range(runs, 2 * runs)
         cold = [await _moved(arm, where, case, run, looked=False, writes=case.writes) for run in further]
     return warm, cold
 
 
-async def _moved(  # noqa: PLR0913  (what a run differs in)
+async def _moved(  # noqa: PLR0913  (all that differs between runs)
     arm: Arm, where: dict[str, Any], case: Case, run: int, *, looked: bool, writes: int
 ) -> float:
-    """Seconds from the order to bind until it was seen. Raises SystemExit when more was written, or changed."""
+    """Return the seconds from the order to bind until Azure is seen to lead here.
+
+    Raises SystemExit for a wrong number of writes, or when something else of a NIC changed.
+    """
     node = NODES[run % 2]
     keys = {**case.keys, "nic": f"nic{node.number}", "next_hop": [node.address]}
     if case.kind is not Route:
@@ -114,7 +118,7 @@ async def _moved(  # noqa: PLR0913  (what a run differs in)
 
 
 def _everything_else(arm: Arm) -> list[dict[str, Any]]:
-    """Both NICs whole, but for what moves."""
+    """Return both NICs without what moves."""
     nics = [arm.written(node.nic) for node in NODES]
     for each in nics:
         configs = each["properties"]["ipConfigurations"]
@@ -126,7 +130,7 @@ def _everything_else(arm: Arm) -> list[dict[str, Any]]:
 
 @contextmanager
 def _azure() -> Iterator[tuple[Arm, dict[str, Any]]]:
-    """The fake with everything at node 2, and the keys that lead to it."""
+    """Yield the fake, with everything at node 2, and the configuration keys for reaching it."""
     arm = Arm()
     network(arm)
     arm.add(NODES[0].nic, nic(NODES[0]))

@@ -1,7 +1,7 @@
-"""Failover, measured: `python -m bench.failover --help`.
+"""Measures failovers: `python -m bench.failover --help`.
 
-Two nodes, a client and a load balancer on one bridge; each node is asked by its own MAC, so that two who answer are
-seen as two. Every fault hits the active node. keepalived runs in the same lab, under the same probers.
+Two nodes, a client and a load balancer share one bridge. Each node is asked by its own MAC address, so that two nodes
+that answer are seen as two. Every fault hits the active node. keepalived runs in the same lab, with the same probers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from controller.demo.lab import ROOT, Lab
 from controller.demo.pace import hurry
 
 P = TypeVar("P", bound=Peer)
-VOID_LIMIT = 10  # so often is a run that proves nothing made again
+VOID_LIMIT = 10  # attempts at one run, when the earlier ones prove nothing
 HEADINGS = (
     "peer",
     "fault",
@@ -40,20 +40,20 @@ HEADINGS = (
     "two 200s",
 )
 LEGEND = """\
-Milliseconds, median / max over the runs; the last two columns are the sum over one run, maximum over the runs.
-*takeover*: fault to first answer of the other node. *client outage*, *no owner*: longest silence until the fault was
-undone, seen by the client and by asking each node by its own MAC. *wrong MAC*: longest time for which the client kept
-sending to a node that no longer answered while the other did, after the heal (after the fault, where nothing heals).
-*two answering*: both nodes answered VIP traffic or ARP. A planned switchover's takeover includes the start of the
-command's process. Probers' cycle: 1 ms; balancer: 25 ms."""
+Milliseconds, median / max over the runs. The last two columns are the sum over one run, maximum over the runs.
+*takeover*: from the fault to the first answer of the other node; for a planned switchover it includes the start of the
+command's process. *client outage*, *no owner*: the longest silence until the fault was undone, seen by the client, and
+seen by asking each node by its own MAC. *wrong MAC*: the longest time for which the client kept sending to a node that
+no longer answered while the other did, after the heal (after the fault if nothing heals). *two answering*: both nodes
+answered VIP traffic or ARP. The probers' cycle is 1 ms, the load balancer's 25 ms."""
 
 
-class Missed(Exception):  # noqa: N818  (a result, of a kind)
-    """A fault that cannot be measured (any more) on this peer; the message says why."""
+class Missed(Exception):  # noqa: N818  (a kind of result)
+    """A fault cannot be measured on this peer, or no longer. The message says why."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Enter the sandbox, measure, print."""
+    """Enter the sandbox, measure and print. Returns 1 when a fault was not measured or two nodes served."""
     options = _options().parse_args(argv)
     if not sandbox.inside():
         return sandbox.enter([sys.executable, "-m", "bench.failover", *argv])
@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
             runs.append(found)
         else:
             missed.append(str(found))
-        if options.json:  # each at once: what was obtained in an hour is not lost with the next
+        if options.json:  # after each run, so that an interruption loses only one
             options.json.write_text(json.dumps([asdict(run) for run in runs], indent=1))
     text = "\n\n".join([_environment(), _table(runs), *missed, LEGEND])
     print(f"\n{text}")
@@ -78,29 +78,29 @@ def main(argv: Sequence[str]) -> int:
 
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.failover", description=__doc__)
-    parser.add_argument("--runs", type=int, default=10, help="of each fault (default 10; 0: only what --read names)")
+    parser.add_argument("--runs", type=int, default=10, help="runs of each fault (default 10; 0: only those of --read)")
     parser.add_argument(
         "--lease",
         type=float,
         action="append",
-        help="lease.duration_seconds, or the shortest that the store allows; may be repeated",
+        help="lease.duration_seconds, or the shortest that the store allows; can be repeated",
     )
     parser.add_argument(
-        "--store", choices=list(MEMBERS), action="append", help="may be repeated (default: etcd and file)"
+        "--store", choices=list(MEMBERS), action="append", help="can be repeated (default: etcd and file)"
     )
-    parser.add_argument("--fault", action="append", help="only faults whose name contains this; may be repeated")
+    parser.add_argument("--fault", action="append", help="only faults whose name contains this; can be repeated")
     parser.add_argument(
         "--peer",
         choices=["anyvip", "keepalived-1", "keepalived-0.1"],
         action="append",
-        help="may be repeated (default all)",
+        help="can be repeated (default: all)",
     )
-    parser.add_argument("--quick", action="store_true", help="one run of each, lease 1 s")
-    parser.add_argument("--stall", type=float, default=0.05, help="a prober that stood still longer voids the run")
-    parser.add_argument("--out", type=Path, help="a Markdown file whose section takes the result")
+    parser.add_argument("--quick", action="store_true", help="one run of each fault, lease 1 s")
+    parser.add_argument("--stall", type=float, default=0.05, help="seconds a prober may stall before the run is void")
+    parser.add_argument("--out", type=Path, help="Markdown file; one of its sections is replaced by the result")
     parser.add_argument("--section", default="failover", help="that section's name")
-    parser.add_argument("--json", type=Path, help="a file that takes every run, when it is done")
-    parser.add_argument("--read", type=Path, action="append", default=[], help="such a file: its runs come first")
+    parser.add_argument("--json", type=Path, help="file to which every run is written when it ends")
+    parser.add_argument("--read", type=Path, action="append", default=[], help="such a file, whose runs come first")
     return parser
 
 
@@ -133,7 +133,7 @@ def _every_fault(scene: Scene, where: str, options: argparse.Namespace) -> Itera
 
 
 def valid(scene: Scene, fault: Fault, stall: float) -> Run:
-    """One run in which nothing stood still that was to see it. Raises Missed."""
+    """Return one run in which no prober stalled. Raises Missed when there is none."""
     for _ in range(VOID_LIMIT):
         try:
             return measure(scene, fault, stall)
@@ -141,13 +141,13 @@ def valid(scene: Scene, fault: Fault, stall: float) -> Run:
             print(f"void: {scene.peer.name}, {fault.name}: {reason}", file=sys.stderr, flush=True)
         except TimeoutError as reason:
             scene.peer.stop()
-            raise Missed(f"{scene.peer.name}, {fault.name}: not measured any more: {reason}") from reason
-    raise Missed(f"{scene.peer.name}, {fault.name}: not measured: no valid run in {VOID_LIMIT}")
+            raise Missed(f"{scene.peer.name}, {fault.name}: no further runs: {reason}") from reason
+    raise Missed(f"{scene.peer.name}, {fault.name}: not measured: no valid run in {VOID_LIMIT} attempts")
 
 
 @contextmanager
 def scene_of(store: str, lease: float) -> Iterator[Scene]:
-    """Two daemons that agree through that type of store, and whatever it needs."""
+    """Yield two daemons that agree through a store of this type, with all that it needs."""
     with _lab(MEMBERS[store]) as lab, witness(store, lab) as where:
         config = where.config if where else {"type": "file", "path": str(ROOT / "store")}
         with running(Anyvip(lab, config, lease)) as peer:
@@ -163,7 +163,7 @@ def _lab(members: int) -> Iterator[Lab]:
 
 @contextmanager
 def running(peer: P) -> Iterator[P]:
-    """Stops it in any case."""
+    """Stop the peer at the end, in any case."""
     try:
         yield peer
     finally:

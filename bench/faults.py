@@ -1,4 +1,4 @@
-"""What is done to the active node, and how it is undone."""
+"""The faults that strike the active node, and how each is undone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NETWORK = frozenset({"etcd", "keepalived"}) | STANDINS  # the file store is not 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a fault may take hold of."""
+    """Everything that a fault can act on."""
 
     lab: Lab
     peer: Peer
@@ -28,9 +28,9 @@ Act = Callable[[Scene, Host], None]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`strike` hits the active node; `heal`, where there is one, undoes it; `moves`: another node should take over.
+    """`strike` hits the active node; `heal`, if any, undoes it; `moves`: another node should take over.
 
-    `where`: which stores and peers it makes sense for.
+    `where`: the stores and peers for which the fault makes sense.
     """
 
     name: str
@@ -45,7 +45,7 @@ def _signal(number: signal.Signals) -> Act:
 
 
 def _restart(scene: Scene, host: Host) -> None:
-    """SIGKILL, and a new process as fast as it can be started: well within half of any lease of a second."""
+    """Send SIGKILL and start a new process immediately, well within half of any lease of a second."""
     scene.peer.signal(host, signal.SIGKILL)
     scene.peer.start(host)
 
@@ -61,7 +61,7 @@ def _start_store(scene: Scene, _host: Host) -> None:
 
 
 def _wipe_store(scene: Scene, _host: Host) -> None:
-    assert isinstance(scene.witness, Standin)  # etcd has no bucket that one deletes
+    assert isinstance(scene.witness, Standin)  # etcd has no bucket to delete
     scene.witness.wipe()
 
 

@@ -1,6 +1,6 @@
-"""What a daemon costs: `python -m bench.footprint --help`.
+"""Measures what a daemon costs: `python -m bench.footprint --help`.
 
-Start to first health answer, memory, and processor time when idle.
+It measures the time from start to first health answer, memory, and processor time when idle.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ PERIOD_SECONDS = 0.005
 
 
 def main(argv: Sequence[str]) -> int:
-    """Enter the sandbox, measure, print."""
+    """Enter the sandbox, measure and print."""
     parser = argparse.ArgumentParser(prog="python -m bench.footprint", description=__doc__)
     parser.add_argument("--runs", type=int, default=10, help="starts (default 10)")
-    parser.add_argument("--out", type=Path, help="a Markdown file whose section takes the result")
+    parser.add_argument("--out", type=Path, help="Markdown file; its section `footprint` is replaced by the result")
     options = parser.parse_args(argv)
     if not sandbox.inside():
         return sandbox.enter([sys.executable, "-m", "bench.footprint", *argv])
@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _starts(runs: int) -> str:
-    """Process start to the first HTTP answer of any code, one daemon at a time."""
+    """Measure from process start to the first HTTP answer of any code, one daemon at a time."""
     took = []
     for _ in range(runs):
         with Lab(members=3) as lab, etcd_cluster(lab) as etcd:
@@ -68,7 +68,7 @@ def _starts(runs: int) -> str:
 
 
 def _idle() -> str:
-    """Both daemons, with nobody asking them for anything."""
+    """Measure both daemons while they get no requests."""
     rows = []
     with Lab(members=3) as lab, etcd_cluster(lab) as etcd:
         cluster = _cluster(lab, etcd.endpoints)
@@ -89,13 +89,13 @@ def _cluster(lab: Lab, endpoints: list[str]) -> Cluster:
 
 
 def _processor(pid: int) -> float:
-    """Seconds that all threads of the process have run."""
+    """Return the seconds that all threads of the process have run."""
     tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
     return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
 def _resident(pid: int) -> int:
-    """Bytes of VmRSS."""
+    """Return VmRSS in bytes."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) * 1024
 

@@ -1,6 +1,7 @@
-"""Moves on Google Cloud, measured against the fake of Compute Engine: `python -m bench.gcp --help`.
+"""Measures moves on Google Cloud, against a fake of Compute Engine: `python -m bench.gcp --help`.
 
-The standby is warm, as it is in life; what is measured is `bind`: everything moved, and seen to lead here.
+The standby is warm, as it is in practice. The time is that of `bind`: until everything has moved and is seen to lead
+here.
 """
 
 from __future__ import annotations
@@ -51,14 +52,14 @@ print(seconds, next(line.split()[1] for line in open("/proc/self/status") if lin
 """
 LEGEND = """\
 Seconds, median / max. *moved*: `bind` of a warm standby that takes over from the other node, until a read shows that
-all of it leads here. *calls*: asked of the API for that, without what only waits. *none*, *two*: of all changes of the
-routing table, each looked at as it takes effect, those after which a VIP had no route, or two of the best priority. An
-operation takes {seconds:g} s in the fake."""
+all of it leads here. *calls*: its requests to the API, without those that only wait. *none*, *two*: of all changes of
+the routing table, each checked as it takes effect, those after which a VIP had no route, or two of the best priority.
+An operation takes {seconds:g} s in the fake."""
 
 
 @dataclass
 class Seen:
-    """How often, after a change took effect, a VIP led nowhere or to two."""
+    """How often a VIP led nowhere, or to two nodes, after a change took effect."""
 
     none: int = 0
     two: int = 0
@@ -75,7 +76,7 @@ class Run:
 
 @dataclass
 class Scene:
-    """The fakes, and where they answer."""
+    """The fakes and their addresses."""
 
     compute: Compute
     url: str
@@ -84,11 +85,11 @@ class Scene:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measure, print, and say whether the limit holds."""
+    """Measure and print. Returns 1 when the limit is exceeded."""
     parser = argparse.ArgumentParser(prog="python -m bench.gcp", description=__doc__)
     parser.add_argument("--runs", type=int, default=10, help="takeovers of each mechanism (default 10)")
     parser.add_argument("--seconds", type=float, default=1.0, help="how long each operation takes (default 1)")
-    parser.add_argument("--out", type=Path, help="a Markdown file whose section takes the result")
+    parser.add_argument("--out", type=Path, help="Markdown file; its section `gcp` is replaced by the result")
     options = parser.parse_args(argv)
     hurry()
     rows, slowest = [], 0.0
@@ -102,7 +103,7 @@ def main(argv: Sequence[str]) -> int:
     text = "\n\n".join(
         [
             f"{machine()}, {options.runs} takeovers each.",
-            markdown(("mechanism", "moved", "calls", "changes looked at", "none", "two"), rows),
+            markdown(("mechanism", "moved", "calls", "changes checked", "none", "two"), rows),
             LEGEND.format(seconds=options.seconds),
             _imports(),
         ]
@@ -115,7 +116,7 @@ def main(argv: Sequence[str]) -> int:
 
 @contextmanager
 def scene(seconds: float, watched: Sequence[str]) -> Iterator[Scene]:
-    """The fake of the API and one metadata server per node."""
+    """Yield the fake of the API and one metadata server per node."""
     compute = Compute(project(), seconds=seconds)
     with ExitStack() as stack:
         stack.callback(compute.close)
@@ -137,7 +138,7 @@ def scene(seconds: float, watched: Sequence[str]) -> Iterator[Scene]:
 
 
 async def takeovers(made: Scene, kind: Any, vips: tuple[str, ...], keys: dict[str, Any], runs: int) -> list[Run]:
-    """The nodes take the VIPs from each other in turn; the first promotion is not counted."""
+    """Let the nodes take the VIPs from each other in turn. The first promotion is not counted."""
     nodes = {name: _provider(made, kind, name, vips, keys) for name in NODES}
     found: list[Run] = []
     try:
@@ -150,8 +151,8 @@ async def takeovers(made: Scene, kind: Any, vips: tuple[str, ...], keys: dict[st
             began = time.monotonic()
             await taking.bind(Grant("web", epoch, boottime() + 60))
             found.append(Run(time.monotonic() - began, _asked(made) - before))
-            await asyncio.sleep(1.1 * made.compute.seconds)  # what nobody waits for ends before the next one
-            leaving._epoch = None  # noqa: SLF001  (as after its unbind, which would move something)
+            await asyncio.sleep(1.1 * made.compute.seconds)  # operations without a waiter end before the next run
+            leaving._epoch = None  # noqa: SLF001  (as after an unbind, which itself would move something)
     finally:
         for provider in nodes.values():
             await provider.close()
@@ -177,7 +178,7 @@ def _row(runs: Sequence[Run], seen: Seen, *, watched: bool) -> tuple[str, ...]:
 
 
 def _imports() -> str:
-    """What the SDKs cost, each in a process of its own."""
+    """Measure what importing the SDKs costs, each in a process of its own."""
     rows = []
     for name in ("google.cloud.compute_v1", "google.auth.transport.requests"):
         code = _IMPORT.format(name=name)

@@ -1,9 +1,9 @@
-"""The health endpoint under load: `python -m bench.health_endpoint --help`.
+"""Measures the health endpoint under load: `python -m bench.health_endpoint --help`.
 
-How many requests it answers on one core, and how late its first 503 comes meanwhile. The server has one core, the load
-(wrk, if it is installed) and the prober share another. The prober asks on a connection of its own as fast as it is
-answered; its figure is from the end of the grant to the arrival of the first 503, its own wait for the core included.
-A plain aiohttp server goes through the same.
+It measures how many requests the endpoint answers on one core, and how late its first 503 comes meanwhile. The server
+has one core; the load (wrk, if it is installed) and the prober share another. The prober asks on a connection of its
+own, as fast as it is answered. Its figure is the time from the end of the grant to the arrival of the first 503, with
+its own wait for the core. A plain aiohttp server is measured in the same way.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def boottime() -> float:
 
 
 class Grant:
-    """Ends when the bench says so: a moment on each line of stdin."""
+    """A grant whose end the bench sets, by one moment per line of stdin."""
 
     def __init__(self) -> None:
         self.until = 0.0
@@ -67,7 +67,7 @@ class Grant:
         print(self.until, flush=True)
 
     def status(self) -> Status:
-        """Say until when the only group is served."""
+        """Return the status with the end of the only group's grant."""
         return Status({"web": GroupStatus(self.until)}, ready=True, live=True)
 
 
@@ -108,14 +108,14 @@ class Server:
         self.port = int(self._said())
 
     def end_at(self, moment: float) -> None:
-        """Let the grant end then, and wait until the server knows."""
+        """Set the end of the grant, and wait until the server knows it."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{moment}\n")
         self._process.stdin.flush()
         self._said()
 
     def processor_seconds(self) -> float:
-        """Say how much processor time it has had. The load of others on the same core does not count."""
+        """Return the processor time that it has used. Other processes on the same core do not count."""
         return int(Path(f"/proc/{self._process.pid}/schedstat").read_text().split()[0]) / 1e9
 
     def _said(self) -> str:
@@ -125,7 +125,7 @@ class Server:
 
 @contextlib.contextmanager
 def server(name: str) -> Iterator[Server]:
-    """Start one, end it."""
+    """Start a server, and end it on exit."""
     command = [*SELF, "--serve", name]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -139,7 +139,10 @@ def server(name: str) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def load(port: int, seconds: int) -> Iterator[subprocess.Popen[str]]:
-    """Requests on 16 connections, each as soon as the last one is answered; prints ``Requests/sec: ...`` at the end."""
+    """Send requests on 16 connections, each as soon as the last one is answered.
+
+    The process prints ``Requests/sec: ...`` at the end.
+    """
     url = f"http://127.0.0.1:{port}/health"
     wrk = [f"-c{CONNECTIONS}", "-t1", f"-d{seconds}s", url]
     own = [*SELF, "--load", str(port), "--seconds", str(seconds)]
@@ -152,7 +155,7 @@ def load(port: int, seconds: int) -> Iterator[subprocess.Popen[str]]:
 
 
 def own_load(port: int, seconds: int) -> None:
-    """What wrk does, for where it is not installed; itself slower than the server."""
+    """Replace wrk where it is not installed. It is slower than the server."""
     connections = {}
     poll = select.epoll()
     for _ in range(CONNECTIONS):
@@ -171,7 +174,7 @@ def own_load(port: int, seconds: int) -> None:
 
 
 def throughput(port: int, seconds: int) -> float:
-    """Put full load on it; requests per second."""
+    """Put the server under full load, and return the requests per second."""
     with load(port, seconds) as process:
         output, _ = process.communicate()
     found = re.search(r"Requests/sec:\s*([\d.]+)", output)
@@ -180,7 +183,7 @@ def throughput(port: int, seconds: int) -> float:
 
 
 def lateness(tested: Server, runs: int) -> tuple[list[float], float]:
-    """Seconds from the end of each grant to the first 503, and the latest 200 of all, under load."""
+    """Return the seconds from each grant's end to the first 503, and to the latest 200 of all, under load."""
     first_503, last_200 = [], 0.0
     with load(tested.port, 600), socket.create_connection(("127.0.0.1", tested.port)) as prober:
         prober.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -204,7 +207,7 @@ def lateness(tested: Server, runs: int) -> tuple[list[float], float]:
 
 
 def measure(name: str, runs: int, seconds: int) -> list[str]:
-    """One line of the table."""
+    """Measure one server, and return its line of the table."""
     with server(name) as tested:
         tested.end_at(boottime() + 3600)
         throughput(tested.port, 1)  # warm
@@ -220,11 +223,11 @@ def measure(name: str, runs: int, seconds: int) -> list[str]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measure, print."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m bench.health_endpoint", description=__doc__)
     parser.add_argument("--runs", type=int, default=30, help="ends of a grant under load (default 30)")
     parser.add_argument("--seconds", type=int, default=3, help="length of each of three runs at full load (default 3)")
-    parser.add_argument("--out", type=Path, help="a Markdown file whose section takes the result")
+    parser.add_argument("--out", type=Path, help="Markdown file; its section `health endpoint` is replaced")
     parser.add_argument("--serve", choices=SERVERS, help=argparse.SUPPRESS)
     parser.add_argument("--load", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)

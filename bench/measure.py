@@ -1,4 +1,4 @@
-"""One fault, once, and what the probers saw of it."""
+"""Measures one fault once, from what the probers saw."""
 
 from __future__ import annotations
 
@@ -24,41 +24,41 @@ CYCLE_SECONDS = 0.001
 HEALTH_PERIOD_SECONDS = 0.025
 BEFORE_SECONDS = 0.2
 AFTER_SECONDS = 1.0  # how long the new owner is watched before the fault is undone
-CALM_SECONDS = 3.0  # so long without a pause, and a heal has been got over
+CALM_SECONDS = 3.0  # without a pause, after which the effects of a heal are over
 CALM_PAUSE_SECONDS = 0.1
-TAIL_LIMIT_SECONDS = 40.0  # a client's ARP cache believes the wrong for up to 34 s
-LAG_SECONDS = 0.15  # until what was seen has been written
+TAIL_LIMIT_SECONDS = 40.0  # a client's ARP cache can stay wrong for up to 34 s
+LAG_SECONDS = 0.15  # until the probers have written what they saw
 
 
-class Void(Exception):  # noqa: N818  (a measurement that says nothing)
-    """The run proves nothing, and must be made again; the message says why."""
+class Void(Exception):  # noqa: N818  (a measurement without a result)
+    """The run proves nothing and must be repeated. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """All in seconds. None: there is no such thing in this run, or it did not come to pass."""
+    """The results of one run, in seconds. None: the fault has no such figure, or it did not happen."""
 
     peer: str
     fault: str
     takeover: float | None  # fault to first answer of another node
     outage: float  # longest silence that the client saw from the fault until it was undone
-    nobody: float  # longest time in which no node answered, the same
+    nobody: float  # longest time in which no node answered, over the same period
     heal_outage: float | None  # longest silence after it was undone
     astray: float  # longest time for which the client sent to the wrong MAC, after the heal (or the fault)
-    two: float  # two nodes answering VIP traffic or ARP, in all
-    healthy: float  # two nodes telling the load balancer 200, in all
+    two: float  # total time in which two nodes answered VIP traffic or ARP
+    healthy: float  # total time in which two nodes answered the load balancer with 200
 
 
 def measure(scene: Scene, fault: Fault, stall: float) -> Run:
     """Strike the active node and watch. Raises Void, or TimeoutError when the peer does not get ready.
 
-    `stall`: how long a prober may stand still, in seconds; in that time it may miss two who answer.
+    `stall`: how long a prober may stall, in seconds. During a stall it can miss that two nodes answer.
     """
     scene.peer.reset()
     scene.lab.recording.forget()
     time.sleep(BEFORE_SECONDS)
     if not (answering := scene.lab.answering()):
-        raise Void("nobody serves before the fault")
+        raise Void("no node serves before the fault")
     owner = answering[0]
     struck = time.monotonic()
     fault.strike(scene, owner)
@@ -79,7 +79,7 @@ def measure(scene: Scene, fault: Fault, stall: float) -> Run:
 
 
 def _hold(scene: Scene, fault: Fault, owner: Host) -> None:
-    """Leave the fault as it is for as long as there is something to see."""
+    """Leave the fault in place until its effects have been seen."""
     limit = 2 * scene.peer.patience + AFTER_SECONDS
     if fault.moves:
         wait_for(lambda: any(host in scene.lab.answering() for host in others(scene.lab, owner)), limit)
@@ -89,7 +89,7 @@ def _hold(scene: Scene, fault: Fault, owner: Host) -> None:
 
 
 def _calm_down(scene: Scene) -> None:
-    """Wait until the client has been answered without a pause for a while."""
+    """Wait until the client has got answers without a pause for a while."""
     since = time.monotonic()
 
     def calm() -> bool:

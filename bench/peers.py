@@ -1,4 +1,4 @@
-"""Who is measured: anyvip and keepalived, started, hurt and stopped in the same way on the same nodes."""
+"""The programs that are measured, anyvip and keepalived: started, hurt and stopped alike, on the same nodes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from controller.demo.samples import Kind, longest_silence
 
 START_LIMIT_SECONDS = 60.0
 SETTLED_SECONDS = 0.5
-SECOND_ANNOUNCEMENT_SECONDS = 6.0  # keepalived announces again 5 s after it became master: not in a fault's aftermath
+SECOND_ANNOUNCEMENT_SECONDS = 6.0  # keepalived announces again 5 s after becoming master; a fault must come later
 
 _KEEPALIVED = """\
 vrrp_instance web {{
@@ -44,10 +44,10 @@ class Peer(Protocol):
     """One way to keep an address on exactly one of two nodes."""
 
     name: str
-    patience: float  # seconds: how long it may take, by its own timing, to notice a dead owner
+    patience: float  # seconds within which, by its own timing, it notices a dead owner
 
     def reset(self) -> None:
-        """Whatever was done to it: both nodes run, one serves, and that has settled."""
+        """Recover from whatever was done to it: both nodes run, one serves, and this has settled."""
 
     def start(self, host: Host) -> None:
         """Start it on that node."""
@@ -56,20 +56,20 @@ class Peer(Protocol):
         """Signal all of its processes on that node."""
 
     def cut(self, host: Host) -> None:
-        """Partition: the node no longer reaches whatever tells it that it may serve."""
+        """Partition the node from what lets it serve: the store, or the other node."""
 
     def join(self, host: Host) -> None:
         """End `cut`."""
 
     def switchover(self, host: Host) -> subprocess.Popen[bytes] | None:
-        """Ask for the planned move away from that node. None: it has no such thing."""
+        """Start a planned move away from that node. Returns None when the peer has none."""
 
     def stop(self) -> None:
-        """Stop it everywhere, leaving nothing."""
+        """Stop it everywhere, and leave nothing behind."""
 
 
 class Anyvip:
-    """Two daemons and a store; `reset` starts only what is not running, so that sessions live as they would."""
+    """Two daemons and a store. `reset` starts only what is not running, so that sessions live on as in practice."""
 
     def __init__(
         self, lab: Lab, store: Mapping[str, Any], lease: float, groups: Mapping[str, Any] | None = None
@@ -81,16 +81,16 @@ class Anyvip:
         self._started: set[Host] = set()
 
     def reset(self) -> None:
-        """Start what does not run, and wait."""
+        """Start what is not running, and wait until all nodes are ready."""
         for host in self._lab.nodes:
             if host not in self._started or not self._cluster.running(host):
                 self.start(host)
         one_serves(self._lab, START_LIMIT_SECONDS)
         if not wait_for(self._all_ready, START_LIMIT_SECONDS):
-            raise TimeoutError(f"after {START_LIMIT_SECONDS:g} s some node is not known to be fit")
+            raise TimeoutError(f"after {START_LIMIT_SECONDS:g} s not every node is known to be fit")
 
     def _all_ready(self) -> bool:
-        """One node says 200, and knows every other one to be fit to take over."""
+        """Return whether one node answers 200 and knows every other node to be fit to take over."""
         now = time.monotonic()
         recent = self._lab.recording.between(now - SETTLED_SECONDS, now)
         codes = {s.node: s.value for s in recent if s.kind == Kind.HEALTH}
@@ -98,7 +98,7 @@ class Anyvip:
             return False
         try:
             status = self._cluster.status(self._lab.answering()[0])
-        except (NotThere, IndexError):  # it has just gone
+        except (NotThere, IndexError):  # it has just ended
             return False
         fit = {m["node"] for m in status["members"] if m["live"] and m["campaigning"] and _healthy(m)}
         return fit == {host.name for host in self._lab.nodes}
@@ -131,7 +131,7 @@ class Anyvip:
 
 
 class Keepalived:
-    """VRRPv3, two priorities, preempting, as its manual's first example. `advert` in seconds."""
+    """VRRPv3 with two priorities and preemption, as in its manual's first example. `advert` in seconds."""
 
     def __init__(self, lab: Lab, advert: float) -> None:
         self.name = f"keepalived, advert {advert:g} s"
@@ -141,7 +141,7 @@ class Keepalived:
         self._running: dict[Host, subprocess.Popen[bytes]] = {}
 
     def reset(self) -> None:
-        """Stop and start everything, and wait."""
+        """Restart everything, and wait until it has settled."""
         self.stop()
         for host in self._lab.nodes:
             self.start(host)
@@ -161,7 +161,7 @@ class Keepalived:
         """Signal the parent and its VRRP process."""
         parent = self._running[host].pid
         children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-        os.kill(parent, signal.SIGSTOP)  # it would start a killed child anew, and a child left alone would clean up
+        os.kill(parent, signal.SIGSTOP)  # it would restart a killed child, and an orphaned child would clean up
         for pid in (*map(int, children), parent):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
@@ -177,7 +177,7 @@ class Keepalived:
         self._lab.join_nodes()
 
     def switchover(self, _host: Host) -> subprocess.Popen[bytes] | None:
-        """It has none: SIGTERM is its planned move."""
+        """Return None: keepalived's planned move is SIGTERM."""
         return None
 
     def stop(self) -> None:
@@ -195,13 +195,13 @@ def _healthy(member: Member) -> bool:
 
 
 def compile_packages() -> None:
-    """Compile anyvip to bytecode, as installing it does: a start is not measured with a compiler in it."""
+    """Compile anyvip to bytecode, as installing it does, so that no measured start includes the compiler."""
     for package in (controller, health, providers):
         compileall.compile_dir(str(Path(package.__path__[0])), quiet=1)
 
 
 def one_serves(lab: Lab, limit: float) -> None:
-    """Wait until only one node has answered for a while, and the client, too, was answered. Raises TimeoutError."""
+    """Wait until only one node has answered for a while, and the client has got answers. Raises TimeoutError."""
     since = time.monotonic()
 
     def settled() -> bool:
@@ -210,13 +210,13 @@ def one_serves(lab: Lab, limit: float) -> None:
         served = longest_silence(recent, (Kind.CLIENT,), now - SETTLED_SECONDS, now) < SETTLED_SECONDS / 2
         return served and len(lab.answering(SETTLED_SECONDS)) == 1 and now - since > SETTLED_SECONDS
 
-    ip(["neigh flush dev eth0"], where=lab.client.name)  # what an earlier fault left in its cache is not this run's
+    ip(["neigh flush dev eth0"], where=lab.client.name)  # entries of an earlier fault must not count in this run
     if not wait_for(settled, limit):
         raise TimeoutError(f"after {limit:g} s these nodes answer: {[host.name for host in lab.answering()]}")
 
 
 def wait_for(condition: Callable[[], bool], limit: float) -> bool:
-    """Look every few milliseconds; whether it came true within `limit` seconds."""
+    """Poll the condition, and return whether it became true within `limit` seconds."""
     end = time.monotonic() + limit
     while not condition():
         if time.monotonic() > end:
@@ -226,5 +226,5 @@ def wait_for(condition: Callable[[], bool], limit: float) -> bool:
 
 
 def others(lab: Lab, host: Host) -> Sequence[Host]:
-    """Every node but this one."""
+    """Return every node but this one."""
     return [node for node in lab.nodes if node != host]

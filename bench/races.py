@@ -1,4 +1,4 @@
-"""Processes that race for the same keys, and who won what: `python -m bench.races --help`."""
+"""Lets processes race for the same keys, and counts what each won: `python -m bench.races --help`."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ NAME = "races"
 
 
 def main(argv: Sequence[str]) -> int:
-    """Race, judge, print. 1 if anything was won twice."""
+    """Race, judge and print. Returns 1 if anything was won twice or lost."""
     parser = argparse.ArgumentParser(prog="python -m bench.races", description=__doc__)
-    parser.add_argument("--store", choices=list(MEMBERS), action="append", help="may be repeated (default all)")
-    parser.add_argument("--processes", type=int, default=8, help="default 8")
-    parser.add_argument("--rounds", type=int, default=200, help="of each process (default 200)")
-    parser.add_argument("--out", type=Path, help="a Markdown file whose section `races` takes the result")
+    parser.add_argument("--store", choices=list(MEMBERS), action="append", help="can be repeated (default: all)")
+    parser.add_argument("--processes", type=int, default=8, help="processes that race (default 8)")
+    parser.add_argument("--rounds", type=int, default=200, help="rounds of each process (default 200)")
+    parser.add_argument("--out", type=Path, help="Markdown file; its section `races` is replaced by the result")
     arguments = parser.parse_args(argv)
     rows, twice = [], 0
     for kind in arguments.store or MEMBERS:
@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _won_twice(scores: Sequence[Score], counter: int) -> int:
-    """Keys that two processes created, steps that two made, and steps that the counter does not show."""
+    """Return the number of keys that two processes created, steps that two made, and steps the counter lacks."""
     created = [number for score in scores for number in score.created]
     counted = [number for score in scores for number in score.counted]
     unsure = sum(score.unsure for score in scores)

@@ -1,4 +1,4 @@
-"""Tables: on the terminal while it runs, and as a section of a Markdown file."""
+"""Renders results as tables, for the terminal and for a section of a Markdown file."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from statistics import median
 
 
 def milliseconds(values: Iterable[float | None]) -> str:
-    """``median / max`` in ms; empty where nothing was to be measured."""
+    """Return ``median / max`` in ms; empty when there are no values."""
     known = [value * 1000 for value in values if value is not None]
     return f"{median(known):.{_digits(median(known))}f} / {max(known):.{_digits(max(known))}f}" if known else ""
 
 
 def highest(values: Iterable[float]) -> str:
-    """The maximum in ms."""
+    """Return the maximum in ms."""
     most = max(values) * 1000
     return f"{most:.{_digits(most)}f}"
 
 
 def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table that reads well as plain text, too."""
+    """Return a Markdown table that is also readable as plain text."""
     lines = [list(headings), *(list(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
     rendered = ["| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |" for line in lines]
@@ -31,19 +31,19 @@ def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def machine() -> str:
-    """What it was measured on, in one line."""
+    """Return a one-line description of this machine."""
     return f"Linux {platform.release()}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 def package(name: str) -> str:
-    """A Debian package and its version, as far as it is known."""
+    """Return a Debian package's name, with its version if it is installed."""
     query = ["dpkg-query", "-W", "-f", "${Package} ${Version}", name]
     found = subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip()
     return found or name
 
 
 def write_section(file: Path, name: str, text: str) -> None:
-    """Put the text between the markers of this name, or at the end of the file, which need not exist."""
+    """Put the text between the markers of this name, or at the end of the file. Creates a missing file."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     section = f"{begin}\n{text.strip()}\n{end}"
     before = file.read_text() if file.exists() else ""

@@ -1,7 +1,7 @@
-"""Many VIPs and many groups: `python -m bench.scale --help`.
+"""Measures many VIPs and many groups: `python -m bench.scale --help`.
 
-How long after the first the last of 1,000 VIPs answers once their host has gone dark, and how many writes per second
-the store sees from two idle nodes with 1 group and with 200.
+The host of 1,000 VIPs goes dark: how long after the first VIP does the last one answer? Two nodes are idle, with 1
+group and with 200: how many writes per second does the store get?
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ print(json.load(r.urlopen(asked, timeout=5))["header"]["revision"])
 
 
 def main(argv: Sequence[str]) -> int:
-    """Enter the sandbox, measure, print."""
+    """Enter the sandbox, measure and print."""
     options = _options().parse_args(argv)
     if not sandbox.inside():
         return sandbox.enter([sys.executable, "-m", "bench.scale", *argv])
@@ -57,13 +57,13 @@ def main(argv: Sequence[str]) -> int:
 
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.scale", description=__doc__)
-    parser.add_argument("--runs", type=int, default=10, help="host dark, with 1,000 VIPs (default 10)")
-    parser.add_argument("--out", type=Path, help="a Markdown file whose section takes the result")
+    parser.add_argument("--runs", type=int, default=10, help="runs in which the host goes dark (default 10)")
+    parser.add_argument("--out", type=Path, help="Markdown file; its section `scale` is replaced by the result")
     return parser
 
 
 def _vips(runs: int) -> str:
-    """One group of many addresses: its host goes dark, the other node is asked for all of them."""
+    """Let the host of one group with many VIPs go dark, and ask the other node for all of them."""
     addresses = [f"10.78.{n // 250}.{n % 250 + 1}" for n in range(VIPS)]
     groups = {"web": group(*(f"{address}/32" for address in addresses))}
     answers, announcements, firsts = [], [], []
@@ -129,7 +129,7 @@ def _writes() -> str:
 
 
 def _settle(member: Host, etcd: EtcdCluster) -> None:
-    """Wait until the store is written to at one rate, twice in a row: every group has found its owner."""
+    """Wait until the store's rate of writes is steady, because every group has found its owner."""
     rates: list[float] = []
 
     def steady() -> bool:
@@ -137,18 +137,18 @@ def _settle(member: Host, etcd: EtcdCluster) -> None:
         return len(rates) > 2 and 0 < max(rates[-3:]) < 1.2 * min(rates[-3:])
 
     if not wait_for(steady, READY_LIMIT_SECONDS):
-        raise SystemExit(f"the store never came to rest; writes per second: {[f'{rate:.1f}' for rate in rates]}")
+        raise SystemExit(f"the rate of writes never got steady; per second: {[f'{rate:.1f}' for rate in rates]}")
 
 
 def _rate(member: Host, etcd: EtcdCluster, seconds: float) -> float:
-    """Writes per second over the next so many seconds."""
+    """Return the writes per second over the next `seconds`."""
     before, since = _revision(member, etcd), time.monotonic()
     time.sleep(seconds)
     return (_revision(member, etcd) - before) / (time.monotonic() - since)
 
 
 def _serving(lab: Lab) -> Host:
-    """The node that says 200, once exactly one does."""
+    """Wait until exactly one node answers 200, and return it."""
 
     def healthy() -> set[int]:
         now = time.monotonic()
@@ -156,7 +156,7 @@ def _serving(lab: Lab) -> Host:
         return {s.node for s in recent if s.kind == Kind.HEALTH and s.value == 200}
 
     if not wait_for(lambda: len(healthy()) == 1, READY_LIMIT_SECONDS):
-        raise TimeoutError(f"nobody says 200; logs are in {ROOT}")
+        raise TimeoutError(f"not exactly one node answers 200; logs are in {ROOT}")
     return lab.nodes[healthy().pop()]
 
 

@@ -1,7 +1,7 @@
-"""What a store costs, and how soon it moves a group: `python -m bench.stores --help`.
+"""Measures what a store costs, and how soon a group moves with it: `python -m bench.stores --help`.
 
-Requests and bytes of two idle daemons, counted by a proxy in front of the store, with 1 and 50 groups; and the time
-from a crash to the first answer of the other node.
+A proxy in front of the store counts requests and bytes of two idle daemons, with 1 and 50 groups. The takeover is the
+time from a crash to the first answer of the other node.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from tests.lab.stores import moto
 
 GROUPS = (1, 50)
 SETTLE_LEASES = 1.0
-IDLE_ROUNDS = 12  # whole rounds, so that it does not matter when the first one begins
-LONGEST_TAKEOVER = 1.25  # leases: what was asked for
-STALL_SECONDS = 0.05  # a prober that stood still longer voids a run
+IDLE_ROUNDS = 12  # whole rounds, so that the start of the first one does not matter
+LONGEST_TAKEOVER = 1.25  # leases; the limit for a takeover
+STALL_SECONDS = 0.05  # a prober that stalls for longer voids a run
 COUNTER_PORT = 6000
 HEADINGS = (
     "store",
@@ -47,14 +47,14 @@ HEADINGS = (
     "takeover / lease",
 )
 LEGEND = f"""\
-Requests and bytes of each node, the active one / the standby, counted over {IDLE_ROUNDS} rounds. Bytes are HTTP's, both
-ways, without TCP, IP and TLS. *requests*: of all kinds. On objects each node fetches the other's session, too, when it
-has changed. `file` asks nobody. *takeover*: SIGKILL to the first answer of the other node, median / max; at most
-{LONGEST_TAKEOVER:g} was asked for."""
+Requests and bytes of each node, active / standby, counted over {IDLE_ROUNDS} rounds. Bytes are HTTP's, both ways,
+without TCP, IP and TLS. *requests*: of all kinds. On object stores each node also fetches the other's session when it
+has changed. `file` sends no requests. *takeover*: from SIGKILL to the first answer of the other node, median / max; the
+limit is {LONGEST_TAKEOVER:g}."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Enter the sandbox, measure, print. 1 if a takeover was later than it may be, or did not come."""
+    """Enter the sandbox, measure and print. Returns 1 if a takeover was too late or did not happen."""
     arguments = _options().parse_args(argv)
     if not sandbox.inside():
         return sandbox.enter([sys.executable, "-m", "bench.stores", *argv])
@@ -76,12 +76,12 @@ def main(argv: Sequence[str]) -> int:
 
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.stores", description=__doc__)
-    parser.add_argument("--store", choices=list(MEMBERS), action="append", help="may be repeated (default all)")
+    parser.add_argument("--store", choices=list(MEMBERS), action="append", help="can be repeated (default: all)")
     parser.add_argument(
         "--lease", type=float, default=5.0, help="lease.duration_seconds (default 5), or the shortest allowed"
     )
     parser.add_argument("--runs", type=int, default=5, help="crashes per store (default 5)")
-    parser.add_argument("--out", type=Path, help="a Markdown file whose section `stores` takes the result")
+    parser.add_argument("--out", type=Path, help="Markdown file; its section `stores` is replaced by the result")
     return parser
 
 
@@ -89,7 +89,7 @@ def _options() -> argparse.ArgumentParser:
 
 
 def _idle(kind: str, lease: float) -> list[str]:
-    """Requests a second with each number of groups, then bytes. Nothing for the file store, which asks nobody."""
+    """Return requests per second with each number of groups, then bytes. Empty for `file`, which sends none."""
     if kind == "file":
         return [""] * 2 * len(GROUPS)
     found = []
@@ -106,11 +106,11 @@ def _idle(kind: str, lease: float) -> list[str]:
 
 
 def _rates(lab: Lab, peer: Anyvip, lease: float, counts: Path) -> tuple[str, str]:
-    """Requests and bytes a second of each node, once nothing happens any more. The first node is the active one."""
+    """Return requests and bytes per second of each idle node. The first node is the active one."""
     for host in lab.nodes:
         peer.start(host)
         if not wait_for(partial(_known, counts, host.address), START_LIMIT_SECONDS):
-            raise TimeoutError(f"{host.name} has asked the store nothing in {START_LIMIT_SECONDS:g} s")
+            raise TimeoutError(f"{host.name} has sent the store no request in {START_LIMIT_SECONDS:g} s")
         time.sleep(SETTLE_LEASES * lease)
     before, since = _read(counts), time.monotonic()
     time.sleep(IDLE_ROUNDS * Timing.derive(lease).retry_period)
@@ -124,8 +124,8 @@ def _rates(lab: Lab, peer: Anyvip, lease: float, counts: Path) -> tuple[str, str
 
 
 def _read(counts: Path) -> dict[str, dict[str, int]]:
-    """What each client has cost so far."""
-    if not counts.exists():  # the counter has only just begun
+    """Return the counts of each client so far."""
+    if not counts.exists():  # the counter has only just started
         return {"requests": {}, "bytes": {}}
     found: dict[str, dict[str, int]] = json.loads(counts.read_text())
     return found
@@ -137,7 +137,7 @@ def _known(counts: Path, client: str) -> bool:
 
 @contextmanager
 def _counted(kind: str) -> Iterator[tuple[Lab, dict[str, Any], Path]]:
-    """A lab, the configuration of a store behind a counter, and the counter's file."""
+    """Yield a lab, the configuration of a store behind a counter, and the counter's file."""
     with Lab(members=1) as lab, witness(kind, lab, "127.0.0.1") as kept:
         assert kept is not None
         member, counts = lab.members[0], ROOT / "counts.json"
@@ -153,7 +153,7 @@ def _counted(kind: str) -> Iterator[tuple[Lab, dict[str, Any], Path]]:
 
 
 def _takeovers(kind: str, lease: float, runs: int) -> list[float]:
-    """SIGKILL to the first answer of the other node, over the lease's duration; infinite where there was none."""
+    """Return the times from SIGKILL to the other node's first answer, in leases; infinite when there was none."""
     crash = FAULTS[0]
     try:
         with scene_of(kind, lease) as scene:

@@ -1,4 +1,4 @@
-"""Asks one node, by its MAC, for each of many VIPs until every one has answered, and listens for announcements.
+"""Asks one node by its MAC for each of many VIPs until all have answered, and listens for announcements.
 
 python -m bench.sweep OWN_MAC OWN_IP NODE_MAC < VIPS > JSON
 """
@@ -21,7 +21,7 @@ LIMIT_SECONDS = 60.0
 
 
 def sweep(asker: End, node: End, vips: Sequence[bytes]) -> dict[str, list[float]]:
-    """When each VIP first answered, and when it was first announced (CLOCK_MONOTONIC), as far as it was in time."""
+    """Return when each VIP first answered and was first announced (CLOCK_MONOTONIC), without those past the limit."""
     questions = {vip: udp_question(asker, node, vip) for vip in vips}
     answered: dict[bytes, float] = {}
     announced: dict[bytes, float] = {}

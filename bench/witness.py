@@ -1,4 +1,4 @@
-"""The store in the lab: etcd's members, or one stand-in for another store, each on hosts of its own."""
+"""Runs the store in the lab: etcd's members, or a stand-in for another store, each on hosts of its own."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SERVERS: Mapping[str, str] = {
     "azure_blob": "Azurite",
     **dict.fromkeys(PROCESSES, "none: a fake"),
 }
-_LEAST_LEASES = {"gcs": 6.0}  # seconds: it takes a write of one object a second
+_LEAST_LEASES = {"gcs": 6.0}  # seconds: it accepts one write per second of an object
 STANDINS = frozenset(MEMBERS) - {"etcd", "file"}
 _NAME = "anyvip"  # of the table, the bucket, the container
 _PORT = 5000
@@ -41,7 +41,10 @@ _DELETED = "import sys, urllib.request as u; u.urlopen(u.Request(sys.argv[1], me
 
 
 class EtcdWitness:
-    """Members, killed and started again. `config`: the section of the configuration; `url`: where the first one is."""
+    """etcd's members, which can be killed and restarted.
+
+    `config`: the section of the configuration; `url`: the first member's.
+    """
 
     def __init__(self, cluster: EtcdCluster) -> None:
         self.config: Mapping[str, Any] = {"type": "etcd", "endpoints": cluster.endpoints}
@@ -53,13 +56,16 @@ class EtcdWitness:
         self._cluster.stop()
 
     def start(self) -> None:
-        """Start every member with the data of before."""
+        """Start every member, with its previous data."""
         for member in self._cluster.members:
             member.start()
 
 
 class Standin:
-    """moto, Azurite or a fake, which keep everything in memory: frozen and thawed. `config`, `url`: as etcd's."""
+    """moto, Azurite or a fake. They keep everything in memory, so they are frozen and thawed.
+
+    `config`, `url`: as for `EtcdWitness`.
+    """
 
     def __init__(self, kind: str, server: Server, lab: Lab) -> None:
         self.url = server.url
@@ -71,7 +77,7 @@ class Standin:
             self._operator("make")
 
     def stop(self) -> None:
-        """It no longer answers; what it holds is kept."""
+        """Freeze it: it no longer answers, and keeps its data."""
         self._server.freeze()
 
     def start(self) -> None:
@@ -79,7 +85,7 @@ class Standin:
         self._server.thaw()
 
     def wipe(self) -> None:
-        """Delete the table, bucket or container, and make it again; of a fake, all that it holds."""
+        """Delete the table, bucket or container and make it again; delete all data of a fake."""
         if self._kind in PROCESSES:
             subprocess.run([*self._inside, "-c", _DELETED, self.url], check=True)
         else:
@@ -95,12 +101,12 @@ Witness = EtcdWitness | Standin
 
 
 def allowed(kind: str, lease: float) -> float:
-    """The lease, or the shortest one that the store allows. Seconds."""
+    """Return the lease, or the shortest one that the store allows. Seconds."""
     return max(lease, _LEAST_LEASES.get(kind, 0.0))
 
 
 def options(kind: str, url: str, name: str = _NAME, directory: Path = ROOT) -> dict[str, Any]:
-    """The configuration of a store whose server is at that URL; what it wants in files is put into the directory."""
+    """Return the configuration of a store whose server is at that URL. Writes files that it needs into `directory`."""
     if kind in PROCESSES:
         return {"type": kind, **PROCESSES[kind][1](url, directory)}
     if kind == "etcd":
@@ -118,13 +124,16 @@ def options(kind: str, url: str, name: str = _NAME, directory: Path = ROOT) -> d
 
 
 def _account(kind: str, url: str) -> str:
-    """Azurite serves each account under a path of its own."""
+    """Return the account's URL: Azurite serves each account under a path of its own."""
     return f"{url}/{azurite.ACCOUNT}" if kind == "azure_blob" else url
 
 
 @contextmanager
 def witness(kind: str, lab: Lab, host: str | None = None) -> Iterator[Witness | None]:
-    """The store of this type; None for `file`, which is no process. `host`: where it listens, if not on the LAN."""
+    """Yield the store of this type; None for `file`, which is not a process.
+
+    `host`: where it listens, if not on the LAN.
+    """
     if kind == "file":
         yield None
     elif kind == "etcd":
@@ -137,7 +146,7 @@ def witness(kind: str, lab: Lab, host: str | None = None) -> Iterator[Witness | 
 
 
 def etcd_cluster(lab: Lab, host: str | None = None) -> EtcdCluster:
-    """With etcd's default timing, data in memory, and no member on a node that is hurt."""
+    """Start etcd with its default timing, data in memory, and no member on a node that is hurt."""
     hosts = [host or member.address for member in lab.members]
     return start_etcd(len(hosts), ROOT, hosts, [member.name for member in lab.members])
 
@@ -145,6 +154,6 @@ def etcd_cluster(lab: Lab, host: str | None = None) -> EtcdCluster:
 def _server(kind: str, host: str, inside: tuple[str, ...]) -> Server:
     if kind in PROCESSES:
         return start_fake(PROCESSES[kind][0], ROOT / "fake.log", host=host, inside=inside)
-    os.environ.update(moto.CREDENTIALS)  # the daemons' too
+    os.environ.update(moto.CREDENTIALS)  # the daemons inherit them
     begin = azurite.start_azurite if kind == "azure_blob" else moto.start_moto
     return begin(ROOT / "cloud.log", host=host, port=_PORT, inside=inside)
