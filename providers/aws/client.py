@@ -1,7 +1,8 @@
-"""AWS by botocore: credentials, and clients whose calls end in time. What errors mean is said in `aws_errors`.
+"""AWS credentials and clients through botocore, with calls that end before a deadline.
 
-Shared by the AWS providers and the stores on DynamoDB and S3. Endpoints are botocore's: `endpoint_url` where given,
-else `AWS_ENDPOINT_URL_<SERVICE>`, `AWS_ENDPOINT_URL`, the shared configuration file, the region's own.
+The AWS providers and the stores on DynamoDB and S3 share this module. botocore picks the endpoint: `endpoint_url` if it
+is set, else `AWS_ENDPOINT_URL_<SERVICE>`, `AWS_ENDPOINT_URL`, the shared configuration file or the region's own.
+`providers.aws.errors` says what botocore's errors mean.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from providers.base import ProviderError, StaleGrant
 from providers.cloud.deadline import Deadline
 
-LEAST_SECONDS = 0.05  # no call leaves with less time to read its answer
+LEAST_SECONDS = 0.05  # a call is not sent with less time than this to read its answer
 
-# At DEBUG it writes down what it signs with, and what STS answers; at INFO where it found credentials, each time.
+# At DEBUG botocore logs signing keys and the answers of STS; at INFO it logs every time where it found credentials.
 logging.getLogger("botocore").setLevel(logging.WARNING)
 
 
 class AwsOptions(BaseModel):
-    """Configuration keys of everything that talks to AWS. Credentials come by botocore's chain, never from here."""
+    """The configuration keys of everything that talks to AWS. Credentials always come from botocore's chain."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -49,19 +50,19 @@ class AwsOptions(BaseModel):
     endpoint_url: str | None = Field(
         default=None,
         pattern=r"^https?://[^\s/]+",
-        description="Where the service answers. Default: AWS_ENDPOINT_URL_<SERVICE>, AWS_ENDPOINT_URL, the region's.",
+        description="URL of the service. Default: AWS_ENDPOINT_URL_<SERVICE>, AWS_ENDPOINT_URL, the region's endpoint.",
     )
     use_fips: bool = Field(default=False, description="Use the region's FIPS 140 endpoints.")
     role_arn: str | None = Field(
         default=None,
         pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/\S+$",
-        description="Role to assume first, e.g. of the account that owns a shared VPC; asked of the region's STS.",
+        description="Role to assume, for example in the account that owns a shared VPC. The region's STS grants it.",
     )
     external_id: str | None = Field(
-        default=None, min_length=2, max_length=1224, description="External id that the role's trust policy asks for."
+        default=None, min_length=2, max_length=1224, description="External id that the role's trust policy requires."
     )
     connect_timeout_seconds: float = Field(
-        default=0.5, gt=0, le=60, description="Longest that connecting to AWS may take, TLS apart, in seconds."
+        default=0.5, gt=0, le=60, description="Timeout for a connection to AWS without its TLS handshake, in seconds."
     )
 
     @model_validator(mode="after")
@@ -80,7 +81,7 @@ _calling = _Calling()
 
 @contextmanager
 def leaving_before(until: Deadline) -> Iterator[None]:
-    """AWS calls of this thread end before `until`; one that cannot is not sent: StaleGrant."""
+    """Make this thread's AWS calls end before `until`. A call that cannot is not sent and raises StaleGrant."""
     before, _calling.until = _calling.until, until
     try:
         yield
@@ -89,9 +90,10 @@ def leaving_before(until: Deadline) -> Iterator[None]:
 
 
 class Aws:
-    """Clients with one set of credentials, made when first asked for and kept. For use by any thread.
+    """The clients that share one set of credentials. Safe for use by several threads.
 
-    They never retry by themselves. Nothing here waits longer than the timeouts for one answer.
+    A client is made on first use and kept. Clients never retry by themselves, and no call waits longer for an answer
+    than the timeouts allow.
     """
 
     def __init__(
@@ -102,9 +104,11 @@ class Aws:
         connections: int = 10,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        """`read_timeout`: seconds that one answer may take. `connections`: how many are kept open per client.
+        """Prepare the clients without any request.
 
-        `settings`: more of botocore's `Config`, where a service has settings of its own.
+        `read_timeout`: the longest wait for one answer, in seconds.
+        `connections`: the number of connections that each client keeps open.
+        `settings`: further arguments of botocore's `Config`, for services that have settings of their own.
         """
         self._options = options
         self._read_timeout = read_timeout
@@ -123,7 +127,7 @@ class Aws:
         self._clients: dict[str, Any] = {}
 
     def client(self, service: str) -> Any:
-        """The client of one service (`ec2`, `dynamodb`, ...). Raises BotoCoreError: see `aws_errors.translate`."""
+        """Return the client of a service (`ec2`, `dynamodb`). Raises BotoCoreError, see `errors.translate`."""
         with self._lock:
             if service not in self._clients:
                 self._clients[service] = self._made(service)
@@ -131,19 +135,19 @@ class Aws:
 
     @property
     def region(self) -> str:
-        """The region that calls go to. Raises BotoCoreError, ProviderError where nothing names one."""
+        """The region that calls go to. Raises BotoCoreError, and ProviderError when no source names a region."""
         with self._lock:
             return self._region(self._signed_in())
 
     def forget(self, refused: Any) -> None:
-        """AWS refused this client's credentials: ask for new ones, unless somebody has done so already."""
+        """Drop the credentials of a client that AWS refused, unless another thread has already done so."""
         with self._lock:
             current = refused in self._clients.values()
         if current:
             self.close()
 
     def close(self) -> None:
-        """Close the connections. Who asks for a client again gets a new one."""
+        """Close the connections. A later call to `client` makes a new client."""
         with self._lock:
             clients, self._clients, self._session = self._clients, {}, None
         for client in clients.values():
@@ -151,7 +155,7 @@ class Aws:
 
     def _made(self, service: str) -> Any:
         session = self._signed_in()
-        # Else this part of botocore's chain could end up in a client that has no credentials for ever.
+        # Without this check botocore can make a client that stays without credentials forever.
         if session.get_credentials() is None:
             raise NoCredentialsError
         endpoint = self._options.endpoint_url
@@ -174,8 +178,8 @@ class Aws:
         session.set_config_variable("ec2_metadata_v1_disabled", True)
         session.set_config_variable("sts_regional_endpoints", "regional")
         session.register("before-send", self._about_to_leave)
-        waiting: Any = add_expect_header  # its type is narrower than that of the events it is for
-        session.unregister("before-call.s3", waiting)  # objects are small: a round trip for nothing
+        waiting: Any = add_expect_header  # its declared type is narrower than what `unregister` takes
+        session.unregister("before-call.s3", waiting)  # "100 Continue" costs a round trip, and the objects are small
         return session
 
     def _assumed(self, own: Session, role_arn: str) -> Session:
@@ -195,7 +199,7 @@ class Aws:
     def _region(self, session: Session) -> str:
         found = self._options.region or session.get_config_variable("region") or self._region_here(session)
         if not found:
-            raise ProviderError("no AWS region: set `region`, or AWS_REGION; the metadata service does not tell it")
+            raise ProviderError("no AWS region: set `region` or AWS_REGION; the metadata service does not name one")
         return str(found)
 
     def _region_here(self, session: Session) -> str | None:
@@ -206,21 +210,24 @@ class Aws:
         return region
 
     def _about_to_leave(self, **event: Any) -> None:
-        """Called by botocore when a request is signed and nothing is between it and the wire."""
+        """Shorten the request's timeout to the deadline. botocore calls this when a signed request is about to leave.
+
+        Raises StaleGrant when too little time is left to send it.
+        """
         until = _calling.until
         if until is None:
             return
         left = until.seconds()
         reading = left - self._options.connect_timeout_seconds
         if reading < LEAST_SECONDS:
-            raise StaleGrant(f"{left:.3f} s are left, too little for a call to AWS")
-        context = getattr(event["request"], "context", None)  # older versions of botocore have none
+            raise StaleGrant(f"{left:.3f} s are left, which is too short for a call to AWS")
+        context = getattr(event["request"], "context", None)  # requests of older botocore versions have no context
         if context is not None:
             context["read_timeout"] = min(self._read_timeout, reading)
 
 
 class _Assumed(CredentialProvider):
-    """Credentials of a role, asked for when needed and before they end."""
+    """Credentials of an assumed role, fetched on first use and renewed before they expire."""
 
     METHOD = "assume-role"
 
@@ -229,10 +236,10 @@ class _Assumed(CredentialProvider):
         self._fetcher = fetcher
 
     def load(self) -> DeferredRefreshableCredentials:
-        """See botocore."""
+        """Return the credentials, as botocore's interface asks for them."""
         return DeferredRefreshableCredentials(self._fetcher.fetch_credentials, self.METHOD)
 
 
-@cache  # the model of EC2 takes a quarter of a second to read; it is the same for all
+@cache  # reading the model of EC2 takes a quarter of a second, and all sessions can share it
 def _loader() -> Loader:
     return create_loader(get_session().get_config_variable("data_path"))

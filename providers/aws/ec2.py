@@ -1,4 +1,4 @@
-"""What the AWS providers share: their configuration keys, our network interface, and EC2 asked within the grant."""
+"""What the AWS providers share: configuration keys, this node's network interface, and EC2 calls within the grant."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ from providers.cloud.refusal import Refusal
 
 _log = logging.getLogger(__name__)
 
-_THREADS: Final = 32  # calls at once; a thread begins when it is needed
+_THREADS: Final = 32  # calls at the same time; a thread starts when it is needed
 
 
 class Ec2Options(AwsOptions, MovingOptions):
-    """The configuration keys that all providers of AWS have."""
+    """The configuration keys that all AWS providers have."""
 
     interface: InterfaceName | None = Field(
         default=None,
-        description="Interface of this host that the VIPs lead to; its MAC address names the network interface in EC2. "
-        "Default: where the VIPs are bound, else the instance's primary one.",
+        description="Interface of this host that the VIPs lead to. Its MAC address identifies the network interface in "
+        "EC2. Default: the interface on which the VIPs are bound, else the instance's primary one.",
     )
     read_timeout_seconds: float = Field(
         default=5.0,
         gt=0,
         le=60,
-        description="Longest that one answer of EC2 may take, in seconds; never longer than what is left of the grant.",
+        description="Timeout for one answer of EC2, in seconds. A call never waits longer than the grant lasts.",
     )
     probe_port: int | None = Field(
         default=None,
         ge=1,
         le=65535,
-        description="Port that load balancers probe: `anyvip doctor` looks whether a security group lets anybody in.",
+        description="Port that load balancers probe. `anyvip doctor` checks that a security group allows it.",
     )
 
 
 class Ec2:
-    """EC2, asked by one provider; and which network interface is ours. `own`: never by an assumed role."""
+    """One provider's calls to EC2, and its knowledge of which network interface is this node's."""
 
     def __init__(self, options: Ec2Options, calls: Calls, *, interface: str | None) -> None:
-        """`interface`: of this host; None: the instance's primary one."""
+        """Prepare the calls without any request. `interface` is this host's; None means the instance's primary one."""
         self.calls = calls
         self._interface = interface
         self._imds = Imds()
@@ -68,17 +68,20 @@ class Ec2:
         self._own.close()
 
     async def nic(self, until: Deadline) -> Nic:
-        """Our network interface, as it was last asked for. Raises ProviderError."""
+        """Return this node's network interface, from the last answer if there is one. Raises ProviderError."""
         return self._nic or await self._ask_nic(until)
 
     async def warm(self, until: Deadline) -> None:
-        """Ask again who we are: the interface may be another by now. What was known stays, if nobody answers."""
+        """Ask for this node's network interface again, because it can be replaced at run time.
+
+        Without an answer the known one is kept. Raises ProviderError when none is known.
+        """
         try:
             await self._ask_nic(until)
         except ProviderError as error:
             if self._nic is None:
                 raise
-            _log.warning("asking who we are: %s", error)
+            _log.warning("asking for this node's network interface: %s", error)
 
     async def _ask_nic(self, until: Deadline) -> Nic:
         what = "ask which network interface this is"
@@ -86,22 +89,23 @@ class Ec2:
         return self._nic
 
     async def interface(self, eni: str, until: Deadline, *, own: bool = False) -> Mapping[str, Any]:
-        """What EC2 says of a network interface. Raises CallRefused, ProviderError."""
+        """Return EC2's description of a network interface. Raises CallRefused, ProviderError."""
         answer = await self.ask("describe_network_interfaces", until, own=own, NetworkInterfaceIds=[eni])
         found: list[Mapping[str, Any]] = answer["NetworkInterfaces"]
         if not found:
-            raise ProviderError(f"EC2 describes no {eni}")
+            raise ProviderError(f"EC2 does not know {eni}")
         return found[0]
 
     async def instance_type(self, until: Deadline) -> str:
-        """Ours, such as t4g.small. Raises ProviderError."""
+        """Return this node's instance type, such as t4g.small. Raises ProviderError."""
         path = "/latest/meta-data/instance-type"
         return await self.calls.run("ask for the instance type", lambda: self._imds.text(path), until=until)
 
     async def ask(self, operation: str, until: Deadline, *, own: bool = False, **params: Any) -> Mapping[str, Any]:
-        """The answer to one operation, by its name in Python (`describe_subnets`). Raises CallRefused, ProviderError.
+        """Return the answer to an operation, named as in botocore (`describe_subnets`).
 
-        What may pass is tried again until then. `own`: by the instance's credentials, whatever role is configured.
+        Temporary errors are retried until `until`. `own` uses the instance's own credentials even if a role is
+        configured. Raises CallRefused, ProviderError.
         """
         aws = self._own if own else self._aws
         return await self.calls.run(
@@ -109,7 +113,7 @@ class Ec2:
         )
 
     async def list(self, operation: str, key: str, until: Deadline, *, own: bool = False, **params: Any) -> list[Any]:
-        """All that a Describe operation has under `key`, page by page."""
+        """Return all items that a Describe operation has under `key`, from all of its pages."""
         found: list[Any] = []
         answer = await self.ask(operation, until, own=own, **params)
         found += answer[key]
@@ -119,7 +123,7 @@ class Ec2:
         return found
 
     def _asked(self, aws: Aws, operation: str, until: Deadline, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        """In a thread: one request."""
+        """Send one request. Runs in a thread of `calls`."""
         with leaving_before(until):
             client = aws.client("ec2")
             try:
@@ -132,17 +136,17 @@ class Ec2:
 
 
 class Ec2Mechanism(Mechanism):
-    """How a mover of EC2 is opened."""
+    """Opens the movers of EC2."""
 
     @classmethod
     def make_calls(
         cls,
-        options: Any,  # noqa: ARG003  (those of other clouds count)
+        options: Any,  # noqa: ARG003  (other clouds use them)
         group: str,
         vips: tuple[Vip, ...],  # noqa: ARG003  (likewise)
         clock: Callable[[], float],
     ) -> Calls:
-        """See `calls`."""
+        """Return the threads that a group's calls to EC2 run in, see `calls`."""
         return calls(group, clock)
 
     @classmethod
@@ -155,29 +159,34 @@ class Ec2Mechanism(Mechanism):
         calls: Calls,
         interfaces: frozenset[str],
     ) -> Mover:
-        """Asks nobody yet. Raises ProviderError."""
+        """Return a mover, without any request yet. Raises ProviderError."""
         kind: Any = cls
         made: Mover = kind(Ec2(options, calls, interface=wire(interfaces, options.interface)), vips, options)
         return made
 
 
 def calls(group: str, clock: Callable[[], float]) -> Calls:
-    """The threads that a group's calls to EC2 are made in."""
+    """Return the threads that a group's calls to EC2 run in."""
     return Calls(f"aws-{group}", clock=clock, translate=_refusal, threads=_THREADS)
 
 
 def code(refused: CallRefused) -> str:
-    """EC2's own name of the error; empty where it did not answer."""
+    """Return EC2's code for the error, empty when EC2 did not answer."""
     return code_of(refused.error)
 
 
 def wire(interfaces: Iterable[str], given: str | None) -> str | None:
-    """The interface of this host that EC2 knows by its MAC; None: the primary one. Raises ProviderError."""
+    """Return the interface of this host that EC2 knows by its MAC address, or None for the primary one.
+
+    Raises ProviderError when the VIPs are on several interfaces.
+    """
     if given is not None:
         return given
     found = sorted(set(interfaces) - {"lo"})
     if len(found) > 1:
-        raise ProviderError(f"the VIPs are on {' and '.join(found)}: one provider for each, with its `interface`")
+        raise ProviderError(
+            f"the VIPs are on {' and '.join(found)}: configure one provider for each, with its `interface`"
+        )
     return found[0] if found else None
 
 

@@ -1,4 +1,4 @@
-"""VIPs that are Elastic IPs: public addresses, led to a private one of ours (docs/aws.md)."""
+"""VIPs that are Elastic IPs: public addresses that lead to a private address of this node (docs/aws.md)."""
 
 from __future__ import annotations
 
@@ -26,52 +26,52 @@ class ElasticIpOptions(Ec2Options):
     private_addresses: tuple[IPv4Address, ...] | None = Field(
         default=None,
         min_length=1,
-        description="Our private addresses that the Elastic IPs lead to, one for each VIP in the same order. "
-        "Default, for one VIP: the network interface's primary address.",
+        description="Private addresses of this node that the Elastic IPs lead to, one for each VIP, in the same order. "
+        "Default, for one VIP: the primary address of the network interface.",
     )
 
 
 class ElasticIp(Ec2Mechanism):
-    """Associates one group's Elastic IPs with our network interface (`providers.cloud.moving.Mover`)."""
+    """Associates one group's Elastic IPs with this node's network interface (`providers.cloud.moving.Mover`)."""
 
     Options = ElasticIpOptions
-    in_guest = False  # the guest has private addresses only
+    in_guest = False  # the guest sees private addresses only
 
     def __init__(self, ec2: Ec2, vips: tuple[Vip, ...], options: ElasticIpOptions) -> None:
-        """Raises ProviderError for VIPs that cannot be Elastic IPs."""
+        """Prepare without any request. Raises ProviderError for VIPs that cannot be Elastic IPs."""
         if any(vip.version != 4 for vip in vips):
             raise ProviderError("Elastic IPs are IPv4 addresses: move IPv6 ones with aws.secondary_ip or aws.route")
         given = options.private_addresses
         if len(vips) != (1 if given is None else len(given)):
-            raise ProviderError(f"private_addresses: one for each of the {len(vips)} VIPs")
+            raise ProviderError(f"private_addresses: list one address for each of the {len(vips)} VIPs")
         self._ec2 = ec2
         self._options = options
         self._public = [str(vip.ip) for vip in vips]
         self._allocations: Mapping[str, str] = {}  # by public address
-        self._seen: dict[str, str] = {}  # associations of ours, by public address
+        self._seen: dict[str, str] = {}  # this node's associations, by public address
 
     def close(self) -> None:
         """Close the connections."""
         self._ec2.close()
 
     async def warm(self, until: Deadline) -> None:
-        """Know our network interface; what `look` asks finds the allocations and opens a connection."""
+        """Ask for this node's network interface. `look` then finds the allocations and opens a connection."""
         await self._ec2.warm(until)
 
     async def move(self, until: Deadline) -> None:
-        """Associate every Elastic IP with its private address here, all at once."""
+        """Associate every Elastic IP with its private address here, all at the same time."""
         if not self._allocations:
             await self._described(until)
         targets = await self._targets(until)
         await together(self._associate(public, until, target) for public, target in targets.items())
 
     async def leave(self, until: Deadline) -> None:
-        """End the associations that we have seen as ours; one that is another's by now has another name."""
+        """End this node's associations. One that another node has made since has another id, so it is safe."""
         seen, self._seen = self._seen, {}
         await together(self._disassociate(association, until) for association in seen.values())
 
     async def look(self, until: Deadline) -> Placement:
-        """Ask for all of them in one call."""
+        """Ask for all Elastic IPs in one call."""
         targets = await self._targets(until)
         astray = []
         for address in await self._described(until):
@@ -87,21 +87,21 @@ class ElasticIp(Ec2Mechanism):
         return Placement(place, ", ".join(f"{public} on {where or 'nothing'}" for public, where in astray))
 
     async def preflight(self) -> list[Finding]:
-        """What would keep the Elastic IPs from being moved."""
+        """Return what would prevent the Elastic IPs from moving here."""
         looks = {"Elastic IPs": self._there, "private addresses": self._private, "permissions": self._allowed}
         return await preflight.looked(self._ec2, self._options, looks)
 
     # --- associations
 
     async def _targets(self, until: Deadline) -> dict[str, dict[str, str]]:
-        """Where each Elastic IP belongs, as EC2 names it."""
+        """Return the interface and private address that each Elastic IP should lead to, as parameters of EC2."""
         nic = await self._ec2.nic(until)
         private = [str(each) for each in self._options.private_addresses or (nic.address,)]
         where = [{"NetworkInterfaceId": nic.id, "PrivateIpAddress": address} for address in private]
         return dict(zip(self._public, where, strict=True))
 
     async def _described(self, until: Deadline) -> list[Any]:
-        """Every Elastic IP of ours. Raises ProviderError that names those that the account does not have."""
+        """Describe every Elastic IP of the group. Raises ProviderError that names those the account does not have."""
         if self._allocations:
             which: dict[str, Any] = {"AllocationIds": sorted(self._allocations.values())}
         else:
@@ -109,7 +109,7 @@ class ElasticIp(Ec2Mechanism):
         found: list[Any] = list((await self._ec2.ask("describe_addresses", until, **which))["Addresses"])
         missing = set(self._public) - {address["PublicIp"] for address in found}
         if missing:
-            raise ProviderError(f"this account has no Elastic IP {', '.join(sorted(missing))} in this region")
+            raise ProviderError(f"the account has no Elastic IP {', '.join(sorted(missing))} in this region")
         self._allocations = {address["PublicIp"]: address["AllocationId"] for address in found}
         return found
 
@@ -141,7 +141,7 @@ class ElasticIp(Ec2Mechanism):
                 findings.append(Finding(Level.OK, subject, f"is on {looking.nic.id}, for {public}"))
             else:
                 message = f"is not on {looking.nic.id}, which has {', '.join(sorted(has))}"
-                findings.append(Finding(Level.ERROR, subject, message, "assign it, or correct `private_addresses`"))
+                findings.append(Finding(Level.ERROR, subject, message, "assign it or correct `private_addresses`"))
         return findings
 
     async def _allowed(self, looking: Looking) -> list[Finding]:

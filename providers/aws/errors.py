@@ -17,7 +17,7 @@ from botocore.exceptions import ConnectionError as NotConnected
 
 from providers.cloud.refusal import Refusal
 
-_LONGEST_MESSAGE = 300  # characters; an encoded authorization failure has thousands
+_LONGEST_MESSAGE = 300  # characters; an encoded authorization failure can have thousands
 
 # botocore's retry list ("Retry behavior", standard mode) and EC2's "Request throttling".
 THROTTLED = frozenset(
@@ -41,7 +41,7 @@ THROTTLED = frozenset(
 FAILING = frozenset(
     {"InternalError", "InternalFailure", "InternalServerError", "RequestTimeout", "ServiceUnavailable", "Unavailable"}
 )
-EXPIRED = frozenset(  # credentials that were good once: the next client asks for fresh ones
+EXPIRED = frozenset(  # the credentials were valid once: the next client fetches fresh ones
     {"AuthFailure", "ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "InvalidToken", "RequestExpired"}
     | {"UnrecognizedClientException"}
 )
@@ -50,7 +50,7 @@ _PASSING = (HTTPClientError, NotConnected, CredentialRetrievalError, MetadataRet
 
 
 def translate(error: BaseException) -> Refusal:
-    """What an error of botocore means: throttling, failing servers and the network are worth another try."""
+    """Translate an error of botocore. Throttling, failing servers and network errors are to be retried."""
     if isinstance(error, ClientError):
         return _answered(error)
     if isinstance(error, _PASSING):
@@ -61,7 +61,7 @@ def translate(error: BaseException) -> Refusal:
 
 
 def code_of(error: BaseException) -> str:
-    """AWS's own name of the error; empty where it was none of AWS's."""
+    """Return AWS's code for the error, empty when the error did not come from AWS."""
     return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
 
 
@@ -76,7 +76,7 @@ def _answered(error: ClientError) -> Refusal:
 
 
 def _seconds(headers: Mapping[str, str]) -> float | None:
-    """What Retry-After says (RFC 9110, 10.2.3), where it is a number."""
+    """Return the seconds in Retry-After (RFC 9110, 10.2.3), or None where it is not a number."""
     given = headers.get("retry-after", "")
     return float(given) if given.isdigit() else None
 

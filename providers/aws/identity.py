@@ -1,4 +1,4 @@
-"""Which network interface of which instance this is: told by EC2's instance metadata service, version 2 (IMDSv2)."""
+"""This instance and its network interfaces, as EC2's instance metadata service, version 2 (IMDSv2), reports them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from providers.cloud.metadata_service import Answer, MetadataError
 from providers.linux import rtnetlink
 from providers.linux.netlink import ROUTE, Socket
 
-_TOKEN_SECONDS: Final = 21600  # the longest there is
+_TOKEN_SECONDS: Final = 21600  # the longest that IMDSv2 allows
 _HEADER: Final = "X-aws-ec2-metadata-token"
 _META: Final = "/latest/meta-data"
 _MACS: Final = f"{_META}/network/interfaces/macs"
@@ -25,7 +25,7 @@ Network = IPv4Network | IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class Nic:
-    """An elastic network interface, as its own instance is told of it."""
+    """An elastic network interface, as the metadata service reports it to its own instance."""
 
     id: str
     mac: str
@@ -38,25 +38,28 @@ class Nic:
 
 
 class Imds:
-    """The metadata service with a session token that is renewed when it is refused. For use by any thread; blocks."""
+    """A client of the metadata service that replaces a refused session token.
+
+    Its methods block. Safe for use by several threads.
+    """
 
     def __init__(self, timeout: float = 2.0) -> None:
-        """`timeout`: seconds for each step of asking. No proxy is used, and no name looked up."""
+        """Set `timeout`, the seconds for each step of a request. Requests use no proxy and resolve no names."""
         self._timeout = timeout
         self._token: str | None = None
         self._lock = threading.Lock()
 
     def text(self, path: str) -> str:
-        """What the service has at `path`. Raises MetadataError."""
+        """Return what the service has at `path`. Raises MetadataError."""
         found = self.optional(path)
         if found is None:
             raise MetadataError(f"the metadata service has no {path}")
         return found
 
     def optional(self, path: str) -> str | None:
-        """What the service has at `path`; None where it has nothing. Raises MetadataError."""
+        """Return what the service has at `path`, or None where it has nothing. Raises MetadataError."""
         answer = self._asked(path)
-        if answer.status == _UNAUTHORIZED:  # the token has ended, or the instance was stopped and moved meanwhile
+        if answer.status == _UNAUTHORIZED:  # the token has expired, or the instance was stopped and started elsewhere
             with self._lock:
                 self._token = None
             answer = self._asked(path)
@@ -81,23 +84,23 @@ class Imds:
 
 
 def nic(imds: Imds, interface: str | None) -> Nic:
-    """The elastic network interface behind an interface of this host; the instance's primary one for None or loopback.
+    """Return the elastic network interface behind an interface of this host.
 
-    Blocks. Raises ProviderError.
+    None and loopback mean the instance's primary one. Blocks. Raises ProviderError.
     """
     mac = None if interface is None else _mac(interface)
     wanted = mac or imds.text(f"{_META}/mac")
     known = _macs(imds)
     if wanted not in known:
         raise ProviderError(
-            f"EC2 knows no network interface with {interface}'s MAC address {wanted}, but {', '.join(known)}: "
+            f"EC2 knows no network interface with {interface}'s MAC address {wanted}, only {', '.join(known)}: "
             "set `interface`"
         )
     return _described(imds, wanted)
 
 
 def nics(imds: Imds) -> list[Nic]:
-    """All elastic network interfaces of this instance. Blocks. Raises ProviderError."""
+    """Return all elastic network interfaces of this instance. Blocks. Raises ProviderError."""
     return [_described(imds, mac) for mac in _macs(imds)]
 
 
@@ -126,7 +129,7 @@ def _described(imds: Imds, mac: str) -> Nic:
 
 
 def _mac(interface: str) -> str | None:
-    """The MAC address of an interface here; None where it has none. Raises ProviderError."""
+    """Return the MAC address of an interface of this host, or None if it has none. Raises ProviderError."""
     with Socket(ROUTE) as kernel:
         mac = rtnetlink.link(kernel, interface).mac
     return None if mac is None or not any(mac) else mac.hex(":")
@@ -139,4 +142,4 @@ def _good(answer: Answer, path: str) -> Answer:
 
 
 def _hint(status: int) -> str:
-    return ": access to it is switched off for this instance" if status == 403 else ""
+    return ": access to the service is turned off for this instance" if status == 403 else ""

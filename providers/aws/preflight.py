@@ -1,4 +1,4 @@
-"""What in EC2 would keep a failover from working, found before there is one. Changes nothing."""
+"""Checks of what in EC2 would prevent a failover. They change nothing."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 _SECONDS: Final = 30.0
 _DENIED: Final = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"})
-_RESERVED: Final = 4  # first addresses of a subnet; its last one, too ("Subnet CIDR blocks")
+_RESERVED: Final = 4  # first addresses of a subnet; AWS also reserves the last one ("Subnet CIDR blocks")
 
 Described = Callable[[float], Awaitable[Sequence[Any]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Looking:
-    """What all looks need: whom to ask, until when, what is configured, and what EC2 says of our interface."""
+    """What every check needs: EC2, the deadline, the options, and the description of this node's interface."""
 
     ec2: Ec2
     until: Deadline
@@ -38,12 +38,12 @@ Look = Callable[[Looking], "Coroutine[Any, Any, list[Finding]]"]
 
 
 async def looked(ec2: Ec2, options: Ec2Options, looks: Mapping[str, Look]) -> list[Finding]:
-    """The findings of all looks, by what each is about; one that fails is a finding of its own."""
+    """Return the findings of all checks, which `looks` maps by subject. A check that fails becomes a finding."""
     until = ec2.calls.within(_SECONDS)
     try:
         nic = await ec2.nic(until)
     except ProviderError as error:
-        remedy = "let this instance ask its metadata service (IMDSv2), or set `interface`"
+        remedy = "allow this instance to use its metadata service (IMDSv2), or set `interface`"
         return [Finding(Level.ERROR, "identity", str(error), remedy)]
     found = [Finding(Level.OK, "identity", f"{nic.id} in {nic.subnet}, {nic.vpc}")]
     try:
@@ -58,9 +58,10 @@ async def looked(ec2: Ec2, options: Ec2Options, looks: Mapping[str, Look]) -> li
 
 
 async def may(looking: Looking, action: str, policy: str, **params: Any) -> Finding:
-    """Whether an action is allowed, by asking for it in a way that changes nothing.
+    """Check whether an action is allowed, by a request that changes nothing.
 
-    A dry run where there is one: any answer but that we may not means that we may ("Actions", DryRun).
+    The request is a dry run where EC2 has one: any answer other than a denial means that the action is allowed
+    ("Actions", DryRun).
     """
     subject = f"permission ec2:{action}"
     try:
@@ -69,20 +70,20 @@ async def may(looking: Looking, action: str, policy: str, **params: Any) -> Find
         if code(refused) in _DENIED:
             return _not_allowed(subject, policy, params)
         if refused.refusal.retry:
-            return Finding(Level.WARNING, subject, f"not known: {refused}", "run this again")
+            return Finding(Level.WARNING, subject, f"unknown: {refused}", "run this again")
     except ProviderError as error:
-        return Finding(Level.WARNING, subject, f"not known: {error}", "run this again")
+        return Finding(Level.WARNING, subject, f"unknown: {error}", "run this again")
     return Finding(Level.OK, subject, "allowed")
 
 
 def _not_allowed(subject: str, policy: str, params: Mapping[str, Any]) -> Finding:
     on = params.get("RouteTableId") or params.get("AllocationId") or params.get("NetworkInterfaceId") or "*"
-    remedy = f"allow it to the instance's role (or to `role_arn`): terraform/aws/policies/{policy}.json"
-    return Finding(Level.ERROR, subject, f"missing, on {on}", remedy)
+    remedy = f"allow it for the instance's role (or for `role_arn`): terraform/aws/policies/{policy}.json"
+    return Finding(Level.ERROR, subject, f"missing on {on}", remedy)
 
 
 def source_checked(looking: Looking) -> Finding:
-    """Whether EC2 would drop what is not addressed to the interface's own addresses."""
+    """Check whether EC2 would drop packets that are not addressed to the interface's own addresses."""
     eni = looking.nic.id
     if not looking.eni["SourceDestCheck"]:
         return Finding(Level.OK, "source/destination check", f"off on {eni}")
@@ -95,27 +96,27 @@ def source_checked(looking: Looking) -> Finding:
 
 
 def inside_subnet(nic: Nic, vip: str) -> Finding:
-    """Whether a VIP can be assigned in our subnet."""
+    """Check whether a VIP can be assigned in this node's subnet."""
     subject = f"VIP {vip}"
     networks = [network for network in nic.networks if ip_address(vip) in network]
     if not networks:
         blocks = ", ".join(str(network) for network in nic.networks)
         message = f"is outside {nic.subnet} ({blocks}): it cannot be assigned to {nic.id}"
         return Finding(
-            Level.ERROR, subject, message, "take an address of the subnet, or a VIP outside the VPC and aws.route"
+            Level.ERROR, subject, message, "use an address of the subnet, or a VIP outside the VPC and aws.route"
         )
     number = int(ip_address(vip)) - int(networks[0].network_address)
     if number < _RESERVED or (":" not in vip and number == networks[0].num_addresses - 1):
-        return Finding(Level.ERROR, subject, "is one of the addresses that AWS keeps for itself", "take another one")
+        return Finding(Level.ERROR, subject, "is one of the addresses that AWS reserves", "use another address")
     return Finding(Level.OK, subject, f"is in {nic.subnet}")
 
 
 def outside_vpc(nic: Nic, destination: str) -> Finding:
-    """Whether a route can lead to a VIP."""
+    """Check whether a route can lead to a VIP."""
     inside = [n for n in nic.vpc_networks if n.overlaps(ip_network(destination))]
     if inside:
         message = f"is inside {nic.vpc} ({inside[0]}): routes cannot lead there"
-        return Finding(Level.ERROR, f"VIP {destination}", message, "take one outside the VPC, or aws.secondary_ip")
+        return Finding(Level.ERROR, f"VIP {destination}", message, "use one outside the VPC, or aws.secondary_ip")
     return Finding(Level.OK, f"VIP {destination}", f"is outside {nic.vpc}")
 
 
@@ -128,7 +129,7 @@ async def _careful(subject: str, look: Look, looking: Looking) -> list[Finding]:
 
 def _failed(subject: str, error: ProviderError) -> Finding:
     denied = isinstance(error, CallRefused) and code(error) in _DENIED
-    remedy = "allow it to the instance's role (or to `role_arn`): terraform/aws/policies" if denied else ""
+    remedy = "allow it for the instance's role (or for `role_arn`): terraform/aws/policies" if denied else ""
     return Finding(Level.ERROR, subject, str(error), remedy)
 
 
@@ -145,10 +146,11 @@ async def _probes_let_in(looking: Looking) -> list[Finding]:
         source for group in found for rule in group["IpPermissions"] if _admits(rule, port) for source in _sources(rule)
     ]
     if sources:
-        return [Finding(Level.OK, subject, f"let in from {', '.join(sources)}")]
-    message = f"no security group of {looking.nic.id} ({', '.join(groups)}) lets anybody in"
+        return [Finding(Level.OK, subject, f"allowed from {', '.join(sources)}")]
+    message = f"no security group of {looking.nic.id} ({', '.join(groups)}) allows them"
     remedy = (
-        "allow it from the load balancer's security group or subnets; a network load balancer may probe from its nodes"
+        "allow the port from the load balancer's security group or subnets; "
+        "a network load balancer might probe from its nodes"
     )
     return [Finding(Level.ERROR, subject, message, remedy)]
 

@@ -1,4 +1,4 @@
-"""VIPs outside the VPC that routes lead to a network interface: across subnets and zones (docs/aws.md)."""
+"""VIPs outside the VPC that routes lead to a network interface, across subnets and zones (docs/aws.md)."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ RouteTableId = Annotated[str, StringConstraints(pattern=r"^rtb-[0-9a-z]+$")]
 PrefixListId = Annotated[str, StringConstraints(pattern=r"^pl-[0-9a-z]+$")]
 
 _POLICY: Final = "route"
-_NOT_THERE: Final = frozenset({"InvalidParameterValue", "InvalidRoute.NotFound"})  # ReplaceRoute has said both
+_NOT_THERE: Final = frozenset({"InvalidParameterValue", "InvalidRoute.NotFound"})  # ReplaceRoute has answered with both
 _THERE: Final = "RouteAlreadyExists"
-_NAMED: Final = 5  # routes that a message names one by one
+_NAMED: Final = 5  # the most routes that one message names
 _KINDS: Final = ("DestinationCidrBlock", "DestinationIpv6CidrBlock", "DestinationPrefixListId")
 
 
 class RouteOptions(Ec2Options):
-    """The configuration keys of `type: aws.route`. With `role_arn`, the route tables may be another account's."""
+    """The configuration keys of `type: aws.route`. With `role_arn` the route tables can be in another account."""
 
     route_tables: tuple[RouteTableId, ...] | None = Field(
-        default=None, min_length=1, description="Route tables that lead to the VIPs. This, or `route_table_tags`."
+        default=None, min_length=1, description="Route tables that lead to the VIPs. Set this or `route_table_tags`."
     )
     route_table_tags: Mapping[str, str] | None = Field(
         default=None,
         min_length=1,
-        description="Tags of the route tables that lead to the VIPs: all of our VPC that have all of them.",
+        description="Tags of the route tables that lead to the VIPs. Tables of this VPC that have all tags are used.",
     )
     prefix_list: PrefixListId | None = Field(
         default=None,
-        description="Prefix list that has the VIPs, as the one destination. Default: a route for each VIP.",
+        description="Prefix list that contains the VIPs, used as the only destination. Default: a route for each VIP.",
     )
 
     @model_validator(mode="after")
     def _one_way_to_find_tables(self) -> Self:
         if (self.route_tables is None) == (self.route_table_tags is None):
-            raise ValueError("either route_tables or route_table_tags")
+            raise ValueError("set either route_tables or route_table_tags")
         return self
 
 
 class Route(Ec2Mechanism):
-    """Points the routes of one group's VIPs at our network interface (`providers.cloud.moving.Mover`)."""
+    """Points the routes of one group's VIPs at this node's network interface (`providers.cloud.moving.Mover`)."""
 
     Options = RouteOptions
 
@@ -66,24 +66,24 @@ class Route(Ec2Mechanism):
         self._ec2.close()
 
     async def warm(self, until: Deadline) -> None:
-        """Know our network interface; what `look` asks finds the tables and opens a connection."""
+        """Ask for this node's network interface. `look` then finds the tables and opens a connection."""
         await self._ec2.warm(until)
 
     async def move(self, until: Deadline) -> None:
-        """Point every route in every table here, all at once, each tried again on its own."""
+        """Point every route in every table here, all at the same time, each with its own retries."""
         ours = (await self._ec2.nic(until)).id
         known = self._tables
         moving = [self._point_all(known, ours, until)]
-        if self._options.route_table_tags is not None:  # meanwhile somebody may have tagged one more
+        if self._options.route_table_tags is not None:  # the operator might have tagged another table since
             moving.append(self._find_tables(until))
         await together(moving)
         await self._point_all([table for table in self._tables if table not in known], ours, until)
 
     async def leave(self, until: Deadline) -> None:
-        """Nothing: no call deletes a route only if it is still ours, and who takes over replaces it."""
+        """Do nothing: no call deletes a route only while it still leads here, and the next owner replaces it."""
 
     async def look(self, until: Deadline) -> Placement:
-        """Ask where every route in every table leads, all in one call."""
+        """Ask in one call where every route in every table leads."""
         ours = (await self._ec2.nic(until)).id
         astray = [found for table in await self._described(until) for found in self._astray(table, ours)]
         if not astray:
@@ -94,7 +94,7 @@ class Route(Ec2Mechanism):
         return Placement(place, ", ".join(said[:_NAMED]) + more)
 
     async def preflight(self) -> list[Finding]:
-        """What would keep the routes from being moved."""
+        """Return what would prevent the routes from moving here."""
         looks = {"VIPs": self._outside, "route tables": self._present, "permissions": self._allowed}
         return await preflight.looked(self._ec2, self._options, looks)
 
@@ -104,7 +104,7 @@ class Route(Ec2Mechanism):
         await self._described(until)
 
     async def _point_all(self, tables: Sequence[str], ours: str, until: Deadline) -> None:
-        """Raises ProviderError that says how many routes are not moved; the others are."""
+        """Point all routes here. Raises ProviderError with the number of routes that did not move; the others did."""
         routes = [(table, destination) for table in tables for destination in self._destinations]
         work = (self._point(table, destination, ours, until) for table, destination in routes)
         failed = [each for each in await asyncio.gather(*work, return_exceptions=True) if each is not None]
@@ -113,7 +113,7 @@ class Route(Ec2Mechanism):
                 raise error
         if failed:
             said = "; ".join(str(each) for each in failed[:_NAMED])
-            raise ProviderError(f"{len(failed)} of {len(routes)} routes are not moved: {said}") from failed[0]
+            raise ProviderError(f"{len(failed)} of {len(routes)} routes did not move: {said}") from failed[0]
 
     async def _point(self, table: str, destination: str, ours: str, until: Deadline) -> None:
         route: dict[str, Any] = {"RouteTableId": table, kind(destination): destination, "NetworkInterfaceId": ours}
@@ -130,10 +130,10 @@ class Route(Ec2Mechanism):
         except CallRefused as refused:
             if code(refused) != _THERE:
                 raise
-            await self._ec2.ask("replace_route", until, **route)  # somebody else has created it meanwhile
+            await self._ec2.ask("replace_route", until, **route)  # another process has created it since
 
     async def _described(self, until: Deadline) -> list[Any]:
-        """Every route table of ours, as EC2 describes it. Raises ProviderError where there is none."""
+        """Describe every configured route table. Raises ProviderError when there is none."""
         if self._options.route_tables is not None:
             which: dict[str, Any] = {"RouteTableIds": list(self._options.route_tables)}
         else:
@@ -150,7 +150,7 @@ class Route(Ec2Mechanism):
         return found
 
     def _astray(self, table: Any, ours: str) -> list[tuple[str, str]]:
-        """The routes of one table that do not lead here, and where they lead; empty: there is none."""
+        """Return the routes of one table that do not lead here, with their targets (empty for a missing route)."""
         targets = {destination_of(route): route for route in table["Routes"]}
         found = []
         for destination in self._destinations:
@@ -175,28 +175,28 @@ class Route(Ec2Mechanism):
         for vip in self._vips:
             if not any(vip.ip in network for network in networks):
                 message = f"is not in {self._options.prefix_list}"
-                found.append(Finding(Level.ERROR, f"VIP {vip.ip}", message, "add it, or correct `prefix_list`"))
+                found.append(Finding(Level.ERROR, f"VIP {vip.ip}", message, "add it or correct `prefix_list`"))
         return found
 
     async def _present(self, looking: Looking) -> list[Finding]:
-        """Whether the tables are of our VPC, and have the routes already."""
+        """Check whether the tables belong to this node's VPC and already have the routes."""
         findings = []
         for table in await self._described(looking.until):
             subject = f"route table {table['RouteTableId']}"
             there = {destination_of(route) for route in table["Routes"]}
             missing = [destination for destination in self._destinations if destination not in there]
             if table["VpcId"] != looking.nic.vpc:
-                message = f"is of {table['VpcId']}, we are in {looking.nic.vpc}"
-                findings.append(Finding(Level.ERROR, subject, message, "name tables of our VPC"))
+                message = f"belongs to {table['VpcId']}, but this node is in {looking.nic.vpc}"
+                findings.append(Finding(Level.ERROR, subject, message, "name tables of this node's VPC"))
             elif missing:
-                message = f"has no route for {', '.join(missing)} yet: the first failover creates it, in one more call"
-                findings.append(Finding(Level.WARNING, subject, message, "create it now, and the failover is quicker"))
+                message = f"has no route for {', '.join(missing)} yet: the first failover creates it in one more call"
+                findings.append(Finding(Level.WARNING, subject, message, "create it now for a faster first failover"))
             else:
                 findings.append(Finding(Level.OK, subject, "has the routes"))
         return findings
 
     async def _allowed(self, looking: Looking) -> list[Finding]:
-        """A policy may name some of the tables only, so all are asked about."""
+        """Check the permissions on every table, because a policy can name only some of them."""
         destination = self._destinations[0]
         asked = []
         for table in await self._described(looking.until):
@@ -207,14 +207,14 @@ class Route(Ec2Mechanism):
 
 
 def kind(destination: str) -> str:
-    """The name of the parameter for a destination."""
+    """Return the name of EC2's parameter for a destination."""
     if destination.startswith("pl-"):
         return "DestinationPrefixListId"
     return "DestinationIpv6CidrBlock" if ":" in destination else "DestinationCidrBlock"
 
 
 def destination_of(route: Mapping[str, Any]) -> str:
-    """Where a route of a description leads to, in the notation of `ipaddress`."""
+    """Return the destination of a described route: a network as `ipaddress` writes it, or a prefix list's id."""
     text = str(next((route[name] for name in _KINDS if name in route), ""))
     return text if text.startswith("pl-") or not text else str(ip_network(text))
 

@@ -1,4 +1,4 @@
-"""VIPs as secondary private addresses of an elastic network interface, inside one subnet (docs/aws.md)."""
+"""VIPs that are secondary private addresses of an elastic network interface, inside one subnet (docs/aws.md)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from providers.cloud.deadline import Deadline
 _log = logging.getLogger(__name__)
 
 _IN_USE: Final = frozenset({"InvalidParameterValue", "InvalidIPAddress.InUse"})
-_ATTEMPTS: Final = 10  # at IPv6 addresses that somebody else has, and has again
+_ATTEMPTS: Final = 10  # at IPv6 addresses that another interface has, and gets again
 _POLICY: Final = "secondary_ip"
-_PAUSE_SECONDS: Final = 0.1  # between them: what was unassigned is free only some time later
+_PAUSE_SECONDS: Final = 0.1  # between attempts: an unassigned address becomes free only some time later
 
 
 class SecondaryIpOptions(Ec2Options):
@@ -29,7 +29,7 @@ class SecondaryIpOptions(Ec2Options):
 
 
 class SecondaryIp(Ec2Mechanism):
-    """Moves the VIPs of one group to our network interface (`providers.cloud.moving.Mover`)."""
+    """Moves the VIPs of one group to this node's network interface (`providers.cloud.moving.Mover`)."""
 
     Options = SecondaryIpOptions
 
@@ -44,11 +44,11 @@ class SecondaryIp(Ec2Mechanism):
         self._ec2.close()
 
     async def warm(self, until: Deadline) -> None:
-        """Know our network interface; what `look` asks makes the client and opens the connection."""
+        """Ask for this node's network interface. `look` then makes the client and opens the connection."""
         await self._ec2.warm(until)
 
     async def move(self, until: Deadline) -> None:
-        """Assign the VIPs to our network interface, from wherever they are."""
+        """Assign the VIPs to this node's network interface, wherever they are now."""
         ours = (await self._ec2.nic(until)).id
         work = []
         if self._ipv4:
@@ -58,12 +58,12 @@ class SecondaryIp(Ec2Mechanism):
         await together(work)
 
     async def leave(self, until: Deadline) -> None:
-        """Unassign IPv6 addresses, which nobody can take from us in one call; IPv4 ones are taken as they are."""
+        """Unassign the IPv6 addresses, which no other node can take in one call. IPv4 addresses stay."""
         if self._ipv6:
             await self._give_ipv6((await self._ec2.nic(until)).id, self._ipv6, until)
 
     async def look(self, until: Deadline) -> Placement:
-        """Ask for our network interface; only where it has not all VIPs, for the others."""
+        """Ask for this node's network interface, and for the others only if it lacks a VIP."""
         ours = (await self._ec2.nic(until)).id
         eni = await self._ec2.interface(ours, until)
         missing = sorted({*self._ipv4, *self._ipv6} - _addresses(eni))
@@ -75,7 +75,7 @@ class SecondaryIp(Ec2Mechanism):
         return Placement(Place.NOWHERE, f"no network interface has {', '.join(missing)}")
 
     async def preflight(self) -> list[Finding]:
-        """What would keep the VIPs from being moved here."""
+        """Return what would prevent the VIPs from moving here."""
         looks = {"VIPs": self._assignable, "limits": self._room, "permissions": self._allowed}
         return await preflight.looked(self._ec2, self._options, looks)
 
@@ -90,7 +90,10 @@ class SecondaryIp(Ec2Mechanism):
         await self._ec2.ask("assign_private_ip_addresses", until, **given)
 
     async def _take_ipv6(self, ours: str, until: Deadline) -> None:
-        """Unassign where they are, assign, and again if they are not free: no call reassigns IPv6 addresses."""
+        """Unassign the VIPs where they are, then assign them here; repeat while they are not free.
+
+        EC2 has no call that reassigns IPv6 addresses.
+        """
         subnet = (await self._ec2.nic(until)).subnet
         for attempt in range(1, _ATTEMPTS + 1):
             holders = await self._holders(self._ipv6, subnet, until)
@@ -103,7 +106,7 @@ class SecondaryIp(Ec2Mechanism):
             except CallRefused as refused:
                 if code(refused) not in _IN_USE or attempt == _ATTEMPTS:
                     raise
-                _log.info("%s; looking again who has it", refused)
+                _log.info("%s; asking again which interface has it", refused)
                 await asyncio.sleep(_PAUSE_SECONDS)
             else:
                 return
@@ -112,11 +115,11 @@ class SecondaryIp(Ec2Mechanism):
         try:
             await self._ec2.ask("unassign_ipv6_addresses", until, NetworkInterfaceId=eni, Ipv6Addresses=vips)
         except CallRefused as refused:
-            if code(refused) not in _IN_USE:  # it is not there any more
+            if code(refused) not in _IN_USE:  # the address has already left
                 raise
 
     async def _holders(self, vips: Iterable[str], subnet: str, until: Deadline) -> dict[str, str]:
-        """The network interface of each of these VIPs that one has."""
+        """Return the network interface of each VIP that is assigned to one."""
         by_filter = {
             "addresses.private-ip-address": set(vips) & set(self._ipv4),
             "ipv6-addresses.ipv6-address": set(vips) & set(self._ipv6),
@@ -143,11 +146,11 @@ class SecondaryIp(Ec2Mechanism):
         for eni in having:
             if eni["PrivateIpAddress"] in self._ipv4:
                 message = f"is the primary address of {eni['NetworkInterfaceId']}, which cannot be moved"
-                found.append(Finding(Level.ERROR, f"VIP {eni['PrivateIpAddress']}", message, "take another one"))
+                found.append(Finding(Level.ERROR, f"VIP {eni['PrivateIpAddress']}", message, "use another address"))
         return found
 
     async def _room(self, looking: Looking) -> list[Finding]:
-        """Whether the VIPs fit beside the addresses that our network interface has."""
+        """Check whether the VIPs fit beside the addresses that this node's network interface already has."""
         kind = await self._ec2.instance_type(looking.until)
         answer = await self._ec2.ask("describe_instance_types", looking.until, own=True, InstanceTypes=[kind])
         limits = answer["InstanceTypes"][0]["NetworkInfo"]
@@ -158,7 +161,10 @@ class SecondaryIp(Ec2Mechanism):
         ]
 
     async def _allowed(self, looking: Looking) -> list[Finding]:
-        """These operations have no dry run: what they are asked for here is so already, or cannot be."""
+        """Check the permissions by requests that change nothing, because these operations have no dry run.
+
+        Each request asks for a state that holds already or for one that is impossible.
+        """
         nic = looking.nic
         asked: list[Any] = []
         if self._ipv4:
@@ -183,8 +189,9 @@ def _fits(kind: str, version: str, has: set[str], vips: list[str], limit: int) -
     subject = f"{version} addresses per network interface"
     if needed <= limit:
         return [Finding(Level.OK, subject, f"{needed} of {limit} needed")]
-    message = f"{needed} are needed, {kind} has room for {limit}"
-    return [Finding(Level.ERROR, subject, message, "a larger instance type, fewer VIPs, or another network interface")]
+    message = f"{needed} are needed, but {kind} allows {limit}"
+    remedy = "use a larger instance type, fewer VIPs, or another network interface"
+    return [Finding(Level.ERROR, subject, message, remedy)]
 
 
 def _addresses(eni: Any) -> set[str]:

@@ -62,7 +62,7 @@ def test_a_call_that_cannot_end_in_time_is_not_sent(made: list[Aws]) -> None:
     with canned(DONE) as server:
         aws = opened(made, server.url, connect_timeout_seconds=0.5)
         clock = HandClock()
-        with leaving_before(Deadline.within(0.4, clock)), pytest.raises(StaleGrant, match="too little"):
+        with leaving_before(Deadline.within(0.4, clock)), pytest.raises(StaleGrant, match="too short"):
             aws.client("ec2").describe_regions()
         assert (server.asked, server.connections) == ([], 0)
         aws.client("ec2").describe_regions()  # without a grant there is no such limit

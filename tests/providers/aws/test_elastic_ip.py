@@ -79,5 +79,5 @@ async def test_an_address_that_the_account_does_not_have(movers: Movers) -> None
 def test_what_cannot_be_elastic_ips(movers: Movers) -> None:
     with pytest.raises(ProviderError, match="IPv4"):
         movers.make(ElasticIp, "2001:db8::1/128")
-    with pytest.raises(ProviderError, match="one for each of the 2 VIPs"):
+    with pytest.raises(ProviderError, match="one address for each of the 2 VIPs"):
         movers.make(ElasticIp, VIP, "198.51.100.8/32")

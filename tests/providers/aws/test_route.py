@@ -79,7 +79,7 @@ async def test_half_applied_is_an_error_that_names_the_other_half(ec2: Ec2, move
     _, provider = movers.make(Route, VIP, route_tables=TABLES)
     ec2.fail("*", Refused("UnauthorizedOperation", "no", 403), concerns=lambda p: p.get("RouteTableId") == "rtb-2")
     with pytest.raises(
-        ProviderError, match=r"1 of 2 routes are not moved: replace route rtb-2: .*UnauthorizedOperation"
+        ProviderError, match=r"1 of 2 routes did not move: replace route rtb-2: .*UnauthorizedOperation"
     ):
         await provider.bind(grant())
     assert leads_to(ec2) == ["eni-1", None]
