@@ -1,6 +1,7 @@
-"""Azure's SDK as this project uses it: who we are, which cloud, no retries of its own, and what its errors mean.
+"""Azure's SDK as this project uses it: the node's identity, the choice of cloud, and the meaning of errors.
 
-Imported only by plugins for Azure. The SDK's own retries are off: `providers.cloud.calls` retries within the grant.
+Only plugins for Azure import this module. The SDK's own retries are off, because `providers.cloud.calls` retries within
+the grant.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from azure.mgmt.network import NetworkManagementClient
 
-# They tell each request and each token at INFO; what matters of that is said by us.
+# At INFO these loggers report each request and each token. This project logs what matters of that.
 for _name in ("azure", "msal"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
@@ -45,14 +46,14 @@ _CLOUDS: Final = {  # by the configuration's name: the SDK's name, and the host 
     "usgovernment": (AzureClouds.AZURE_US_GOVERNMENT, AzureAuthorityHosts.AZURE_GOVERNMENT),
     "china": (AzureClouds.AZURE_CHINA_CLOUD, AzureAuthorityHosts.AZURE_CHINA),
 }
-# 429 and 409 with these codes mean that the resource is being written, not that we ask too often.
+# 429 and 409 with these codes mean that the resource is being written, not that there are too many requests.
 BUSY: Final = frozenset({"RetryableErrorDueToAnotherOperation", "AnotherOperationInProgress"})
-_PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})  # HTTP statuses of what may succeed in a moment
+_PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})  # HTTP statuses after which a retry can succeed
 
 
 def _https(url: str) -> str:
     if urlsplit(url).scheme != "https" or not urlsplit(url).hostname:
-        raise ValueError("an https:// URL: the SDK sends no token over anything else")
+        raise ValueError("use an https:// URL: the SDK sends tokens over nothing else")
     return url.rstrip("/")
 
 
@@ -69,7 +70,7 @@ class Cloud(StrEnum):
 
 
 class Identity(StrEnum):
-    """Where the node's credential comes from."""
+    """The source of the node's credential."""
 
     MANAGED = "managed"
     WORKLOAD = "workload"
@@ -77,7 +78,7 @@ class Identity(StrEnum):
 
 
 class AzureOptions(BaseModel):
-    """The keys that all plugins for Azure have: who we are there, which cloud, and how long a call may take."""
+    """The keys that all plugins for Azure have: identity, cloud and timeouts."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -92,30 +93,31 @@ class AzureOptions(BaseModel):
     client_id: str | None = Field(
         default=None,
         min_length=1,
-        description="Client id of a user-assigned managed identity; default: the system-assigned one.",
+        description="Client id of a user-assigned managed identity. Default: the system-assigned identity.",
     )
     authority: HttpsUrl | None = Field(
         default=None,
-        description="Where to sign in, in a cloud that is none of those named above (not used by managed identities).",
+        description="Sign-in URL of a cloud that `cloud` does not name. Managed identities do not use it.",
     )
     ca_file: FilePath | None = Field(
         default=None,
         strict=False,
-        description="PEM file of the authority that signed the endpoints' certificates; default: the public ones.",
+        description="PEM file of the authority that signed the endpoints' certificates. Default: the public ones.",
     )
-    connect_timeout_seconds: Seconds = Field(default=2.0, description="Time for a connection to Azure.")
+    connect_timeout_seconds: Seconds = Field(default=2.0, description="Timeout for a connection to Azure, in seconds.")
     read_timeout_seconds: Seconds = Field(
-        default=5.0, description="Time for an answer of Azure. Long operations answer at once and are asked for again."
+        default=5.0,
+        description="Timeout for an answer of Azure, in seconds. Long operations answer immediately and are polled.",
     )
 
     @model_validator(mode="after")
     def _client(self) -> Self:
         if self.client_id and self.identity is Identity.ENVIRONMENT:
-            raise ValueError("client_id comes from AZURE_CLIENT_ID with identity: environment")
+            raise ValueError("with identity: environment, set AZURE_CLIENT_ID instead of client_id")
         return self
 
     def connection(self) -> dict[str, Any]:
-        """What every client of the SDK is made with: timeouts in seconds, no retries, whose certificates count."""
+        """Return the arguments for every client of the SDK: timeouts in seconds, no retries, trusted certificates."""
         return {
             "connection_timeout": self.connect_timeout_seconds,
             "read_timeout": self.read_timeout_seconds,
@@ -125,54 +127,54 @@ class AzureOptions(BaseModel):
 
 
 class ArmOptions(AzureOptions):
-    """The keys of plugins that ask Azure Resource Manager."""
+    """The keys of plugins that call Azure Resource Manager."""
 
     subscription: str | None = Field(
-        default=None, min_length=1, description="Subscription id; default: the virtual machine's own."
+        default=None, min_length=1, description="Subscription id. Default: the virtual machine's subscription."
     )
     endpoint: HttpsUrl | None = Field(
-        default=None, description="Azure Resource Manager's URL, where it is none of the cloud's own."
+        default=None, description="Azure Resource Manager's URL. Default: that of the cloud."
     )
     audience: HttpsUrl | None = Field(
-        default=None, description="What tokens are asked for; default: the cloud's, or the given endpoint."
+        default=None, description="Audience of the tokens. Default: `endpoint` if it is set, else that of the cloud."
     )
     api_version: str | None = Field(
         default=None,
         pattern=r"^\d{4}-\d\d-\d\d$",
-        description="Version of Microsoft.Network to speak, where a cloud does not know the SDK's yet.",
+        description="API version of Microsoft.Network, for a cloud that does not know the SDK's version yet.",
     )
     polling_seconds: Annotated[float, Field(ge=0.1, le=30)] = Field(
-        default=0.5, description="Pause between questions after an operation under way, unless Azure asks for more."
+        default=0.5, description="Longest pause between two polls of a running operation, in seconds."
     )
 
     @property
     def arm(self) -> str:
-        """Azure Resource Manager's URL, without a slash at its end."""
+        """Azure Resource Manager's URL, without a trailing slash."""
         endpoints = get_arm_endpoints(_CLOUDS[self.cloud][0])
         return self.endpoint or str(endpoints["resource_manager"]).rstrip("/")
 
     @property
     def scope(self) -> str:
-        """What a token for Azure Resource Manager is asked for."""
+        """The scope of tokens for Azure Resource Manager."""
         if self.audience or self.endpoint:
             return f"{self.audience or self.endpoint}/.default"
         return str(get_arm_endpoints(_CLOUDS[self.cloud][0])["credential_scopes"][0])
 
 
 def credential(options: AzureOptions) -> Tokens:
-    """Who this node is. Asks nobody yet. Raises ValueError where the environment does not say what it must."""
+    """Return this node's credential, without any request yet. Raises ValueError when the environment is incomplete."""
     return Tokens(lambda: _credential(options))
 
 
 def _credential(options: AzureOptions) -> Credential:
     if options.identity is Identity.MANAGED:
-        # A proxy in the environment is for the internet: the metadata service answers to this machine only.
+        # A proxy in the environment is for the internet, but the metadata service answers this machine only.
         plain = {**options.connection(), "connection_verify": True, "use_env_settings": False}
         return ManagedIdentityCredential(client_id=options.client_id, **plain)
     signing_in = {
         **options.connection(),
         "authority": options.authority or f"https://{_CLOUDS[options.cloud][1]}",
-        "disable_instance_discovery": options.authority is not None,  # a cloud of one's own is not in Microsoft's list
+        "disable_instance_discovery": options.authority is not None,  # Microsoft's list lacks private clouds
     }
     if options.identity is Identity.WORKLOAD:
         return WorkloadIdentityCredential(client_id=options.client_id, **signing_in)
@@ -180,7 +182,7 @@ def _credential(options: AzureOptions) -> Credential:
 
 
 def management_client(options: ArmOptions, subscription: str, who: Tokens) -> NetworkManagementClient:
-    """The SDK's client for Microsoft.Network. Connects when first used."""
+    """Return the SDK's client for Microsoft.Network, which connects on first use."""
     from azure.mgmt.network import NetworkManagementClient  # noqa: PLC0415  (30 MB that a store on blobs does not need)
 
     return NetworkManagementClient(
@@ -194,11 +196,11 @@ def management_client(options: ArmOptions, subscription: str, who: Tokens) -> Ne
 
 
 def translate(error: Exception) -> Refusal | None:
-    """What an error of the SDK means; None for one that is not the SDK's."""
+    """Translate an error of the SDK. Returns None for any other error."""
     if isinstance(error, ServiceRequestError | ServiceResponseError):
         return Refusal(f"no answer: {_line(error)}", retry=True)
     if isinstance(error, ClientAuthenticationError) and error.response is None:
-        # An identity that is not there stays so; a metadata service that is busy does not.
+        # A retry helps when the metadata service is busy, but not when the identity is missing.
         return Refusal(f"no token: {_line(error)}", retry="invalid_request" not in str(error))
     if isinstance(error, HttpResponseError):
         code = error_code(error)
@@ -210,12 +212,15 @@ def translate(error: Exception) -> Refusal | None:
 
 
 def error_code(error: HttpResponseError) -> str:
-    """ARM's word for what went wrong, as `AuthorizationFailed`; empty where it says none."""
+    """Return ARM's code for the error, such as `AuthorizationFailed`, or an empty string without one."""
     return str(error.error.code or "") if error.error else ""
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the server asks us to wait (RFC 9110, 10.2.3, and Azure's own headers in milliseconds)."""
+    """Return how many seconds the server asks to wait, or None.
+
+    Reads Retry-After (RFC 9110, 10.2.3) and Azure's own headers in milliseconds.
+    """
     for name in ("retry-after-ms", "x-ms-retry-after-ms"):
         if headers.get(name, "").isdigit():
             return int(headers[name]) / 1000

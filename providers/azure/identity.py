@@ -1,4 +1,4 @@
-"""Which virtual machine this is, as Azure's instance metadata service (Microsoft's page of that name) tells it."""
+"""This virtual machine, as Azure's instance metadata service (Microsoft's page of that name) describes it."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _LINKS: Final = Path("/sys/class/net")
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """One NIC of this machine. `mac`: twelve digits in upper case, as the metadata service has it."""
+    """One NIC of this machine. `mac` is twelve digits in upper case, as the metadata service writes it."""
 
     mac: str
     addresses: tuple[IPv4Address | IPv6Address, ...]
-    networks: tuple[IPv4Network, ...]  # of its subnet; the service tells only the IPv4 ones
+    networks: tuple[IPv4Network, ...]  # of its subnet; the service reports only the IPv4 ones
 
     def address_for(self, version: int) -> IPv4Address | IPv6Address | None:
-        """The first address of this IP version: a route's next hop."""
+        """Return the first address of an IP version, a route's next hop, or None."""
         return next((address for address in self.addresses if address.version == version), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """This virtual machine. `environment` names the cloud, as `AzurePublicCloud`."""
+    """This virtual machine. `environment` names the cloud, such as `AzurePublicCloud`."""
 
     name: str
     subscription: str
@@ -41,7 +41,10 @@ class Machine:
     interfaces: tuple[Interface, ...]
 
     def interface(self, link: str | None, vips: Iterable[Vip]) -> Interface:
-        """The NIC behind this link; without one, that of the VIPs' subnet, else the first. Raises ProviderError."""
+        """Return the NIC behind a link, or without a link the NIC in the VIPs' subnet, or else the first NIC.
+
+        Raises ProviderError when Azure does not know the link or the machine has no NIC.
+        """
         if not self.interfaces:
             raise ProviderError(f"the metadata service knows no network interface of {self.name}")
         if link is not None:
@@ -49,7 +52,7 @@ class Machine:
             for interface in self.interfaces:
                 if interface.mac == mac:
                     return interface
-            raise ProviderError(f"{link} ({mac}) is no network interface that Azure knows of {self.name}")
+            raise ProviderError(f"Azure knows no network interface of {self.name} with the MAC of {link} ({mac})")
         for vip in vips:
             for interface in self.interfaces:
                 if any(vip.ip in network for network in interface.networks):
@@ -58,13 +61,13 @@ class Machine:
 
 
 def this_machine(timeout: float = 1.0) -> Machine:
-    """Ask the metadata service. Blocks for up to `timeout` seconds for each of its steps. Raises MetadataError."""
+    """Ask the metadata service. Blocks for up to `timeout` seconds in each step. Raises MetadataError."""
     answer = ask(azure_endpoint(), _PATH, headers={"Metadata": "true"}, timeout=timeout)
     return parse(answer)
 
 
 def parse(answer: Answer) -> Machine:
-    """What it said. Raises MetadataError."""
+    """Parse the metadata service's answer. Raises MetadataError."""
     if answer.status != 200:
         raise MetadataError(f"Azure's metadata service answers {answer.status}: {answer.text[:200]}")
     try:
@@ -79,13 +82,13 @@ def parse(answer: Answer) -> Machine:
             interfaces=tuple(_interface(each) for each in said["network"]["interface"]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise MetadataError(f"Azure's metadata service says something else than expected: {error!r}") from error
+        raise MetadataError(f"unexpected answer from Azure's metadata service: {error!r}") from error
 
 
 def link_of(mac: str) -> str | None:
-    """The link of this host with this MAC (twelve digits), and no part of another link; None where there is none."""
+    """Return the link of this host with a MAC (twelve digits) that is not a slave of another link, or None."""
     for link in sorted(_LINKS.iterdir()):
-        # With accelerated networking the virtual function has the same MAC, and is a slave of the link.
+        # With accelerated networking the virtual function is a slave of the link and has the same MAC.
         if not (link / "master").exists() and _mac(link.name) == mac:
             return link.name
     return None

@@ -1,7 +1,7 @@
-"""VIPs as secondary IP configurations, moved from one virtual machine's network interface to another's (docs/azure.md).
+"""VIPs that are secondary IP configurations, moved from one machine's network interface to another's (docs/azure.md).
 
-An address must be free before it can be added: one write removes the configuration where it is, and when Azure has
-carried that out, a second one adds it here, with all that hangs on it. Nothing else of either interface changes.
+An address must be free before it can be added. So one write removes the configuration where it is, and when Azure has
+completed that, a second write adds it here with everything attached to it. Nothing else of either interface changes.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class IpConfigOptions(NicOptions):
     nics: tuple[str, ...] | None = Field(
         default=None,
         min_length=1,
-        description="The network interfaces that may have the VIPs, by name or id. Default: all of this machine's "
-        "resource group, which takes the permission to read them all.",
+        description="Network interfaces that can have the VIPs, by name or id. Default: all in this machine's resource "
+        "group, which needs the permission to read them all.",
     )
 
 
@@ -55,24 +55,24 @@ class IpConfig(AzureMechanism):
     Options = IpConfigOptions
 
     def __init__(self, options: IpConfigOptions, here: Here) -> None:
-        """Asks nobody yet."""
+        """Prepare without any request."""
         self._here = here
         self._network = here.network
         self._own = here.own
         self._wanted = tuple(str(vip.ip) for vip in here.vips)
         self._candidates = Candidates(options.nics, here.network, here.own)
-        self._seen: dict[str, Json] = {}  # by address, its configuration when some NIC was last seen to have it
+        self._seen: dict[str, Json] = {}  # by address: its configuration in the NIC that was last seen to have it
 
     def close(self) -> None:
         """Close all connections."""
         self._network.close()
 
     async def warm(self, until: Deadline) -> None:
-        """Know which interface is ours; what `look` asks opens the connections and fetches the token."""
+        """Find this node's network interface. `look` then opens the connections and fetches the token."""
         await self._own.named(until)
 
     async def move(self, until: Deadline) -> None:
-        """Remove the VIPs where they are, and add them here. Raises ProviderError."""
+        """Remove the VIPs where they are and add them here. Raises ProviderError."""
         while True:
             try:
                 return await self._move(until)
@@ -81,10 +81,10 @@ class IpConfig(AzureMechanism):
                 await asyncio.sleep(CHANGED_PAUSE_SECONDS)
 
     async def leave(self, until: Deadline) -> None:
-        """Nothing: the next owner moves the configurations with all that hangs on them, which a removal would lose."""
+        """Do nothing: the next owner moves the configurations, and a removal would lose what is attached to them."""
 
     async def look(self, until: Deadline) -> Placement:
-        """Ask for our interface; only where it has not all VIPs, for the others."""
+        """Ask for this node's network interface, and for the others only if it lacks a VIP."""
         own = await self._own.read(until)
         self._remember([own])
         missing = self._missing(own)
@@ -100,7 +100,7 @@ class IpConfig(AzureMechanism):
         return Placement(Place.NOWHERE, f"no network interface has {', '.join(missing)}")
 
     async def preflight(self) -> list[Finding]:
-        """What would keep the VIPs from being moved here."""
+        """Return what would prevent the VIPs from moving here."""
         until = self._here.calls.within(preflight.LOOK_SECONDS)
         found, own = await preflight.machine_and_nic(self._network, self._own, until)
         if own is None:
@@ -109,7 +109,7 @@ class IpConfig(AzureMechanism):
             _, others = await self._candidates.read(until)
             interface = await self._own.interface(until)
         except ProviderError as error:
-            remedy = "check `nics`, and the role's scope"
+            remedy = "check `nics` and the scope of the role"
             return [*found, Finding(Level.ERROR, "network interfaces", str(error), remedy)]
         found += [*_inside(self._here.vips, interface), *self._placed(own, others)]
         written = [own, *(nic for nic in others if holding(nic, self._wanted))]
@@ -122,12 +122,13 @@ class IpConfig(AzureMechanism):
         holders = [nic for nic in others if holding(nic, self._wanted)]
         if not holders and not self._missing(own) and state(own) == SETTLED:
             return
-        leaving = holders or [nic for nic in others if state(nic) in UNDER_WAY]  # none: it may be leaving one of these
+        # Without a holder, the VIPs might be leaving a NIC that is being written.
+        leaving = holders or [nic for nic in others if state(nic) in UNDER_WAY]
         await together(self._removed(nic, until) for nic in leaving)
         await self._added(own, until)
 
     async def _removed(self, nic: Json, until: Deadline) -> None:
-        """The NIC without the VIPs, once Azure has carried that out."""
+        """Remove the VIPs from a NIC, and return when Azure has completed that."""
         which = await self._which(nic, until)
         current = await self._at_rest(nic, which, until)
         if holding(current, self._wanted):
@@ -138,12 +139,12 @@ class IpConfig(AzureMechanism):
         which = await self._which(nic, until)
         current = await self._at_rest(nic, which, until)
         missing = self._missing(current)
-        if missing or state(current) != SETTLED:  # a write that failed is made good by another one
+        if missing or state(current) != SETTLED:  # a new write repairs one that failed
             arriving = [self._seen.get(address) or self._made(current, address) for address in missing]
             await self._network.write_nic(which, with_added(current, arriving), until)
 
     async def _at_rest(self, nic: Json, which: Named, until: Deadline) -> Json:
-        """The NIC as it was read, or as it is when somebody else's write has ended."""
+        """Return the NIC as it was read, or wait for another process's write and return what the NIC is then."""
         if state(nic) not in UNDER_WAY:
             return nic
         return await self._network.settled(lambda: self._network.nic(which, until))
@@ -153,8 +154,8 @@ class IpConfig(AzureMechanism):
 
     def _made(self, nic: Json, address: str) -> Json:
         _log.warning(
-            "group %s: no network interface has had %s since this daemon started: it gets a new IP configuration, with "
-            "no public address and behind no load balancer",
+            "group %s: no network interface has had %s since this daemon started: it gets a new IP configuration "
+            "without a public address and without a load balancer",
             self._here.group, address,
         )  # fmt: skip
         return new_configuration(nic, address)
@@ -174,15 +175,15 @@ class IpConfig(AzureMechanism):
                     yield Finding(
                         Level.ERROR,
                         f"VIP {address_of(configuration)}",
-                        f"is the primary address of {nic['name']}, which cannot be moved",
+                        f"is the primary address of {nic['name']} and cannot be moved",
                         "give the machine another primary address",
                     )
         if not others:
             yield Finding(
                 Level.WARNING,
                 "network interfaces",
-                "no other one than ours may have the VIPs",
-                "name the other nodes' in `nics`",
+                "only this node's can have the VIPs",
+                "name those of the other nodes in `nics`",
             )
         if sum(vip.version == 6 for vip in self._here.vips) > 1:
             yield Finding(
@@ -198,5 +199,5 @@ def _inside(vips: Iterable[Vip], interface: Interface) -> Iterator[Finding]:
     for vip in vips:
         if vip.version == 4 and interface.networks and not any(vip.ip in network for network in interface.networks):
             subnet = ", ".join(map(str, interface.networks))
-            remedy = "use azure.route for addresses outside of the subnet"
+            remedy = "use azure.route for addresses outside the subnet"
             yield Finding(Level.ERROR, f"VIP {vip.ip}", f"is not in the subnet {subnet}", remedy)

@@ -1,7 +1,7 @@
-"""Azure's network as the movers use it: read, write, and wait until what was written holds.
+"""Azure's network as the movers use it: read a resource, write it, and wait until the write is complete.
 
-An operation is waited for by reading what it writes: that needs no permission besides the one to read, shows the end of
-an operation that somebody else began, too, and its last answer is what verifies ours.
+Waiting reads the resource that the operation writes. That needs only the permission to read, also notices the end of an
+operation that another process began, and the last answer verifies the write.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from providers.cloud.deadline import Deadline
 T = TypeVar("T")
 _PERMISSIONS_VERSION: Final = "2022-04-01"
 _FIRST_PAUSE_SECONDS: Final = 0.2  # then twice that, up to `polling_seconds`
-CHANGED_PAUSE_SECONDS: Final = 0.1  # before something is read again that somebody else writes, too
+CHANGED_PAUSE_SECONDS: Final = 0.1  # before a resource that another process also writes is read again
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A resource of Microsoft.Network: in which subscription and group, of which type, and its name."""
+    """A resource of Microsoft.Network: its subscription, resource group, type and name."""
 
     subscription: str
     group: str
@@ -42,19 +42,19 @@ class Named:
 
     @classmethod
     def of(cls, given: str, kind: str, machine: Machine) -> Named:
-        """The resource that was given by its id, or by its name in the machine's own group. Raises ProviderError."""
+        """Return the resource with an id, or with a name in the machine's own resource group. Raises ProviderError."""
         if "/" not in given:
             return cls(machine.subscription, machine.resource_group, kind, given)
         parts = given.strip("/").split("/")
         keys = [part.lower() for part in parts[::2]]
         known = keys[:3] == ["subscriptions", "resourcegroups", "providers"] and len(parts) >= 8
         if not known or parts[5].lower() != "microsoft.network" or parts[6].lower() != kind.lower():
-            raise ProviderError(f"{given!r} is no id of Microsoft.Network/{kind}")
+            raise ProviderError(f"{given!r} is not an id of Microsoft.Network/{kind}")
         return cls(parts[1], parts[3], kind, parts[7])
 
     @property
     def id(self) -> str:
-        """As Azure writes it."""
+        """The resource's id, as Azure writes it."""
         return (
             f"/subscriptions/{self.subscription}/resourceGroups/{self.group}"
             f"/providers/Microsoft.Network/{self.type}/{self.name}"
@@ -62,19 +62,19 @@ class Named:
 
 
 class Changed(ProviderError):  # noqa: N818  (an answer that the caller acts on)
-    """Somebody else has written the resource since it was read: read it again."""
+    """Another process has written the resource since it was read; the caller reads it again."""
 
 
 @dataclass(slots=True)
 class _Written:
-    """Where the operation behind a write can be asked for."""
+    """The URL that reports on the operation behind a write."""
 
     operation: str = ""
 
 
 @dataclass
 class AzureNetwork:
-    """One provider's calls to Azure. `close` it at the end; `calls` are the provider's."""
+    """One provider's requests to Azure, sent through its `calls`. The owner calls `close` when it is done."""
 
     options: ArmOptions
     calls: Calls
@@ -84,7 +84,7 @@ class AzureNetwork:
     _making: Lock = field(default_factory=Lock)  # clients are made in the threads that need them
 
     async def machine(self, until: Deadline) -> Machine:
-        """Which virtual machine this is; asked once. Raises ProviderError."""
+        """Return this virtual machine. The metadata service is asked only once. Raises ProviderError."""
         if self._machine is None:
             found = await self.calls.run("asking which machine this is", this_machine, until=until)
             self._machine = replace(found, subscription=self.options.subscription or found.subscription)
@@ -102,11 +102,11 @@ class AzureNetwork:
     # --- reading ---
 
     async def nic(self, which: Named, until: Deadline) -> Json:
-        """A network interface."""
+        """Read a network interface."""
         return await self._read(which, lambda c, k: c.network_interfaces.get(which.group, which.name, **k), until)
 
     async def nics(self, subscription: str, group: str, until: Deadline) -> list[Json]:
-        """Every network interface of a resource group."""
+        """Read every network interface of a resource group."""
 
         def work(client: NetworkManagementClient, keys: dict[str, Any]) -> list[Json]:
             return [_json(nic) for nic in client.network_interfaces.list(group, **keys)]
@@ -115,23 +115,23 @@ class AzureNetwork:
         return await self._run(what, subscription, work, until)
 
     async def route_table(self, which: Named, until: Deadline) -> Json:
-        """A route table with its routes."""
+        """Read a route table with its routes."""
         return await self._read(which, lambda c, k: c.route_tables.get(which.group, which.name, **k), until)
 
     async def public_ip(self, which: Named, until: Deadline) -> Json:
-        """A public IP address, and where it is."""
+        """Read a public IP address and where it is."""
         return await self._read(which, lambda c, k: c.public_ip_addresses.get(which.group, which.name, **k), until)
 
     async def security_group(self, which: Named, until: Deadline) -> Json:
-        """A network security group with its rules."""
+        """Read a network security group with its rules."""
         return await self._read(which, lambda c, k: c.network_security_groups.get(which.group, which.name, **k), until)
 
     async def subnet(self, network: Named, name: str, until: Deadline) -> Json:
-        """A subnet of a virtual network."""
+        """Read a subnet of a virtual network."""
         return await self._read(network, lambda c, k: c.subnets.get(network.group, network.name, name, **k), until)
 
     async def permissions(self, scope: str, until: Deadline) -> list[Json]:
-        """What we may do with the resource of this id: pairs of `actions` and `notActions`."""
+        """Read this node's permissions on the resource with this id: pairs of `actions` and `notActions`."""
 
         def work(client: NetworkManagementClient, keys: dict[str, Any]) -> list[Json]:
             url = f"{self.options.arm}{scope}/providers/Microsoft.Authorization/permissions"
@@ -142,24 +142,25 @@ class AzureNetwork:
                 raise HttpResponseError(response=answer)
             return list(answer.json().get("value", ()))
 
-        return await self._run(f"asking for our permissions on {scope}", scope.split("/")[2], work, until)
+        return await self._run(f"reading the permissions on {scope}", scope.split("/")[2], work, until)
 
     # --- writing ---
 
     async def write_nic(self, which: Named, nic: Json, until: Deadline) -> Json:
-        """Write a NIC whole, as read from Azure and changed; what it is once that is done.
+        """Write a whole NIC, as it was read and then changed, and return it as it is when the write is complete.
 
-        Raises Changed when it was written meanwhile, ProviderError when it is refused or fails.
+        Raises Changed when another process has written it since, and ProviderError when Azure refuses the write or the
+        write fails.
         """
 
         def put(client: NetworkManagementClient, keys: dict[str, Any]) -> None:
-            body = m.NetworkInterface(nic)  # as a model it goes without what is read-only
+            body = m.NetworkInterface(nic)  # the model leaves out read-only fields
             client.network_interfaces.begin_create_or_update(which.group, which.name, body, polling=False, **keys)
 
         return await self._write(which, put, nic.get("etag"), lambda: self.nic(which, until), until)
 
     async def write_route(self, table: Named, name: str, route: Json, until: Deadline) -> Json:
-        """Write one route of a table; what it is once that is done. Raises as `write_nic` does."""
+        """Write one route of a table, and return it as it is when the write is complete. Raises as `write_nic` does."""
 
         def put(client: NetworkManagementClient, keys: dict[str, Any]) -> None:
             client.routes.begin_create_or_update(table.group, table.name, name, m.Route(route), polling=False, **keys)
@@ -171,7 +172,10 @@ class AzureNetwork:
         return await self._write(table, put, route.get("etag"), read, until)
 
     async def settled(self, read: Callable[[], Awaitable[Json]]) -> Json:
-        """The resource once no operation is under way on it. Raises what reading raises: StaleGrant in the end."""
+        """Return the resource when no operation on it is under way.
+
+        Raises what `read` raises, which is StaleGrant when the grant ends.
+        """
         pause = _FIRST_PAUSE_SECONDS
         while True:
             resource = await read()
@@ -199,7 +203,7 @@ class AzureNetwork:
             await self._run(what, which.subscription, work, until)
         except CallRefused as refused:
             if getattr(refused.error, "status_code", None) == 412:
-                raise Changed(f"{what}: it was written by somebody else meanwhile") from refused
+                raise Changed(f"{what}: another process has written it since it was read") from refused
             raise
         resource = await self.settled(read)
         if state(resource) != SETTLED:
@@ -207,8 +211,8 @@ class AzureNetwork:
         return resource
 
     async def _why(self, which: Named, written: _Written, until: Deadline) -> str:
-        """What the operation says that it failed with."""
-        if not written.operation.startswith(f"{self.options.arm}/"):  # our token goes nowhere else
+        """Ask the operation behind a write why it failed."""
+        if not written.operation.startswith(f"{self.options.arm}/"):  # the token must not go anywhere else
             return "Azure does not say why"
 
         def work(client: NetworkManagementClient, keys: dict[str, Any]) -> Json:
@@ -258,7 +262,10 @@ class AzureNetwork:
             return self._clients[subscription], self._who
 
     def _keys(self, until: Deadline) -> dict[str, Any]:
-        """For one call of the SDK: it ends before the grant, and does not leave when fetching a token took too long."""
+        """Return the arguments that make one call of the SDK end before the grant does.
+
+        The call is not sent if too little time is left when its token has been fetched.
+        """
         left = until.left()
         version = {} if self.options.api_version is None else {"api_version": self.options.api_version}
         return {

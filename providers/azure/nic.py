@@ -1,7 +1,7 @@
-"""Azure's network interfaces as JSON, and what moving does to them. Pure.
+"""Azure's network interfaces as JSON, and the changes that a move makes to them. Pure.
 
-A NIC is written whole, and what a write leaves out is reset. So it is read, one part of it is changed, and all the rest
-goes back as it came: fields that this SDK does not know, too.
+Azure resets whatever a write of a NIC leaves out. So a mover reads the NIC, changes one part of it and writes the rest
+back unchanged, including fields that this SDK does not know.
 """
 
 from __future__ import annotations
@@ -13,49 +13,49 @@ from typing import Any, Final
 
 Json = dict[str, Any]
 
-_TOLD: Final = ("id", "etag", "type")  # by the platform, of one configuration in one NIC
+_TOLD: Final = ("id", "etag", "type")  # the platform sets these for a configuration in one NIC
 SETTLED: Final = "Succeeded"
 UNDER_WAY: Final = frozenset({"Updating", "Creating", "Deleting"})
 
 
 def state(resource: Mapping[str, Any]) -> str:
-    """The provisioning state: `Succeeded`, `Updating`, `Failed`, ..."""
+    """Return the provisioning state: `Succeeded`, `Updating`, `Failed` and so on."""
     return str((resource.get("properties") or {}).get("provisioningState", SETTLED))
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two resource ids mean the same: Azure does not keep their case."""
+    """Report whether two resource ids are the same. Azure does not preserve their case."""
     return one.lower() == other.lower()
 
 
 def configurations(nic: Mapping[str, Any]) -> list[Json]:
-    """The IP configurations, in their order."""
+    """Return the IP configurations in their order."""
     return list((nic.get("properties") or {}).get("ipConfigurations") or [])
 
 
 def primary(nic: Mapping[str, Any]) -> Json | None:
-    """The primary configuration."""
+    """Return the primary IP configuration, or None."""
     return next((each for each in configurations(nic) if each["properties"].get("primary")), None)
 
 
 def address_of(configuration: Mapping[str, Any]) -> str:
-    """Its private address in its usual form; empty where it has none."""
+    """Return the configuration's private address in its canonical form, or an empty string."""
     address = configuration["properties"].get("privateIPAddress") or ""
     return str(ip_address(address)) if address else ""
 
 
 def holding(nic: Mapping[str, Any], addresses: Collection[str]) -> list[Json]:
-    """The configurations that have one of these addresses."""
+    """Return the configurations that have one of these addresses."""
     return [each for each in configurations(nic) if address_of(each) in addresses]
 
 
 def behind_load_balancer(nic: Mapping[str, Any]) -> bool:
-    """Whether a load balancer sends traffic, and so probes, to this NIC."""
+    """Report whether a load balancer sends traffic, and therefore probes, to this NIC."""
     return any(each["properties"].get("loadBalancerBackendAddressPools") for each in configurations(nic))
 
 
 def without(nic: Mapping[str, Any], addresses: Collection[str]) -> Json:
-    """The NIC without the configurations of these addresses."""
+    """Return the NIC without the configurations of these addresses."""
     fresh = deepcopy(dict(nic))
     kept = [each for each in configurations(fresh) if address_of(each) not in addresses]
     fresh["properties"]["ipConfigurations"] = kept
@@ -63,7 +63,7 @@ def without(nic: Mapping[str, Any], addresses: Collection[str]) -> Json:
 
 
 def with_added(nic: Mapping[str, Any], moved: Collection[Mapping[str, Any]]) -> Json:
-    """The NIC with these configurations as secondary ones, all that hangs on them included."""
+    """Return the NIC with these configurations added as secondary ones, with everything attached to them."""
     fresh = deepcopy(dict(nic))
     names = {each["name"].lower() for each in configurations(fresh)}
     added = []
@@ -72,7 +72,7 @@ def with_added(nic: Mapping[str, Any], moved: Collection[Mapping[str, Any]]) -> 
         arriving["name"] = next(name for name in _names(configuration["name"]) if name.lower() not in names)
         names.add(arriving["name"].lower())
         properties = {key: value for key, value in arriving["properties"].items() if key != "provisioningState"}
-        # A dynamic address would be another one in the new place.
+        # A dynamic address would change when it moves.
         arriving["properties"] = properties | {"primary": False, "privateIPAllocationMethod": "Static"}
         added.append(arriving)
     fresh["properties"]["ipConfigurations"] = [*configurations(fresh), *added]
@@ -80,7 +80,7 @@ def with_added(nic: Mapping[str, Any], moved: Collection[Mapping[str, Any]]) -> 
 
 
 def new_configuration(nic: Mapping[str, Any], address: str) -> Json:
-    """A configuration for an address that no NIC has: in the NIC's own subnet."""
+    """Return a configuration, in the NIC's own subnet, for an address that no NIC has."""
     beside = primary(nic)
     subnet = {} if beside is None else {"subnet": beside["properties"]["subnet"]}
     version = f"IPv{ip_address(address).version}"
@@ -89,7 +89,7 @@ def new_configuration(nic: Mapping[str, Any], address: str) -> Json:
 
 
 def with_public_ip(nic: Mapping[str, Any], configuration: str, public_ip: str | None) -> Json:
-    """The NIC with this public IP address (its id; None: with none) in the configuration of that name."""
+    """Return the NIC with the public IP address of this id, or with none, in the configuration of this name."""
     fresh = deepcopy(dict(nic))
     for each in configurations(fresh):
         if same(each["name"], configuration):

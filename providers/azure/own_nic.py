@@ -1,4 +1,4 @@
-"""Which of Azure's network interfaces is this machine's, and which others may have its VIPs."""
+"""This machine's network interface in Azure, and the other interfaces that can have its VIPs."""
 
 from __future__ import annotations
 
@@ -25,38 +25,38 @@ _GONE: Final = 404
 
 
 class NicOptions(ArmOptions, MovingOptions):
-    """The keys of plugins that need to know this machine's network interface in Azure."""
+    """The keys of plugins that use this machine's network interface in Azure."""
 
     move_seconds: float = Field(
         default=120.0,
         gt=0,
         le=3600,
         allow_inf_nan=False,
-        description="Seconds that a move may take until it is seen, before another node is given a try. Azure takes "
-        "some seconds for each write, and now and then a minute.",
+        description="Longest time for a move to become visible, in seconds. Then another node takes its turn. Azure "
+        "needs some seconds for each write, and sometimes a minute.",
     )
     interface: InterfaceName | None = Field(
-        default=None, description="The guest's interface that belongs to it. Default: as for `type: baremetal`."
+        default=None, description="This host's interface that the VIPs are on. Default: as for `type: baremetal`."
     )
     nic: str | None = Field(
         default=None,
         min_length=1,
         description="This machine's network interface in Azure, by name or id. Default: the one with the MAC address "
-        "of the interface.",
+        "of `interface`.",
     )
     health_port: int = Field(
         default=9010,
         ge=1,
         le=65535,
-        description="The port that a load balancer probes, for `doctor` to look at security groups.",
+        description="Port that a load balancer probes. `anyvip doctor` checks that the security groups allow it.",
     )
 
 
 class OwnNic:
-    """Finds it once. `link` is the guest's interface, where that is known."""
+    """Finds this machine's network interface once and remembers it. `link` is this host's interface, if known."""
 
     def __init__(self, options: NicOptions, network: AzureNetwork, link: str | None, vips: tuple[Vip, ...]) -> None:
-        """`vips`: their subnet tells which NIC it is, where neither name nor link does."""
+        """Prepare without any request. The subnet of `vips` identifies the NIC if neither its name nor `link` does."""
         self._options = options
         self._network = network
         self._link = link
@@ -65,21 +65,24 @@ class OwnNic:
 
     @property
     def health_port(self) -> int:
-        """What a load balancer probes."""
+        """The port that a load balancer probes."""
         return self._options.health_port
 
     async def interface(self, until: Deadline) -> Interface:
-        """What the metadata service says of it. Raises ProviderError."""
+        """Return the NIC as the metadata service describes it. Raises ProviderError."""
         return (await self._network.machine(until)).interface(self._link, self._vips)
 
     async def named(self, until: Deadline, among: Iterable[Json] | None = None) -> Named:
-        """Its name in Azure. `among`: NICs that were read anyhow. Raises ProviderError when it is none of them."""
+        """Return the NIC's name in Azure. `among` are NICs that the caller has already read.
+
+        Raises ProviderError when it is none of them.
+        """
         if self._named is None:
             self._named = await self._found(until, among)
         return self._named
 
     async def read(self, until: Deadline) -> Json:
-        """The NIC. Raises ProviderError."""
+        """Read the NIC. Raises ProviderError."""
         return await self._network.nic(await self.named(until), until)
 
     async def _found(self, until: Deadline, among: Iterable[Json] | None) -> Named:
@@ -93,21 +96,21 @@ class OwnNic:
             if (nic["properties"].get("macAddress") or "").replace("-", "").upper() == mac:
                 return Named.of(nic["id"], NICS, machine)
         raise ProviderError(
-            f"no network interface with the MAC {mac} in the resource group {group}: set `nic` to this machine's"
+            f"no network interface in the resource group {group} has the MAC {mac}: set `nic` to this machine's"
         )
 
 
 class Candidates:
-    """The NICs that may have the VIPs: those that are named, or all of our resource group."""
+    """The NICs that can have the VIPs: those that are named, or all in this machine's resource group."""
 
     def __init__(self, names: tuple[str, ...] | None, network: AzureNetwork, own: OwnNic) -> None:
-        """`names`: names or ids; None for all."""
+        """Prepare without any request. `names` are names or ids; None means all NICs of the resource group."""
         self._names = names
         self._network = network
         self._own = own
 
     async def read(self, until: Deadline) -> tuple[Json, list[Json]]:
-        """Ours, and the others. Raises ProviderError."""
+        """Read this machine's NIC and the others. Raises ProviderError."""
         machine = await self._network.machine(until)
         if self._names is None:
             nics = await self._network.nics(machine.subscription, machine.resource_group, until)
@@ -121,7 +124,7 @@ class Candidates:
         return (ours[0] if ours else await self._own.read(until)), others
 
     async def _read(self, which: Named, until: Deadline) -> Json | None:
-        """A NIC; None where it is gone, as a machine that was deleted: it does not keep the others from moving."""
+        """Read a NIC. Returns None if it is gone, so that a deleted machine does not prevent a move."""
         try:
             return await self._network.nic(which, until)
         except CallRefused as refused:
@@ -132,7 +135,7 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """What a mover of one group has to do with."""
+    """What a mover works with: its group, the calls, the network, and this machine's NIC."""
 
     group: str
     vips: tuple[Vip, ...]
@@ -142,29 +145,29 @@ class Here:
 
     @classmethod
     def of(cls, options: NicOptions, *, group: str, vips: tuple[Vip, ...], calls: Calls, link: str | None) -> Here:
-        """`link`: the guest's interface."""
+        """Assemble these parts for one group. `link` is this host's interface."""
         network = AzureNetwork(options, calls)
         return cls(group, vips, calls, network, OwnNic(options, network, link, vips))
 
 
 class AzureMechanism(Mechanism):
-    """How a mover of Azure is opened."""
+    """Opens the movers of Azure."""
 
     @classmethod
     def make_calls(cls, options: Any, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]) -> Calls:
-        """As many at once as `threads` says."""
+        """Return the threads that the group's calls run in. `threads` says how many."""
         return calls(group, clock, cls.threads(options, vips))
 
     @classmethod
     def threads(cls, options: Any, vips: tuple[Vip, ...]) -> int:  # noqa: ARG003  (a mechanism may count them)
-        """How many calls are made at once, at most."""
+        """Return how many calls can run at the same time."""
         return LEAST_THREADS
 
     @classmethod
     def make_mover(
         cls, options: Any, *, group: str, vips: tuple[Vip, ...], calls: Calls, interfaces: frozenset[str]
     ) -> Mover:
-        """Asks nobody yet. The link is where the guest has the VIPs, unless that is loopback."""
+        """Return a mover, without any request yet. Its link is where the guest has the VIPs, but never loopback."""
         bound = next((each for each in sorted(interfaces) if each != "lo"), None)
         link = bound if cls.in_guest else options.interface
         kind: Any = cls
@@ -173,5 +176,5 @@ class AzureMechanism(Mechanism):
 
 
 def calls(group: str, clock: Callable[[], float], threads: int = LEAST_THREADS) -> Calls:
-    """The threads that a group's calls to Azure are made in."""
+    """Return the threads that a group's calls to Azure run in."""
     return Calls(f"azure-{group}", clock=clock, translate=translate, threads=threads)

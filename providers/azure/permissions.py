@@ -1,6 +1,6 @@
-"""What moving must be allowed, resource by resource, and whether it is (Microsoft: "Azure role-based access control").
+"""The permissions that a move needs on each resource, and whether they exist ("Azure role-based access control").
 
-Whoever writes a NIC needs permission to join everything that it refers to, also where that does not change.
+Writing a NIC needs permission to join everything that the NIC refers to, even where the reference does not change.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _JOINS: Final = {
 
 
 def to_write(nic: Json) -> Iterator[Need]:
-    """What writing this NIC needs."""
+    """Yield what writing this NIC needs."""
     yield nic["id"], READ_NIC
     yield nic["id"], WRITE_NIC
     for part in (nic["properties"], *(each["properties"] for each in configurations(nic))):
@@ -48,7 +48,7 @@ def to_write(nic: Json) -> Iterator[Need]:
 
 
 def allowed(action: str, permissions: Iterable[Mapping[str, list[str]]]) -> bool:
-    """Whether one of these permissions gives the action, and does not except it."""
+    """Report whether one of these permissions grants the action without excluding it."""
     return any(
         _matches(action, each.get("actions") or []) and not _matches(action, each.get("notActions") or [])
         for each in permissions
@@ -56,13 +56,13 @@ def allowed(action: str, permissions: Iterable[Mapping[str, list[str]]]) -> bool
 
 
 async def findings(network: AzureNetwork, needs: Iterable[Need], until: Deadline) -> list[Finding]:
-    """One finding for each permission that is missing, or one that says that none is."""
+    """Return a finding for each missing permission, or one that reports that all exist."""
     by_scope: dict[str, set[str]] = defaultdict(set)
     for scope, action in needs:
         by_scope[scope].add(action)
     answers = await together(_missing(network, scope, actions, until) for scope, actions in by_scope.items())
     found = [finding for answer in answers for finding in answer]
-    return found or [Finding(Level.OK, "permissions", f"all are there, on {len(by_scope)} resources")]
+    return found or [Finding(Level.OK, "permissions", f"complete on {len(by_scope)} resources")]
 
 
 async def _missing(network: AzureNetwork, scope: str, actions: set[str], until: Deadline) -> list[Finding]:
@@ -72,9 +72,9 @@ async def _missing(network: AzureNetwork, scope: str, actions: set[str], until: 
     except ProviderError as error:
         status = getattr(error.error, "status_code", None) if isinstance(error, CallRefused) else None
         remedy = "allow Microsoft.Authorization/permissions/read" if status == 403 else "see docs/azure.md"
-        return [Finding(Level.WARNING, subject, f"cannot be looked at: {error}", remedy)]
+        return [Finding(Level.WARNING, subject, f"cannot be checked: {error}", remedy)]
     return [
-        Finding(Level.ERROR, subject, f"{action} is missing", f"assign a role with it, for {scope} (docs/azure.md)")
+        Finding(Level.ERROR, subject, f"{action} is missing", f"assign a role that has it for {scope} (docs/azure.md)")
         for action in sorted(actions)
         if not allowed(action, given)
     ]

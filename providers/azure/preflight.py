@@ -1,4 +1,4 @@
-"""What in Azure would keep VIPs from being moved here, found before a failover needs them."""
+"""Checks of what in Azure would prevent VIPs from moving here, run before a failover needs them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from providers.azure.own_nic import OwnNic
 from providers.base import Finding, Level, ProviderError
 from providers.cloud.deadline import Deadline
 
-LOOK_SECONDS: Final = 20.0  # for one mover's preflight; nobody waits for a grant here
+LOOK_SECONDS: Final = 20.0  # for one mover's preflight, which has no grant to respect
 _ENVIRONMENTS: Final = {
     "AzurePublicCloud": "public",
     "AzureUSGovernmentCloud": "usgovernment",
@@ -22,11 +22,14 @@ _ENVIRONMENTS: Final = {
 
 
 async def machine_and_nic(network: AzureNetwork, own: OwnNic, until: Deadline) -> tuple[list[Finding], Json | None]:
-    """What every mover rests on: the metadata service, the cloud, our NIC. None for a NIC that cannot be read."""
+    """Check what every mover needs: the metadata service, the cloud and this machine's NIC.
+
+    Returns the findings and the NIC, or None for a NIC that cannot be read.
+    """
     try:
         machine = await network.machine(until)
     except ProviderError as error:
-        return [Finding(Level.ERROR, "metadata service", str(error), "let 169.254.169.254 through, port 80")], None
+        return [Finding(Level.ERROR, "metadata service", str(error), "allow traffic to 169.254.169.254, port 80")], None
     found = list(_machine(machine, network.options.cloud.value, own_endpoint=network.options.endpoint is not None))
     try:
         nic = await own.read(until)
@@ -47,12 +50,12 @@ def _machine(machine: Machine, cloud: str, *, own_endpoint: bool) -> Iterator[Fi
             Level.WARNING,
             "scale set",
             f"this machine belongs to {machine.scale_set}",
-            "use flexible orchestration: with uniform orchestration network interfaces cannot be written one by one",
+            "use flexible orchestration: uniform orchestration does not allow writing single network interfaces",
         )
 
 
 def _nic(nic: Json) -> Finding:
     subject = f"network interface {nic['name']}"
     if state(nic) != SETTLED:
-        return Finding(Level.WARNING, subject, f"is {state(nic)}", "wait, or repair it: az network nic update")
+        return Finding(Level.WARNING, subject, f"is {state(nic)}", "wait, or repair it with: az network nic update")
     return Finding(Level.OK, subject, "can be read")

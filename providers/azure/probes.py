@@ -1,6 +1,6 @@
-"""Whether Azure's security groups let a load balancer's probes in: the network interface's and its subnet's.
+"""Whether the security groups of the network interface and of its subnet let a load balancer's probes in.
 
-Both are asked for what comes in, the subnet's first (Microsoft: "How network security groups filter network traffic").
+Incoming traffic passes both, the subnet's first (Microsoft: "How network security groups filter network traffic").
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from providers.azure.nic import Json, behind_load_balancer, configurations
 from providers.base import Finding, Level, ProviderError
 from providers.cloud.deadline import Deadline
 
-PROBER: Final = "168.63.129.16"  # of every IPv4 load balancer (Microsoft: "What is IP address 168.63.129.16?")
+PROBER: Final = "168.63.129.16"  # probes for every IPv4 load balancer ("What is IP address 168.63.129.16?")
 _TAGS: Final = frozenset({"*", "AzureLoadBalancer"})
 
 
 async def findings(network: AzureNetwork, nic: Json, port: int, until: Deadline) -> list[Finding]:
-    """One for each security group between the prober and this NIC's `port`; none where nobody probes it."""
+    """Return a finding for each security group before this NIC's `port`, none if no load balancer probes it."""
     if not behind_load_balancer(nic):
         return []
     found = await _let_in(network, f"network interface {nic['name']}", nic, port, until)
-    name = configurations(nic)[0]["properties"]["subnet"]["id"]  # all are in the same one
+    name = configurations(nic)[0]["properties"]["subnet"]["id"]  # all configurations are in the same subnet
     virtual_network, _, subnet = name.rpartition("/subnets/")
     try:
         named = Named.of(virtual_network, "virtualNetworks", await network.machine(until))
@@ -45,19 +45,22 @@ async def _let_in(network: AzureNetwork, what: str, guarded: Json, port: int, un
         return [_not_looked_at(what, error, permissions.READ_SECURITY_GROUP)]
     refusing = refusing_rule(rules, port)
     if refusing:
-        remedy = f"before it allow the service tag AzureLoadBalancer to reach port {port}"
-        text = f"the security rule {refusing} keeps {PROBER} from port {port}"
+        remedy = f"add a rule before it that allows the service tag AzureLoadBalancer to reach port {port}"
+        text = f"the security rule {refusing} denies {PROBER} access to port {port}"
         return [Finding(Level.WARNING, f"health probes, {what}", text, remedy)]
-    return [Finding(Level.OK, f"health probes, {what}", f"the security group lets {PROBER} reach port {port}")]
+    return [Finding(Level.OK, f"health probes, {what}", f"the security group allows {PROBER} to reach port {port}")]
 
 
 def _not_looked_at(what: str, error: ProviderError, permission: str) -> Finding:
-    remedy = f"allow {permission}, or check that {PROBER} may reach the health port"
-    return Finding(Level.WARNING, f"health probes, {what}", f"not looked at: {error}", remedy)
+    remedy = f"allow {permission}, or check that {PROBER} can reach the health port"
+    return Finding(Level.WARNING, f"health probes, {what}", f"not checked: {error}", remedy)
 
 
 def refusing_rule(group: Json, port: int) -> str | None:
-    """The name of the rule that keeps load balancers' probes from a port; None when they get there, as by default."""
+    """Return the name of the rule that denies load balancers' probes access to a port.
+
+    Returns None when the probes get there, as they do by default.
+    """
     rules = [rule["properties"] | {"name": rule["name"]} for rule in group["properties"].get("securityRules") or []]
     for rule in sorted(rules, key=lambda rule: int(rule["priority"])):
         sources = _both(rule, "sourceAddressPrefix", "sourceAddressPrefixes")
@@ -69,7 +72,7 @@ def refusing_rule(group: Json, port: int) -> str | None:
 
 
 def _both(rule: Json, one: str, several: str) -> Iterator[str]:
-    """Azure gives one in a field of its own, several in another one."""
+    """Yield the values of a rule, which has a single value in one field and several in another."""
     if rule.get(one):
         yield rule[one]
     yield from rule.get(several) or ()
@@ -80,7 +83,7 @@ def _probes(source: str) -> bool:
         return True
     try:
         return ip_address(PROBER) in ip_network(source, strict=False)
-    except ValueError:  # another service tag
+    except ValueError:  # it is another service tag
         return False
 
 

@@ -1,6 +1,7 @@
-"""A public IP address, moved from one machine's network interface to another's (docs/azure.md).
+"""A public IP address that moves from one machine's network interface to another's (docs/azure.md).
 
-It belongs to an IP configuration, and to one only: one write takes it from where it is, a second one gives it to ours.
+It belongs to exactly one IP configuration: one write takes it from where it is, and a second write adds it to this
+machine's.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class PublicIpOptions(NicOptions):
     ip_configuration: str | None = Field(
         default=None,
         min_length=1,
-        description="The IP configuration of our network interface that gets it, by name. Default: the primary one.",
+        description="IP configuration of this machine's network interface that gets it, by name. Default: the primary.",
     )
 
 
@@ -40,10 +41,10 @@ class PublicIp(AzureMechanism):
     """Moves one public IP address between network interfaces (`providers.cloud.moving.Mover`)."""
 
     Options = PublicIpOptions
-    in_guest = False  # the guest has its own private address, and no more
+    in_guest = False  # the guest sees its private address only
 
     def __init__(self, options: PublicIpOptions, here: Here) -> None:
-        """Asks nobody yet."""
+        """Prepare without any request."""
         self._options = options
         self._here = here
         self._network = here.network
@@ -54,11 +55,11 @@ class PublicIp(AzureMechanism):
         self._network.close()
 
     async def warm(self, until: Deadline) -> None:
-        """Know which interface is ours; what `look` asks opens the connections and fetches the token."""
+        """Find this node's network interface. `look` then opens the connections and fetches the token."""
         await self._own.named(until)
 
     async def move(self, until: Deadline) -> None:
-        """Take it from where it is, and give it to our NIC. Raises ProviderError."""
+        """Take the address from where it is and add it to this machine's NIC. Raises ProviderError."""
         while True:
             try:
                 return await self._move(until)
@@ -67,14 +68,14 @@ class PublicIp(AzureMechanism):
                 await asyncio.sleep(CHANGED_PAUSE_SECONDS)
 
     async def leave(self, until: Deadline) -> None:
-        """Nothing: the next owner takes it, and without one it would be lost to nobody's use."""
+        """Do nothing: the next owner takes the address, and freeing it without a next owner helps no node."""
 
     async def look(self, until: Deadline) -> Placement:
-        """Ask for the address, and for our NIC: while that is being written nothing is sure."""
+        """Ask for the address and for this machine's NIC. While the NIC is being written, nothing is certain."""
         public, own = await together((self._read(until), self._own.read(until)))
         where = _holder(public)
         if where is None:
-            return Placement(Place.NOWHERE, "it is associated with nothing")
+            return Placement(Place.NOWHERE, "it is not associated with anything")
         if not same(where, self._ours(own)["id"]):
             return Placement(Place.ELSEWHERE, "/".join(where.split("/")[-3::2]))
         return (
@@ -84,7 +85,7 @@ class PublicIp(AzureMechanism):
         )
 
     async def preflight(self) -> list[Finding]:
-        """What would keep the address from being moved here."""
+        """Return what would prevent the address from moving here."""
         until = self._here.calls.within(preflight.LOOK_SECONDS)
         found, own = await preflight.machine_and_nic(self._network, self._own, until)
         if own is None:
@@ -93,7 +94,7 @@ class PublicIp(AzureMechanism):
             which, public = await self._which(until), await self._read(until)
             ours = self._ours(own)
         except ProviderError as error:
-            remedy = "check `public_ip` and `ip_configuration`, and the role's scope"
+            remedy = "check `public_ip`, `ip_configuration` and the scope of the role"
             return [*found, Finding(Level.ERROR, "public address", str(error), remedy)]
         found += _public(public, ours, which)
         needs = [(which.id, permissions.READ_PUBLIC_IP), (which.id, permissions.JOIN_PUBLIC_IP)]
@@ -101,7 +102,7 @@ class PublicIp(AzureMechanism):
         return found + await permissions.findings(self._network, needs, until)
 
     async def _theirs(self, public: Json, until: Deadline) -> list[Json]:
-        """The NIC that has the address now, as far as it can be read."""
+        """Return the NIC that has the address now, or nothing if it cannot be read."""
         nic = _nic_of(_holder(public) or "")
         if nic is None:
             return []
@@ -110,7 +111,7 @@ class PublicIp(AzureMechanism):
         return []
 
     def _ours(self, nic: Json) -> Json:
-        """The IP configuration of our NIC that gets the address. Raises ProviderError."""
+        """Return the IP configuration of this machine's NIC that gets the address. Raises ProviderError."""
         name = self._options.ip_configuration
         named = (each for each in configurations(nic) if name is not None and same(each["name"], name))
         found = primary(nic) if name is None else next(named, None)
@@ -136,17 +137,17 @@ class PublicIp(AzureMechanism):
         await self._given(own, which, until)
 
     def _free(self, nic: Json, which: Named) -> Json:
-        """The IP configuration that gets the address. Raises ProviderError when it has another one."""
+        """Return the IP configuration that gets the address. Raises ProviderError when it has another address."""
         ours = self._ours(nic)
         if not same(_public_of(ours, which.id), which.id):
             raise ProviderError(f"{nic['name']}/{ours['name']} has another public address: {_public_of(ours, '')}")
         return ours
 
     async def _taken(self, where: str, which: Named, until: Deadline) -> None:
-        """Away from this IP configuration of another NIC, once Azure has carried that out."""
+        """Take the address from an IP configuration of another NIC, and return when Azure has completed that."""
         nic, name = _nic_of(where), where.rpartition("/")[2]
         if nic is None:
-            raise ProviderError(f"the public address belongs to {where}, which is no network interface")
+            raise ProviderError(f"the public address belongs to {where}, which is not a network interface")
         theirs = Named.of(nic, NICS, await self._network.machine(until))
         current = await self._network.settled(lambda: self._network.nic(theirs, until))
         if any(same(_public_of(each, ""), which.id) for each in configurations(current)):
@@ -166,18 +167,18 @@ class PublicIp(AzureMechanism):
 
 
 def _holder(public: Json) -> str | None:
-    """The id of the IP configuration that has the address; None where none has."""
+    """Return the id of the IP configuration that has the address, or None."""
     configuration = public["properties"].get("ipConfiguration") or {}
     return configuration.get("id")
 
 
 def _public_of(configuration: Json, default: str) -> str:
-    """The id of the public address that this IP configuration has."""
+    """Return the id of the public address that this IP configuration has, or `default`."""
     return str((configuration["properties"].get("publicIPAddress") or {}).get("id", default))
 
 
 def _nic_of(configuration: str) -> str | None:
-    """The id of the NIC that this IP configuration belongs to; None where it is no NIC's."""
+    """Return the id of the NIC that this IP configuration belongs to, or None if it does not belong to a NIC."""
     parts = configuration.split("/")
     return "/".join(parts[:-2]) if len(parts) == 11 and same(parts[7], NICS) else None
 
@@ -187,14 +188,14 @@ def _public(public: Json, ours: Json, which: Named) -> Iterator[Finding]:
     properties = public["properties"]
     if properties.get("publicIPAllocationMethod") != "Static":
         remedy = f"az network public-ip update --ids {which.id} --allocation-method Static"
-        yield Finding(Level.ERROR, subject, "is dynamic: it becomes another one when it moves", remedy)
+        yield Finding(Level.ERROR, subject, "is dynamic: it would change when it moves", remedy)
     other = _public_of(ours, which.id)
     if not same(other, which.id):
         remedy = "set `ip_configuration` to one without a public address"
-        yield Finding(Level.ERROR, subject, f"cannot come to {ours['name']}, which has {other}", remedy)
+        yield Finding(Level.ERROR, subject, f"cannot move to {ours['name']}, which has {other}", remedy)
     where = _holder(public)
     if where is not None and _nic_of(where) is None:
-        remedy = "use an address of its own"
-        yield Finding(Level.ERROR, subject, f"belongs to {where}, which is no network interface", remedy)
+        remedy = "use an address for anyvip alone"
+        yield Finding(Level.ERROR, subject, f"belongs to {where}, which is not a network interface", remedy)
     else:
         yield Finding(Level.OK, subject, f"is {properties.get('ipAddress', 'not allocated yet')}")

@@ -1,6 +1,7 @@
-"""VIPs outside of every subnet, which one route in each route table leads to a machine (docs/azure.md).
+"""VIPs outside every subnet, which one route in each route table leads to a machine (docs/azure.md).
 
-One write for each route, never for a table: what others change in it meanwhile is not touched. All tables at once.
+Each write changes one route, never a whole table, so the changes of other processes survive. All tables are written at
+the same time.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ class RouteOptions(NicOptions):
     """The configuration keys of `type: azure.route`."""
 
     route_tables: tuple[str, ...] = Field(
-        min_length=1, description="The route tables that lead to the VIPs, by name or id."
+        min_length=1, description="Route tables that lead to the VIPs, by name or id."
     )
     next_hop: tuple[IPvAnyAddress, ...] = Field(
         default=(),
         strict=False,
         max_length=2,
-        description="This machine's address that the routes point to, one for each IP version. Default: the first ones "
-        "of its network interface.",
+        description="Addresses of this machine that the routes point to, one for each IP version. Default: the first "
+        "of each version that its network interface has.",
     )
 
 
@@ -48,7 +49,7 @@ class Route(AzureMechanism):
     Options = RouteOptions
 
     def __init__(self, options: RouteOptions, here: Here) -> None:
-        """Asks nobody yet."""
+        """Prepare without any request."""
         self._options = options
         self._here = here
         self._network = here.network
@@ -56,7 +57,7 @@ class Route(AzureMechanism):
 
     @classmethod
     def threads(cls, options: RouteOptions, vips: tuple[Vip, ...]) -> int:  # noqa: ARG003
-        """One for each table."""
+        """Return how many calls can run at the same time: one for each table."""
         return max(LEAST_THREADS, len(options.route_tables))
 
     def close(self) -> None:
@@ -64,19 +65,19 @@ class Route(AzureMechanism):
         self._network.close()
 
     async def warm(self, until: Deadline) -> None:
-        """Know our addresses; what `look` asks opens the connections and fetches the token."""
+        """Find this machine's addresses. `look` then opens the connections and fetches the token."""
         await self._hops(until)
 
     async def move(self, until: Deadline) -> None:
-        """Point all routes here, all tables at once, each to its end. Raises the first ProviderError."""
+        """Point all routes here, in all tables at the same time. Completes every table, then raises the first error."""
         hops = await self._hops(until)
         await together(self._point(table, hops, until) for table in await self._tables(until))
 
     async def leave(self, until: Deadline) -> None:
-        """Nothing: the next owner points the routes to itself, and until then our guard refuses what comes."""
+        """Do nothing: the next owner points the routes to itself, and this node's guard drops traffic until then."""
 
     async def look(self, until: Deadline) -> Placement:
-        """Ask for all tables."""
+        """Ask for all tables and report where their routes lead."""
         hops = await self._hops(until)
         tables = await self._tables(until)
         found = await together(self._network.route_table(table, until) for table in tables)
@@ -89,7 +90,7 @@ class Route(AzureMechanism):
         return Placement(Place.NOWHERE, ", ".join(said for _, said in wrong))
 
     async def preflight(self) -> list[Finding]:
-        """What would keep the routes from leading here."""
+        """Return what would prevent the routes from leading here."""
         until = self._here.calls.within(preflight.LOOK_SECONDS)
         found, own = await preflight.machine_and_nic(self._network, self._here.own, until)
         if own is None:
@@ -101,7 +102,7 @@ class Route(AzureMechanism):
             try:
                 table = await self._network.route_table(which, until)
             except ProviderError as error:
-                remedy = "check `route_tables`, and the role's scope"
+                remedy = "check `route_tables` and the scope of the role"
                 found.append(Finding(Level.ERROR, f"route table {which.name}", str(error), remedy))
             else:
                 found.append(_table(table, self._vips))
@@ -112,7 +113,7 @@ class Route(AzureMechanism):
         return [Named.of(name, TABLES, machine) for name in self._options.route_tables]
 
     async def _hops(self, until: Deadline) -> Mapping[int, str]:
-        """By IP version, the address that routes point to. Raises ProviderError when we have none."""
+        """Return the address that routes point to, by IP version. Raises ProviderError when this machine has none."""
         versions = {vip.version for vip in self._vips}
         hops: dict[int, str] = {hop.version: str(hop) for hop in self._options.next_hop}
         if versions - hops.keys():
@@ -125,7 +126,7 @@ class Route(AzureMechanism):
         return hops
 
     async def _point(self, which: Named, hops: Mapping[int, str], until: Deadline) -> None:
-        """The routes of one table, one after the other: Azure does one operation on a table at a time."""
+        """Write the routes of one table one after the other: Azure does one operation on a table at a time."""
         table = await self._at_rest(which, until)
         for vip in self._vips:
             while _wrong(table, vip, hops[vip.version]):
@@ -138,7 +139,7 @@ class Route(AzureMechanism):
                     table = await self._at_rest(which, until)
 
     async def _at_rest(self, which: Named, until: Deadline) -> Json:
-        """The table once none of our routes in it is being written."""
+        """Return the table when none of the group's routes in it is being written."""
 
         async def read() -> Json:
             table = await self._network.route_table(which, until)
@@ -149,19 +150,19 @@ class Route(AzureMechanism):
 
 
 def _route_to(table: Json, vip: Vip) -> Json | None:
-    """The table's route to exactly this VIP; None where it has none."""
+    """Return the table's route to exactly this VIP, or None."""
     for route in table["properties"].get("routes") or []:
         try:
             network = ip_network(route["properties"]["addressPrefix"])
         except ValueError:
-            continue  # a service tag
+            continue  # it is a service tag
         if network.num_addresses == 1 and network.network_address == vip.ip:
             return dict(route)
     return None
 
 
 def _wrong(table: Json, vip: Vip, hop: str) -> tuple[Place, str] | None:
-    """Where the table leads instead of here; None when it leads here."""
+    """Return where the table leads instead of here, or None when it leads here."""
     route = _route_to(table, vip)
     if route is None:
         return Place.NOWHERE, f"{table['name']} has no route to {vip.ip}"
@@ -173,7 +174,7 @@ def _wrong(table: Json, vip: Vip, hop: str) -> tuple[Place, str] | None:
 
 
 def _pointed(table: Json, vip: Vip, hop: str) -> Json:
-    """The route as it should be, all else of it kept."""
+    """Return the route with a new next hop and everything else unchanged."""
     route = deepcopy(_route_to(table, vip))
     if route is None:
         name = f"anyvip-{str(vip.ip).replace('.', '-').replace(':', '-')}"
@@ -186,7 +187,7 @@ def _forwarding(nic: Json) -> Finding:
     if nic["properties"].get("enableIPForwarding"):
         return Finding(Level.OK, "IP forwarding", f"is enabled on {nic['name']}")
     remedy = f"az network nic update --ids {nic['id']} --ip-forwarding true"
-    message = f"is not enabled on {nic['name']}: Azure drops what is sent to an address that is not the machine's own"
+    message = f"is not enabled on {nic['name']}: Azure drops packets to addresses that are not the machine's own"
     return Finding(Level.ERROR, "IP forwarding", message, remedy)
 
 
@@ -194,12 +195,12 @@ def _table(table: Json, vips: tuple[Vip, ...]) -> Finding:
     subject = f"route table {table['name']}"
     if not table["properties"].get("subnets"):
         remedy = "associate it with the clients' subnets"
-        return Finding(Level.WARNING, subject, "is associated with no subnet: nobody follows it", remedy)
+        return Finding(Level.WARNING, subject, "is not associated with any subnet, so it has no effect", remedy)
     missing = [str(vip.ip) for vip in vips if _route_to(table, vip) is None]
     routes = table["properties"].get("routes") or []
     if len(routes) + len(missing) > _MOST_ROUTES:
-        message = f"with the VIPs it would have more than {_MOST_ROUTES} routes"
-        return Finding(Level.ERROR, subject, message, "remove some, or ask for a higher limit")
+        message = f"would have more than {_MOST_ROUTES} routes with the VIPs"
+        return Finding(Level.ERROR, subject, message, "remove some, or ask Microsoft for a higher limit")
     if missing:
-        return Finding(Level.OK, subject, f"has no route to {', '.join(missing)} yet: the first promotion makes it")
+        return Finding(Level.OK, subject, f"has no route to {', '.join(missing)} yet: the first promotion creates it")
     return Finding(Level.OK, subject, "has the routes")

@@ -1,7 +1,7 @@
-"""An identity's tokens: one thread at a time fetches one, and another one takes the place of one that Azure refuses.
+"""An identity's tokens: one thread at a time fetches one, and a token that Azure refuses is replaced.
 
-The SDK keeps a token until its time is over by this machine's clock. Azure refuses it before where that clock is wrong,
-as in a virtual machine that was paused, or where tokens were revoked.
+The SDK keeps a token until it expires by this machine's clock. Azure refuses it earlier if that clock is wrong, as in a
+virtual machine that was paused, or if the token was revoked.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from azure.identity import EnvironmentCredential, ManagedIdentityCredential, Wor
 
 T = TypeVar("T")
 Credential = ManagedIdentityCredential | WorkloadIdentityCredential | EnvironmentCredential
-_UNAUTHORIZED: Final = 401  # who asks is not known (RFC 9110, 15.5.2); nothing was done
+_UNAUTHORIZED: Final = 401  # the request lacks valid credentials (RFC 9110, 15.5.2) and had no effect
 
 
 class Tokens:
-    """What the SDK's clients take for a credential (`azure.core.credentials.TokenCredential`)."""
+    """A credential for the SDK's clients (`azure.core.credentials.TokenCredential`) that can be replaced."""
 
     def __init__(self, make: Callable[[], Credential]) -> None:
-        """`make` makes a credential that has fetched nothing yet; what it raises is raised."""
+        """Make the first credential. `make` returns one that has fetched nothing yet; its errors pass through."""
         self._make = make
         self._made = make()
         self._one_at_a_time = Lock()
 
     def get_token(self, *scopes: str, **more: Any) -> AccessToken:
-        """As the SDK's credentials do it."""
+        """Return a token, as the SDK's credentials do."""
         with self._one_at_a_time:
             return self._made.get_token(*scopes, **more)
 
     def get_token_info(self, *scopes: str, options: TokenRequestOptions | None = None) -> AccessTokenInfo:
-        """As the SDK's credentials do it."""
+        """Return a token with its metadata, as the SDK's credentials do."""
         with self._one_at_a_time:
             return self._made.get_token_info(*scopes, options=options)
 
     def asked(self, work: Callable[[], T]) -> T:
-        """What `work` returns; if Azure refuses the token it was done with, it is done once more with another one."""
+        """Return what `work` returns. If Azure refuses its token, run it once more with a new one."""
         used = self._made
         try:
             return work()
@@ -55,8 +55,8 @@ class Tokens:
             self._made.close()
 
     def _forget(self, used: Credential) -> None:
-        """The SDK's credentials keep their tokens, so one that has none takes over."""
+        """Replace a credential with a new one that has no tokens, because the SDK's credentials keep theirs."""
         with self._one_at_a_time:
-            if self._made is used:  # else another thread was faster
+            if self._made is used:  # otherwise another thread has already replaced it
                 self._made = self._make()
                 used.close()

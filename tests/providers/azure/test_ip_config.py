@@ -125,7 +125,7 @@ async def test_an_address_that_nobody_has_gets_a_configuration_and_a_warning(
     with caplog.at_level(logging.WARNING):
         await here.move(soon())
     assert addresses(arm, ONE) == [VIP]
-    assert "no public address" in caplog.text
+    assert "without a public address" in caplog.text
 
 
 async def test_what_hung_on_a_configuration_is_not_lost_by_a_move_that_was_cut_short(
@@ -312,7 +312,7 @@ async def test_preflight_says_what_cannot_be_looked_at(arm: Arm, where: dict[str
     async with moving(IpConfig, where, f"{VIP}/24", nics=["nic1"]) as (_, provider):
         found = await findings(provider)
     assert "permissions/read" in found["warning permissions on networkInterfaces/nic1"]
-    assert "name the other nodes'" in found["warning network interfaces"]
+    assert "name those of the other nodes" in found["warning network interfaces"]
     arm.actions = []
     async with moving(IpConfig, where, f"{VIP}/24") as (_, provider):
         assert "AuthorizationFailed" in (await findings(provider))["error network interface"]

@@ -65,7 +65,7 @@ async def test_either_may_refuse(arm: Arm, where: dict[str, Any], refusing: str,
     arm.add(refusing, group(rule("deny-all", 4096)))
     told = await found(where)
     assert [subject for subject, (level, _) in told.items() if level is Level.WARNING] == [said]
-    assert "deny-all keeps 168.63.129.16 from port 9010" in told[said][1]
+    assert "deny-all denies 168.63.129.16 access to port 9010" in told[said][1]
 
 
 async def test_the_port_that_is_probed_counts(arm: Arm, where: dict[str, Any]) -> None:

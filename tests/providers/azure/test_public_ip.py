@@ -125,8 +125,8 @@ async def test_preflight_says_what_is_wrong_and_what_to_do(arm: Arm, where: dict
     async with moving(PublicIp, where, f"{ADDRESS}/32", ip_configuration="out") as (_, provider):
         found = await provider.preflight()
     said = [f"{each.level} {each.subject}: {each.message}" for each in found]
-    assert "error public address pip: is dynamic: it becomes another one when it moves" in said
-    assert any("cannot come to out" in each for each in said)
+    assert "error public address pip: is dynamic: it would change when it moves" in said
+    assert any("cannot move to out" in each for each in said)
     assert any("publicIPAddresses/join/action is missing" in each for each in said)
 
 
@@ -140,6 +140,6 @@ async def test_an_address_of_a_load_balancer_is_not_taken(arm: Arm, where: dict[
     properties = {"ipAddress": ADDRESS, "publicIPAllocationMethod": "Static", "ipConfiguration": {"id": frontend}}
     arm.add(f"{NETWORK}/publicIPAddresses/front", {"location": "westeurope", "properties": properties})
     async with moving(PublicIp, {**where, "public_ip": "front"}, f"{ADDRESS}/32") as (mover, provider):
-        with pytest.raises(ProviderError, match="no network interface"):
+        with pytest.raises(ProviderError, match="not a network interface"):
             await mover.move(soon())
-        assert "use an address of its own" in (await findings(provider))["error public address front"]
+        assert "use an address for anyvip alone" in (await findings(provider))["error public address front"]

@@ -192,7 +192,7 @@ async def test_preflight_says_what_is_wrong_and_what_to_do(arm: Arm, where: dict
     async with moving(Route, {**where, "route_tables": ["t0", "none"]}, f"{VIP}/32") as (_, provider):
         found = await findings(provider)
     assert "az network nic update --ids" in found["error IP forwarding"]
-    assert "no subnet" in found["warning route table t0"]
+    assert "not associated with any subnet" in found["warning route table t0"]
     assert "ResourceNotFound" in found["error route table none"]
     assert "routes/write is missing" in found["error permissions on routeTables/t0"]
 
@@ -205,7 +205,7 @@ async def test_a_machine_without_an_ipv6_address_cannot_be_a_next_hop_for_ipv6(w
 
 async def test_an_id_of_something_else_is_refused(where: dict[str, Any]) -> None:
     async with moving(Route, {**where, "route_tables": [ONE.nic]}, f"{VIP}/32") as (mover, _):
-        with pytest.raises(ProviderError, match=r"no id of Microsoft\.Network/routeTables"):
+        with pytest.raises(ProviderError, match=r"not an id of Microsoft\.Network/routeTables"):
             await mover.look(soon())
 
 
