@@ -1,6 +1,6 @@
-# Rules are resources of their own: a caller may add some, and nothing here takes them away.
+# Rules are separate resources, so that this module does not remove rules that a caller adds.
 locals {
-  # What carries the packets of a client to a node: the load balancer, or the network itself.
+  # Clients' packets reach a node through the load balancer or directly.
   client_rules = {
     for pair in setproduct(keys(var.services), var.client_cidrs) : "${pair[0]} ${pair[1]}" => {
       service = var.services[pair[0]]
@@ -14,7 +14,7 @@ locals {
 }
 
 resource "aws_security_group" "nodes" {
-  # checkov:skip=CKV2_AWS_5:It is attached to the nodes; those that a caller makes are not in this module.
+  # checkov:skip=CKV2_AWS_5:It is attached to the nodes, which a caller can make outside this module.
   name        = "${var.name}-nodes"
   description = "Nodes of the anyvip cluster ${var.name}"
   vpc_id      = var.vpc_id
@@ -66,7 +66,7 @@ resource "aws_vpc_security_group_egress_rule" "load_balancer" {
   tags                         = local.tags
 }
 
-# With the load balancer's group as the source, clients whose address it preserves come in, too, and nobody past it.
+# With the load balancer's group as the source, clients come in only through it, even if it preserves their address.
 resource "aws_vpc_security_group_ingress_rule" "load_balancer" {
   for_each = local.balanced ? local.balanced_ports : {}
 

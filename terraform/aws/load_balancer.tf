@@ -1,5 +1,5 @@
 locals {
-  # A service may not be called so: names of services have no blanks.
+  # The names of services have no blanks, so none of them has the name of a rule.
   balanced_ports = merge(
     { for name, service in var.services : "Service ${name}" => service },
     { "Health probes" = { port = var.health_port, protocol = "tcp" } },
@@ -23,7 +23,7 @@ resource "aws_lb" "this" {
   security_groups            = [aws_security_group.load_balancer[0].id]
   enable_deletion_protection = var.deletion_protection
   tags                       = local.tags
-  # The one healthy target is in one zone; clients come in through all of them.
+  # The one healthy target is in one zone, and clients come in through all zones.
   enable_cross_zone_load_balancing = true
   dns_record_client_routing_policy = "any_availability_zone"
 
@@ -49,11 +49,11 @@ resource "aws_lb_target_group" "this" {
   tags        = local.tags
 
   preserve_client_ip = true
-  # A node that leaves is not active any more.
+  # A node that leaves is no longer active.
   deregistration_delay   = 0
   connection_termination = true
 
-  # The fastest there is: two probes, 5 s apart. Exactly 200, as by default 3xx is healthy, too.
+  # The fastest setting: two probes, 5 s apart. The status must be 200, because by default 3xx is healthy, too.
   health_check {
     protocol            = "HTTP"
     port                = tostring(var.health_port)
@@ -65,13 +65,13 @@ resource "aws_lb_target_group" "this" {
     unhealthy_threshold = 2
   }
 
-  # Connections to the node that is active no longer are reset; otherwise they would stay there.
+  # Resets connections to a node that is no longer active; otherwise they would stay there.
   target_health_state {
     enable_unhealthy_connection_termination = true
   }
 
-  # Exactly one target is healthy in normal operation. With more than 1, or a percentage, the NLB would take that for
-  # too few and send traffic to all. When none is healthy it does so whatever is set here.
+  # Exactly one target is healthy in normal operation. If more than 1 or a percentage were required, the NLB would
+  # send traffic to all targets. It always does so when none is healthy.
   target_group_health {
     dns_failover {
       minimum_healthy_targets_count      = "1"
@@ -93,8 +93,8 @@ resource "aws_lb_target_group_attachment" "this" {
 }
 
 resource "aws_lb_listener" "this" {
-  # checkov:skip=CKV_AWS_2:A network load balancer passes connections through; TLS is the application's.
-  # checkov:skip=CKV_AWS_103:A network load balancer passes connections through; TLS is the application's.
+  # checkov:skip=CKV_AWS_2:A network load balancer passes connections through, and TLS belongs to the application.
+  # checkov:skip=CKV_AWS_103:A network load balancer passes connections through, and TLS belongs to the application.
   for_each = local.balanced ? var.services : {}
 
   load_balancer_arn = aws_lb.this[0].arn

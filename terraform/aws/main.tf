@@ -7,20 +7,20 @@ locals {
 
   vips = var.vips != null ? var.vips : [for address in aws_eip.this : "${address.public_ip}/32"]
 
-  # What `anyvip doctor` looks for in the security groups.
+  # `anyvip doctor` checks that the security groups allow this port.
   asking = { region = local.region, probe_port = var.health_port }
 
   provider = {
-    load_balancer = { type = "load_balancer" } # the NLB puts the node's own address in
+    load_balancer = { type = "load_balancer" } # the NLB makes the node's own address the destination
     secondary_ip  = merge({ type = "aws.secondary_ip" }, local.asking)
     elastic_ip    = merge({ type = "aws.elastic_ip" }, local.asking)
     route         = merge({ type = "aws.route", route_tables = var.route_tables }, local.asking)
   }[var.mode]
 }
 
-# Associated by anyvip, so not by this.
+# anyvip associates it, so Terraform does not.
 resource "aws_eip" "this" {
-  # checkov:skip=CKV2_AWS_19:The active node associates it with itself; Terraform would take it back with every apply.
+  # checkov:skip=CKV2_AWS_19:The active node associates it with itself, and Terraform would undo that with every apply.
   count = var.mode == "elastic_ip" && var.vips == null ? 1 : 0
 
   domain = "vpc"

@@ -11,7 +11,7 @@ data "aws_ami" "debian" {
 }
 
 resource "aws_instance" "node" {
-  # checkov:skip=CKV_AWS_126:Detailed monitoring costs extra and decides nothing here; anyvip has metrics of its own.
+  # checkov:skip=CKV_AWS_126:Detailed monitoring costs extra and has no use here, because anyvip has its own metrics.
   for_each = var.instances == null ? var.nodes : {}
 
   ami                         = coalesce(var.image_id, one(data.aws_ami.debian[*].id))
@@ -24,7 +24,7 @@ resource "aws_instance" "node" {
   user_data                   = module.cloud_init.user_data[each.key]
   user_data_replace_on_change = false
   ebs_optimized               = true
-  source_dest_check           = var.mode != "route" # a VIP that is routed here is no address of the interface
+  source_dest_check           = var.mode != "route" # a VIP that is routed here is not an address of the interface
   tags                        = merge(local.tags, { Name = "${var.name}-${each.key}" })
 
   metadata_options {
@@ -41,7 +41,7 @@ resource "aws_instance" "node" {
   }
 
   lifecycle {
-    # Otherwise one apply would stop or replace all nodes at once. They are replaced one by one, see the README.
+    # Otherwise one apply would stop or replace all nodes at the same time. Replace them one by one (README).
     ignore_changes = [ami, user_data]
   }
 }

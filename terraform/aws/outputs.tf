@@ -4,7 +4,7 @@ output "config" {
 }
 
 output "user_data" {
-  description = "Each node's user data (cloud-config), by node: for instances of your own."
+  description = "Each node's user data (cloud-config) by node, for your own instances."
   value       = module.cloud_init.user_data
 }
 
@@ -14,31 +14,31 @@ output "instance_ids" {
 }
 
 output "instance_profile_name" {
-  description = "The nodes' instance profile: for instances of your own."
+  description = "The nodes' instance profile, for your own instances."
   value       = aws_iam_instance_profile.node.name
 }
 
 output "role_name" {
-  description = "The nodes' IAM role: to attach what your application may do."
+  description = "The nodes' IAM role, to which you attach the permissions of your application."
   value       = aws_iam_role.node.name
 }
 
 output "security_group_id" {
-  description = "The nodes' security group: for instances of your own, and rules of your own."
+  description = "The nodes' security group, for your own instances and rules."
   value       = aws_security_group.nodes.id
 }
 
 output "load_balancer_dns_name" {
-  description = "Where clients connect to in mode load_balancer."
+  description = "The address that clients connect to in mode load_balancer."
   value       = one(aws_lb.this[*].dns_name)
 }
 
 output "vips" {
-  description = "The group's VIPs: where clients connect to, except in mode load_balancer."
+  description = "The group's VIPs, which clients connect to except in mode load_balancer."
   value       = local.vips
 }
 
 output "store" {
-  description = "The `store` section of the configuration, for what else is to look at the cluster."
+  description = "The `store` section of the configuration, for other programs that read the cluster's records."
   value       = local.store
 }

@@ -1,10 +1,10 @@
 variable "name" {
-  description = "Name of the cluster, and the begin of every resource's name."
+  description = "Name of the cluster. The name of every resource begins with it."
   type        = string
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{0,21}[a-z0-9]$", var.name))
-    error_message = "2 to 23 lower case letters, digits and hyphens; a letter first, no hyphen last."
+    error_message = "Use 2 to 23 lower case letters, digits and hyphens, with a letter first and no hyphen last."
   }
 }
 
@@ -14,7 +14,7 @@ variable "mode" {
 
   validation {
     condition     = contains(["load_balancer", "secondary_ip", "elastic_ip", "route"], var.mode)
-    error_message = "load_balancer, secondary_ip, elastic_ip or route."
+    error_message = "Use load_balancer, secondary_ip, elastic_ip or route."
   }
 }
 
@@ -30,7 +30,7 @@ variable "tags" {
 }
 
 variable "deletion_protection" {
-  description = "Whether AWS refuses to delete the witness and the load balancer. To destroy them, apply it as false first."
+  description = "Whether AWS refuses to delete the witness and the load balancer. Apply false before you destroy them."
   type        = bool
   default     = true
 }
@@ -38,7 +38,7 @@ variable "deletion_protection" {
 # --- nodes ---------------------------------------------------------------------------------------------------------
 
 variable "nodes" {
-  description = "The nodes by name, each in a subnet. The healthy one of highest priority takes over first; 0: never active."
+  description = "The nodes by name, each in a subnet. The healthy node with the highest priority takes over first. Priority 0 means never active."
   type = map(object({
     subnet_id  = string
     private_ip = optional(string)
@@ -47,17 +47,17 @@ variable "nodes" {
 
   validation {
     condition     = length(var.nodes) >= 2
-    error_message = "At least two nodes: one alone cannot fail over."
+    error_message = "Use at least two nodes: a single node cannot fail over."
   }
 
   validation {
     condition     = var.mode != "secondary_ip" || length(toset([for node in var.nodes : node.subnet_id])) == 1
-    error_message = "In mode secondary_ip all nodes are in one subnet: a private address cannot leave it."
+    error_message = "In mode secondary_ip, put all nodes in one subnet: a private address cannot leave it."
   }
 }
 
 variable "instances" {
-  description = "Your own instances by node, with the outputs user_data, instance_profile_name and security_group_id; in mode route without source/destination check. network_interface_id: the one that addresses move to. Default: this module makes them."
+  description = "Your own instances by node. They use the outputs user_data, instance_profile_name and security_group_id, and in mode route they have no source/destination check. network_interface_id: the interface that addresses move to. Default: this module makes the instances."
   type = map(object({
     instance_id          = string
     network_interface_id = optional(string, "*")
@@ -66,12 +66,12 @@ variable "instances" {
 
   validation {
     condition     = var.instances == null || try(toset(keys(var.instances)) == toset(keys(var.nodes)), false)
-    error_message = "One instance for each node."
+    error_message = "Name one instance for each node."
   }
 }
 
 variable "image_id" {
-  description = "AMI of the nodes that this module makes: Linux 5.16 or later with cloud-init, apt, Python 3.11 and systemd. Default: the latest Debian 12. A later one replaces no running node."
+  description = "AMI of the nodes that this module makes: Linux 5.16 or later with cloud-init, apt, Python 3.11 and systemd. Default: the latest Debian 12. A new value does not replace running nodes."
   type        = string
   default     = null
 }
@@ -83,36 +83,36 @@ variable "instance_type" {
 }
 
 variable "volume_size" {
-  description = "Root volume of the nodes that this module makes, GiB. It is encrypted."
+  description = "Size of the root volume of the nodes that this module makes, in GiB. It is encrypted."
   type        = number
   default     = 16
 
   validation {
     condition     = var.volume_size >= 8
-    error_message = "At least 8 GiB."
+    error_message = "Use at least 8 GiB."
   }
 }
 
 variable "placement_group" {
-  description = "Name of a placement group for the nodes that this module makes. One of strategy `spread` keeps nodes of one subnet off the same rack."
+  description = "Name of a placement group for the nodes that this module makes. With strategy `spread`, nodes of one subnet are in different racks."
   type        = string
   default     = null
 }
 
 variable "security_group_ids" {
-  description = "Further security groups of the nodes that this module makes: for what your application needs."
+  description = "Further security groups of the nodes that this module makes, for the traffic of your application."
   type        = list(string)
   default     = []
 }
 
 variable "egress_cidrs" {
-  description = "IPv4 ranges that nodes may open connections to, TCP 443 and 80: AWS's API, packages, the wheel. Smaller with VPC endpoints and a mirror."
+  description = "IPv4 ranges that nodes are allowed to connect to, on TCP 443 and 80: AWS's API, packages, the wheel. With VPC endpoints and a mirror they can be smaller."
   type        = list(string)
   default     = ["0.0.0.0/0"]
 
   validation {
     condition     = alltrue([for cidr in var.egress_cidrs : can(cidrnetmask(cidr))])
-    error_message = "IPv4 ranges, such as 10.0.0.0/16."
+    error_message = "Use IPv4 ranges, such as 10.0.0.0/16."
   }
 }
 
@@ -125,24 +125,24 @@ variable "group" {
 }
 
 variable "vips" {
-  description = "The group's VIPs, each with its prefix length. secondary_ip: of the nodes' subnet; route: outside the VPC; elastic_ip: your Elastic IPs with /32, by default one that this module makes; load_balancer: the NLB's own addresses, or any others; the nodes do not have them."
+  description = "The group's VIPs, each with its prefix length. secondary_ip: addresses of the nodes' subnet. route: addresses outside the VPC. elastic_ip: your Elastic IPs with /32, by default one that this module makes. load_balancer: the NLB's own addresses or any others, because the nodes do not have them."
   type        = list(string)
   default     = null
 
   validation {
     condition     = var.vips != null || var.mode == "elastic_ip"
-    error_message = "Required, except in mode elastic_ip."
+    error_message = "Set it, except in mode elastic_ip."
   }
 }
 
 variable "route_tables" {
-  description = "Mode route: ids of the route tables that lead to the VIPs. anyvip makes the routes: declare no inline routes (`aws_route_table.route`) for these tables, they would delete them."
+  description = "Mode route: ids of the route tables that lead to the VIPs. anyvip makes the routes. Declare no inline routes (`aws_route_table.route`) for these tables, because they would delete anyvip's routes."
   type        = list(string)
   default     = []
 
   validation {
     condition     = (length(var.route_tables) > 0) == (var.mode == "route")
-    error_message = "Required in mode route, and of no use in others."
+    error_message = "Set it in mode route, and only then."
   }
 }
 
@@ -153,7 +153,7 @@ variable "provider_options" {
 }
 
 variable "services" {
-  description = "What clients connect to on the active node, by name: port and protocol (tcp or udp)."
+  description = "The services that clients connect to on the active node, by name: port and protocol (tcp or udp)."
   type = map(object({
     port     = number
     protocol = optional(string, "tcp")
@@ -161,27 +161,27 @@ variable "services" {
 
   validation {
     condition     = length(var.services) > 0 && alltrue([for service in var.services : contains(["tcp", "udp"], service.protocol)])
-    error_message = "At least one service; a protocol is tcp or udp."
+    error_message = "Use at least one service, with protocol tcp or udp."
   }
 
   validation {
     condition     = alltrue([for service in var.services : service.port >= 1 && service.port <= 65535])
-    error_message = "Ports are from 1 to 65535."
+    error_message = "Use ports from 1 to 65535."
   }
 }
 
 variable "client_cidrs" {
-  description = "IPv4 ranges of the clients. Nobody else reaches the services."
+  description = "IPv4 ranges of the clients. Other addresses cannot reach the services."
   type        = list(string)
 
   validation {
     condition     = alltrue([for cidr in var.client_cidrs : can(cidrnetmask(cidr))])
-    error_message = "IPv4 ranges, such as 10.0.0.0/16."
+    error_message = "Use IPv4 ranges, such as 10.0.0.0/16."
   }
 }
 
 variable "lease" {
-  description = "The `lease` section of the configuration (docs/configuration.md). Seconds; failover takes about duration_seconds."
+  description = "The `lease` section of the configuration (docs/configuration.md), in seconds. A failover takes about duration_seconds."
   type = object({
     duration_seconds       = optional(number, 5)
     renew_deadline_seconds = optional(number)
@@ -198,7 +198,7 @@ variable "health_port" {
 }
 
 variable "checks" {
-  description = "The group's `checks` (docs/health.md), by name: what must be well for a node to serve."
+  description = "The group's `checks` (docs/health.md), by name. A node serves only while they pass."
   type        = any
   default     = {}
 }
@@ -214,7 +214,7 @@ variable "hooks" {
 }
 
 variable "preempt" {
-  description = "Whether a node of higher priority takes the group from a healthy active one."
+  description = "Whether a node with a higher priority takes the group from a healthy active node."
   type        = bool
   default     = false
 }
@@ -222,7 +222,7 @@ variable "preempt" {
 # --- load balancer -------------------------------------------------------------------------------------------------
 
 variable "load_balancer" {
-  description = "The NLB: its subnets, one in each zone of the nodes, each with a fixed private address (internal) or an Elastic IP's allocation (internet-facing) if you like."
+  description = "The NLB and its subnets, one in each zone of the nodes. A subnet can have a fixed private address (internal) or an Elastic IP's allocation (internet-facing)."
   type = object({
     internet_facing = optional(bool, false)
     subnets = list(object({
@@ -235,20 +235,20 @@ variable "load_balancer" {
 
   validation {
     condition     = (var.load_balancer != null) == (var.mode == "load_balancer")
-    error_message = "Required in mode load_balancer, and of no use in others."
+    error_message = "Set it in mode load_balancer, and only then."
   }
 }
 
 # --- witness -------------------------------------------------------------------------------------------------------
 
 variable "witness" {
-  description = "Where the nodes agree who is active. dynamodb, s3: a table or a bucket that this module makes; none: `store` says."
+  description = "The store in which the nodes agree on the active node. dynamodb, s3: a table or a bucket that this module makes. none: the store in `store`."
   type        = string
   default     = "dynamodb"
 
   validation {
     condition     = contains(["dynamodb", "s3", "none"], var.witness)
-    error_message = "dynamodb, s3 or none."
+    error_message = "Use dynamodb, s3 or none."
   }
 }
 
@@ -259,12 +259,12 @@ variable "store" {
 
   validation {
     condition     = (var.store != null) == (var.witness == "none")
-    error_message = "Required with witness = \"none\", and of no use otherwise."
+    error_message = "Set it with witness = \"none\", and only then."
   }
 }
 
 variable "kms_key_arn" {
-  description = "Your KMS key for the witness. Default: AWS's own key, which asks KMS for nothing that could fail."
+  description = "Your KMS key for the witness. Default: AWS's own key, which does not depend on calls to KMS."
   type        = string
   default     = null
 }
@@ -272,7 +272,7 @@ variable "kms_key_arn" {
 # --- what the nodes run --------------------------------------------------------------------------------------------
 
 variable "wheel" {
-  description = "Where pip finds anyvip's wheel: a URL (https:// or file://) that ends in .whl, with #sha256=… to pin its content."
+  description = "URL of anyvip's wheel for pip (https:// or file://), which ends in .whl. Add #sha256=… to pin its content."
   type        = string
 }
 
@@ -289,7 +289,7 @@ variable "packages" {
 }
 
 variable "files" {
-  description = "Further files to write before anyvip starts: hooks, the application's configuration. No secrets: user data can be read on the node and in the account."
+  description = "Further files to write before anyvip starts: hooks, the application's configuration. Put no secrets in them: user data is readable on the node and in the account."
   type = list(object({
     path        = string
     content     = string

@@ -1,7 +1,7 @@
 data "aws_region" "current" {}
 
 locals {
-  # The region's attribute has had two names: `name` until version 5, `region` from version 6 on. The id is in both.
+  # The region's attribute is `name` until version 5 and `region` since version 6. Both have the id.
   region = data.aws_region.current.id
 
   store = {
@@ -14,7 +14,7 @@ locals {
     { Effect = "Allow", Action = ["kms:Decrypt", "kms:GenerateDataKey"], Resource = [var.kms_key_arn] },
   ]
 
-  # docs/stores.md says what each is for.
+  # docs/stores.md explains each permission.
   store_policy = {
     for witness, statements in {
       dynamodb = [
@@ -35,8 +35,8 @@ locals {
 }
 
 resource "aws_dynamodb_table" "witness" {
-  # checkov:skip=CKV_AWS_28:The records live for seconds; docs/stores.md says why an old copy must not come back.
-  # checkov:skip=CKV_AWS_119:A key of the customer's is an option (kms_key_arn); nothing in it is secret.
+  # checkov:skip=CKV_AWS_28:The records live for seconds; docs/stores.md explains why an old copy must not come back.
+  # checkov:skip=CKV_AWS_119:A customer key is an option (kms_key_arn), and nothing in it is secret.
   count = var.witness == "dynamodb" ? 1 : 0
 
   name                        = "${var.name}-anyvip"
@@ -63,15 +63,15 @@ resource "aws_dynamodb_table" "witness" {
 }
 
 resource "aws_s3_bucket" "witness" {
-  # checkov:skip=CKV_AWS_18:Two requests a second and node would be logged; CloudTrail can, where that is wanted.
-  # checkov:skip=CKV_AWS_21:Every renewal would keep a version; docs/stores.md says to leave versioning off.
-  # checkov:skip=CKV_AWS_144:A replica is not consistent, and two buckets are two truths.
-  # checkov:skip=CKV_AWS_145:A key of the customer's is an option (kms_key_arn); nothing in it is secret.
-  # checkov:skip=CKV2_AWS_62:Nobody waits for events of it.
+  # checkov:skip=CKV_AWS_18:It would log two requests per second and node; CloudTrail can do so if needed.
+  # checkov:skip=CKV_AWS_21:Every renewal would keep a version, so docs/stores.md says to leave versioning off.
+  # checkov:skip=CKV_AWS_144:A replica is not consistent, and two buckets can contradict each other.
+  # checkov:skip=CKV_AWS_145:A customer key is an option (kms_key_arn), and nothing in it is secret.
+  # checkov:skip=CKV2_AWS_62:Nothing listens to its events.
   count = var.witness == "s3" ? 1 : 0
 
   bucket        = local.store.bucket
-  force_destroy = !var.deletion_protection # a bucket that is in use is not empty, and so not deleted
+  force_destroy = !var.deletion_protection # a bucket in use is not empty, so AWS refuses to delete it
   tags          = local.tags
 }
 
@@ -100,7 +100,7 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "witness" {
   }
 }
 
-# anyvip deletes what it needs no longer. This is for what a caller's own versioning or a broken upload leaves behind.
+# anyvip deletes what it no longer needs. This removes what a caller's own versioning or a broken upload leaves behind.
 resource "aws_s3_bucket_lifecycle_configuration" "witness" {
   count = length(aws_s3_bucket.witness)
 

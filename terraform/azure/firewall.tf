@@ -1,4 +1,4 @@
-# Rules are resources of their own: a caller may add some, with priorities from 1000 to 3999.
+# Rules are separate resources, so that a caller can add some, with priorities from 1000 to 3999.
 resource "azurerm_network_security_group" "nodes" {
   name                = "${var.name}-nodes"
   resource_group_name = var.resource_group_name
@@ -27,14 +27,14 @@ resource "azurerm_network_security_rule" "clients" {
   destination_port_range      = tostring(each.value.port)
 }
 
-# The tag stands for 168.63.129.16, where all of Azure's probes come from.
+# The tag stands for 168.63.129.16, the source of all Azure probes.
 resource "azurerm_network_security_rule" "probes" {
   count = local.balanced ? 1 : 0
 
   name                        = "probes"
   resource_group_name         = var.resource_group_name
   network_security_group_name = azurerm_network_security_group.nodes.name
-  description                 = "Azure's health probes ask anyvip's health endpoint"
+  description                 = "Azure's health probes to anyvip's health endpoint"
   priority                    = 100
   direction                   = "Inbound"
   access                      = "Allow"
@@ -45,12 +45,12 @@ resource "azurerm_network_security_rule" "probes" {
   destination_port_range      = tostring(var.health_port)
 }
 
-# Azure's defaults let the whole virtual network in.
+# Azure's default rules let the whole virtual network in.
 resource "azurerm_network_security_rule" "nobody_else" {
   name                        = "nobody-else"
   resource_group_name         = var.resource_group_name
   network_security_group_name = azurerm_network_security_group.nodes.name
-  description                 = "Nobody else"
+  description                 = "Everything else"
   priority                    = 4096
   direction                   = "Inbound"
   access                      = "Deny"

@@ -6,7 +6,7 @@ resource "azurerm_user_assigned_identity" "node" {
 }
 
 locals {
-  # The very role that the provider is tested with; a load balancer needs none.
+  # The provider is tested with the same role; a load balancer needs none.
   roles = {
     for mode in ["ip_config", "public_ip", "route"] : mode => jsondecode(file("${path.module}/policies/${mode}.json"))
     if mode == var.mode

@@ -13,7 +13,7 @@ resource "azurerm_lb" "this" {
     subnet_id                     = local.public ? null : coalesce(var.load_balancer.subnet_id, values(var.nodes)[0].subnet_id)
     private_ip_address            = local.public ? null : var.load_balancer.private_ip
     private_ip_address_allocation = local.public ? "Dynamic" : "Static"
-    zones                         = local.public ? null : var.load_balancer.zones # a public address has its own
+    zones                         = local.public ? null : var.load_balancer.zones # a public address has its own zones
   }
 }
 
@@ -32,8 +32,9 @@ resource "azurerm_network_interface_backend_address_pool_association" "node" {
   backend_address_pool_id = azurerm_lb_backend_address_pool.nodes[0].id
 }
 
-# The fastest there is: one probe decides, 5 s apart; anything but 200 is down at once. When all are down, Azure sends
-# nothing to anybody (noHealthyBackendsBehavior: AllProbedDown): its default, which azurerm has no argument for.
+# The fastest setting: probes are 5 s apart, and a single one decides. Any status other than 200 takes a node down
+# immediately. When all are down, Azure sends no traffic to any of them (noHealthyBackendsBehavior: AllProbedDown).
+# That is its default, and azurerm has no argument for it.
 resource "azurerm_lb_probe" "this" {
   count = local.balanced ? 1 : 0
 
@@ -59,7 +60,7 @@ resource "azurerm_lb_rule" "this" {
   frontend_port                  = each.value.port
   backend_port                   = each.value.port
   floating_ip_enabled            = var.load_balancer.floating_ip
-  disable_outbound_snat          = true # a node that is not active could not get out through it
-  # This is about idle connections: those to a node that is down go on. The node that gives up resets them itself.
+  disable_outbound_snat          = true # a node that is not active could not reach the internet through it
+  # This resets idle connections only. Connections to a node that is down go on, so a demoted node resets them itself.
   tcp_reset_enabled = each.value.protocol == "tcp"
 }

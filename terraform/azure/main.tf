@@ -18,7 +18,7 @@ locals {
     : ["${coalesce(var.load_balancer.private_ip, "0.0.0.0")}/32"]
   )
 
-  # Who it is, among the identities that a machine may have.
+  # Selects one of the identities that a machine can have.
   asking = { client_id = azurerm_user_assigned_identity.node.client_id }
 
   provider = {
@@ -29,7 +29,7 @@ locals {
   }[var.mode]
 }
 
-# Where clients connect to. In mode public_ip anyvip gives it to the active node, so Terraform does not.
+# The address that clients connect to. In mode public_ip anyvip gives it to the active node, so Terraform does not.
 resource "azurerm_public_ip" "this" {
   count = local.public ? 1 : 0
 

@@ -1,12 +1,12 @@
 resource "azurerm_network_interface" "node" {
-  # checkov:skip=CKV_AZURE_118:Only in mode route: what is routed here is no address of the interface.
-  # checkov:skip=CKV_AZURE_119:It has no public address but the one that is a VIP.
+  # checkov:skip=CKV_AZURE_118:Only in mode route, because a VIP that is routed here is not an address of the interface.
+  # checkov:skip=CKV_AZURE_119:It has no public address other than the VIP.
   for_each = var.interfaces == null ? var.nodes : {}
 
   name                  = "${var.name}-${each.key}"
   resource_group_name   = var.resource_group_name
   location              = var.location
-  ip_forwarding_enabled = var.mode == "route" # a VIP that is routed here is no address of the interface
+  ip_forwarding_enabled = var.mode == "route" # a VIP that is routed here is not an address of the interface
   tags                  = local.tags
 
   ip_configuration {
@@ -18,7 +18,7 @@ resource "azurerm_network_interface" "node" {
   }
 
   lifecycle {
-    # anyvip moves IP configurations and public addresses; Terraform would take them back with every apply.
+    # anyvip moves IP configurations and public addresses, and Terraform would undo that with every apply.
     ignore_changes = [ip_configuration]
   }
 }
@@ -68,7 +68,7 @@ resource "azurerm_linux_virtual_machine" "node" {
   }
 
   lifecycle {
-    # Otherwise one apply would replace all nodes at once. They are replaced one by one, see the README.
+    # Otherwise one apply would replace all nodes at the same time. Replace them one by one (README).
     ignore_changes = [custom_data, source_image_reference]
   }
 }

@@ -4,7 +4,7 @@ output "config" {
 }
 
 output "user_data" {
-  description = "Each node's user data (cloud-config), by node: base64-encoded, the custom_data of virtual machines of your own."
+  description = "Each node's user data (cloud-config) by node, base64-encoded: the custom_data of your own virtual machines."
   value       = module.cloud_init.user_data
 }
 
@@ -14,26 +14,26 @@ output "interface_ids" {
 }
 
 output "identity_id" {
-  description = "The nodes' user-assigned identity: for virtual machines of your own."
+  description = "The nodes' user-assigned identity, for your own virtual machines."
   value       = azurerm_user_assigned_identity.node.id
 }
 
 output "principal_id" {
-  description = "The identity's principal: to grant what your application may do."
+  description = "The identity's principal, to which you grant the permissions of your application."
   value       = azurerm_user_assigned_identity.node.principal_id
 }
 
 output "security_group_id" {
-  description = "The nodes' network security group: for network interfaces of your own, and rules of your own."
+  description = "The nodes' network security group, for your own network interfaces and rules."
   value       = azurerm_network_security_group.nodes.id
 }
 
 output "vips" {
-  description = "The group's VIPs: where clients connect to."
+  description = "The group's VIPs, which clients connect to."
   value       = local.vips
 }
 
 output "store" {
-  description = "The `store` section of the configuration, for what else is to look at the cluster."
+  description = "The `store` section of the configuration, for other programs that read the cluster's records."
   value       = local.store
 }

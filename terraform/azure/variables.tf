@@ -1,10 +1,10 @@
 variable "name" {
-  description = "Name of the cluster, and the begin of every resource's name."
+  description = "Name of the cluster. The name of every resource begins with it."
   type        = string
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{0,21}[a-z0-9]$", var.name))
-    error_message = "2 to 23 lower case letters, digits and hyphens; a letter first, no hyphen last."
+    error_message = "Use 2 to 23 lower case letters, digits and hyphens, with a letter first and no hyphen last."
   }
 }
 
@@ -14,7 +14,7 @@ variable "location" {
 }
 
 variable "resource_group_name" {
-  description = "The resource group of everything."
+  description = "Resource group of all resources."
   type        = string
 }
 
@@ -24,7 +24,7 @@ variable "mode" {
 
   validation {
     condition     = contains(["load_balancer", "ip_config", "public_ip", "route"], var.mode)
-    error_message = "load_balancer, ip_config, public_ip or route."
+    error_message = "Use load_balancer, ip_config, public_ip or route."
   }
 }
 
@@ -35,7 +35,7 @@ variable "tags" {
 }
 
 variable "deletion_protection" {
-  description = "Whether a lock keeps the witness from being deleted; it takes the right to make locks. To destroy it, apply it as false first."
+  description = "Whether a lock prevents the deletion of the witness. Making it needs the permission to make locks. Apply false before you destroy the witness."
   type        = bool
   default     = true
 }
@@ -43,7 +43,7 @@ variable "deletion_protection" {
 # --- nodes ----------------------------------------------------------------------------------------------------------
 
 variable "nodes" {
-  description = "The nodes by name, each in a subnet and, if you like, a zone. The healthy one of highest priority takes over first; 0: never active."
+  description = "The nodes by name, each in a subnet and optionally a zone. The healthy node with the highest priority takes over first. Priority 0 means never active."
   type = map(object({
     subnet_id  = string
     zone       = optional(string)
@@ -53,17 +53,17 @@ variable "nodes" {
 
   validation {
     condition     = length(var.nodes) >= 2
-    error_message = "At least two nodes: one alone cannot fail over."
+    error_message = "Use at least two nodes: a single node cannot fail over."
   }
 
   validation {
     condition     = var.mode != "ip_config" || length(toset([for node in var.nodes : node.subnet_id])) == 1
-    error_message = "In mode ip_config all nodes are in one subnet: a private address cannot leave it."
+    error_message = "In mode ip_config, put all nodes in one subnet: a private address cannot leave it."
   }
 }
 
 variable "interfaces" {
-  description = "The network interfaces of your own virtual machines by node: id, and the name of the primary IP configuration. The machines have the outputs user_data (as custom_data) and identity_id, the interfaces security_group_id, and in mode route IP forwarding. Default: this module makes all of it."
+  description = "The network interfaces of your own virtual machines by node: id and the name of the primary IP configuration. The machines use the outputs user_data (as custom_data) and identity_id. The interfaces use security_group_id, and in mode route they have IP forwarding. Default: this module makes all of them."
   type = map(object({
     id               = string
     ip_configuration = optional(string, "primary")
@@ -72,12 +72,12 @@ variable "interfaces" {
 
   validation {
     condition     = var.interfaces == null || try(toset(keys(var.interfaces)) == toset(keys(var.nodes)), false)
-    error_message = "One network interface for each node."
+    error_message = "Name one network interface for each node."
   }
 }
 
 variable "image" {
-  description = "Image of the nodes that this module makes: Linux 5.16 or later with cloud-init, apt, Python 3.11 and systemd. A later one replaces no running node."
+  description = "Image of the nodes that this module makes: Linux 5.16 or later with cloud-init, apt, Python 3.11 and systemd. A new value does not replace running nodes."
   type        = object({ publisher = string, offer = string, sku = string, version = optional(string, "latest") })
   default     = { publisher = "Debian", offer = "debian-12", sku = "12-gen2" }
 }
@@ -89,19 +89,19 @@ variable "size" {
 }
 
 variable "admin_username" {
-  description = "Administrator of the nodes that this module makes."
+  description = "User name of the administrator of the nodes that this module makes."
   type        = string
   default     = "azureuser"
 }
 
 variable "ssh_public_key" {
-  description = "The administrator's public key; there are no passwords. Required for nodes that this module makes."
+  description = "The administrator's public key, which the nodes that this module makes need. There are no passwords."
   type        = string
   default     = null
 
   validation {
     condition     = var.interfaces != null || var.ssh_public_key != null
-    error_message = "Required, unless the network interfaces are given."
+    error_message = "Set it, unless `interfaces` is set."
   }
 }
 
@@ -114,7 +114,7 @@ variable "group" {
 }
 
 variable "services" {
-  description = "What clients connect to on the active node, by name: port and protocol (tcp or udp)."
+  description = "The services that clients connect to on the active node, by name: port and protocol (tcp or udp)."
   type = map(object({
     port     = number
     protocol = optional(string, "tcp")
@@ -122,60 +122,60 @@ variable "services" {
 
   validation {
     condition     = length(var.services) > 0 && alltrue([for service in var.services : contains(["tcp", "udp"], service.protocol)])
-    error_message = "At least one service; a protocol is tcp or udp."
+    error_message = "Use at least one service, with protocol tcp or udp."
   }
 
   validation {
     condition     = alltrue([for service in var.services : service.port >= 1 && service.port <= 65535])
-    error_message = "Ports are from 1 to 65535."
+    error_message = "Use ports from 1 to 65535."
   }
 }
 
 variable "client_cidrs" {
-  description = "IPv4 ranges of the clients. Nobody else reaches the services."
+  description = "IPv4 ranges of the clients. Other addresses cannot reach the services."
   type        = list(string)
 
   validation {
     condition     = alltrue([for cidr in var.client_cidrs : can(cidrnetmask(cidr))])
-    error_message = "IPv4 ranges, such as 10.0.0.0/16."
+    error_message = "Use IPv4 ranges, such as 10.0.0.0/16."
   }
 }
 
 variable "vips" {
-  description = "The group's VIPs, each with its prefix length. ip_config: of the nodes' subnet; route: outside every subnet; public_ip, load_balancer: by default the address that this module makes."
+  description = "The group's VIPs, each with its prefix length. ip_config: addresses of the nodes' subnet. route: addresses outside every subnet. public_ip, load_balancer: by default the address that this module makes."
   type        = list(string)
   default     = null
 
   validation {
     condition     = var.vips != null || contains(["public_ip", "load_balancer"], var.mode)
-    error_message = "Required in modes ip_config and route."
+    error_message = "Set it in modes ip_config and route."
   }
 }
 
 variable "public_ip_id" {
-  description = "Mode public_ip: your own static public address, with the same in vips. Default: this module makes one."
+  description = "Mode public_ip: id of your own static public address, which is also in `vips`. Default: this module makes one."
   type        = string
   default     = null
 
   validation {
     condition     = var.public_ip_id == null || var.vips != null
-    error_message = "Its address is needed as the VIP, with /32."
+    error_message = "Set `vips` to its address with /32."
   }
 }
 
 variable "route_tables" {
-  description = "Mode route: ids of the route tables that lead to the VIPs. anyvip makes the routes: declare no inline routes (`azurerm_route_table.route`) for these tables, they would delete them."
+  description = "Mode route: ids of the route tables that lead to the VIPs. anyvip makes the routes. Declare no inline routes (`azurerm_route_table.route`) for these tables, because they would delete anyvip's routes."
   type        = list(string)
   default     = []
 
   validation {
     condition     = (length(var.route_tables) > 0) == (var.mode == "route")
-    error_message = "Required in mode route, and of no use in others."
+    error_message = "Set it in mode route, and only then."
   }
 }
 
 variable "role_scopes" {
-  description = "Ids of further resource groups or resources that the nodes need their role on: of subnets, security groups or route tables that are elsewhere."
+  description = "Ids of further resource groups or resources on which the nodes need their role, such as subnets, security groups or route tables elsewhere."
   type        = list(string)
   default     = []
 }
@@ -187,7 +187,7 @@ variable "provider_options" {
 }
 
 variable "lease" {
-  description = "The `lease` section of the configuration (docs/configuration.md). Seconds; failover takes about duration_seconds."
+  description = "The `lease` section of the configuration (docs/configuration.md), in seconds. A failover takes about duration_seconds."
   type = object({
     duration_seconds       = optional(number, 5)
     renew_deadline_seconds = optional(number)
@@ -204,7 +204,7 @@ variable "health_port" {
 }
 
 variable "checks" {
-  description = "The group's `checks` (docs/health.md), by name: what must be well for a node to serve."
+  description = "The group's `checks` (docs/health.md), by name. A node serves only while they pass."
   type        = any
   default     = {}
 }
@@ -220,7 +220,7 @@ variable "hooks" {
 }
 
 variable "preempt" {
-  description = "Whether a node of higher priority takes the group from a healthy active one."
+  description = "Whether a node with a higher priority takes the group from a healthy active node."
   type        = bool
   default     = false
 }
@@ -228,7 +228,7 @@ variable "preempt" {
 # --- load balancer --------------------------------------------------------------------------------------------------
 
 variable "load_balancer" {
-  description = "The load balancer in mode load_balancer: public, or internal with an address of a subnet (by default the first node's). floating_ip: packets keep the load balancer's address as their destination; it cannot be changed later."
+  description = "The load balancer in mode load_balancer: public, or internal with an address of a subnet (by default the first node's). floating_ip: packets keep the load balancer's address as their destination. It cannot be changed later."
   type = object({
     public      = optional(bool, false)
     subnet_id   = optional(string)
@@ -240,20 +240,20 @@ variable "load_balancer" {
 
   validation {
     condition     = var.mode != "load_balancer" || var.load_balancer.public || var.load_balancer.private_ip != null
-    error_message = "An internal load balancer needs a private_ip: the group's VIP."
+    error_message = "Set private_ip for an internal load balancer: it is the group's VIP."
   }
 }
 
 # --- witness --------------------------------------------------------------------------------------------------------
 
 variable "witness" {
-  description = "Where the nodes agree who is active. azure_blob: a storage account that this module makes; none: `store` says."
+  description = "The store in which the nodes agree on the active node. azure_blob: a storage account that this module makes. none: the store in `store`."
   type        = string
   default     = "azure_blob"
 
   validation {
     condition     = contains(["azure_blob", "none"], var.witness)
-    error_message = "azure_blob or none."
+    error_message = "Use azure_blob or none."
   }
 }
 
@@ -264,23 +264,23 @@ variable "store" {
 
   validation {
     condition     = (var.store != null) == (var.witness == "none")
-    error_message = "Required with witness = \"none\", and of no use otherwise."
+    error_message = "Set it with witness = \"none\", and only then."
   }
 }
 
 variable "storage_account" {
-  description = "Name of the storage account, unique in the world: 3 to 24 lower case letters and digits. Default: made of the name and the resource group."
+  description = "Globally unique name of the storage account: 3 to 24 lower case letters and digits. Default: derived from the name and the resource group."
   type        = string
   default     = null
 
   validation {
     condition     = var.storage_account == null || can(regex("^[a-z0-9]{3,24}$", var.storage_account))
-    error_message = "3 to 24 lower case letters and digits."
+    error_message = "Use 3 to 24 lower case letters and digits."
   }
 }
 
 variable "storage_subnet_ids" {
-  description = "Subnets (with the service endpoint Microsoft.Storage) that alone may reach the storage account; best those of the nodes. Empty: its firewall is open, and only the nodes' identity opens it."
+  description = "The only subnets that can reach the storage account, preferably those of the nodes. They need the service endpoint Microsoft.Storage. Empty: its firewall is open, and only the nodes' identity gives access."
   type        = list(string)
   default     = []
 }
@@ -288,7 +288,7 @@ variable "storage_subnet_ids" {
 # --- what the nodes run ---------------------------------------------------------------------------------------------
 
 variable "wheel" {
-  description = "Where pip finds anyvip's wheel: a URL (https:// or file://) that ends in .whl, with #sha256=… to pin its content."
+  description = "URL of anyvip's wheel for pip (https:// or file://), which ends in .whl. Add #sha256=… to pin its content."
   type        = string
 }
 
@@ -305,7 +305,7 @@ variable "packages" {
 }
 
 variable "files" {
-  description = "Further files to write before anyvip starts: hooks, the application's configuration. No secrets: user data can be read on the node and in the account."
+  description = "Further files to write before anyvip starts: hooks, the application's configuration. Put no secrets in them: user data is readable on the node and in the account."
   type = list(object({
     path        = string
     content     = string

@@ -10,13 +10,13 @@ locals {
 
 resource "azurerm_storage_account" "witness" {
   # checkov:skip=CKV_AZURE_33:There are no queues in it.
-  # checkov:skip=CKV_AZURE_35:Subnets that alone may reach it are an option (storage_subnet_ids).
-  # checkov:skip=CKV_AZURE_59:The same; and no key opens it, only the nodes' identity.
-  # checkov:skip=CKV_AZURE_206:Replicated to three zones; another region's copy is behind, and so no witness.
-  # checkov:skip=CKV2_AZURE_1:Azure's own key; nothing in it is secret.
+  # checkov:skip=CKV_AZURE_35:Restricting it to some subnets is an option (storage_subnet_ids).
+  # checkov:skip=CKV_AZURE_59:The same, and only the nodes' identity opens it, not a key.
+  # checkov:skip=CKV_AZURE_206:It is replicated to three zones; a copy in another region lags and is no witness.
+  # checkov:skip=CKV2_AZURE_1:Azure's own key encrypts it, and nothing in it is secret.
   # checkov:skip=CKV2_AZURE_33:The same as CKV_AZURE_35.
-  # checkov:skip=CKV2_AZURE_38:It would keep every renewal; docs/stores.md says to leave it off.
-  # checkov:skip=CKV2_AZURE_41:Without account keys there are no signatures by them.
+  # checkov:skip=CKV2_AZURE_38:It would keep every renewal, so docs/stores.md says to leave it off.
+  # checkov:skip=CKV2_AZURE_41:Without account keys there are no signatures made with them.
   count = var.witness == "azure_blob" ? 1 : 0
 
   name                              = local.account
@@ -42,7 +42,7 @@ resource "azurerm_storage_account" "witness" {
     bypass                     = ["None"]
   }
 
-  # No versions, no soft delete: docs/stores.md says why.
+  # No versions, no soft delete: docs/stores.md explains why.
   blob_properties {
     versioning_enabled = false
   }

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs anyvip into a virtual environment of its own, looks the node over and starts the daemon. cloud-init runs it at
-# the first boot; it may be run again.
+# Installs anyvip into its own virtual environment, checks the node and starts the daemon. cloud-init runs it at the
+# first boot. Running it again is safe.
 # usage: anyvip-setup REQUIREMENT [PIP-ARGUMENT...]
 set -eu
 venv=/opt/anyvip
@@ -8,7 +8,7 @@ config=/etc/anyvip/anyvip.yml
 requirement=$1
 shift
 
-# The way out (a NAT gateway, say) may be ready later than the node.
+# The way to the internet, such as a NAT gateway, can become ready later than the node.
 fetch() {
   for pause in 5 10 20 40 60 0; do
     "$venv/bin/pip" install --disable-pip-version-check --no-input "$@" && return
@@ -20,7 +20,7 @@ fetch() {
 python3 -m venv "$venv"
 fetch "$@" "$requirement"
 "$venv/bin/anyvip" check-config --config "$config"
-# What is wrong now, such as a permission that is just being granted, may be right soon; the daemon starts all the same.
+# The daemon starts even if a check fails, because a cause such as a missing permission can go away soon.
 "$venv/bin/anyvip" doctor --config "$config" || echo "anyvip doctor: failover would not work yet, see above" >&2
 systemctl daemon-reload
 systemctl enable --now anyvip.service

@@ -31,7 +31,7 @@ locals {
       packages       = concat(["python3-venv"], var.packages)
       write_files = concat(
         [
-          # The daemon runs as a user of its own and has to read it; there is no secret in it.
+          # The daemon runs as its own user and must read the file, which contains no secrets.
           { path = "/etc/anyvip/anyvip.yml", content = yamlencode(config), permissions = "0644" },
           { path = "/etc/systemd/system/anyvip.service", content = file("${path.module}/../../packaging/anyvip.service"), permissions = "0644" },
           { path = "/usr/local/sbin/anyvip-setup", content = file("${path.module}/anyvip-setup.sh"), permissions = "0755" },

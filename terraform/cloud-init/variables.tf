@@ -1,25 +1,25 @@
 variable "cluster" {
-  description = "Name of the cluster: the same on all its nodes, unique in the store."
+  description = "Name of the cluster, the same on all its nodes and unique in the store."
   type        = string
 
   validation {
     condition     = can(regex("^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$", var.cluster))
-    error_message = "1 to 63 letters, digits, '.', '_' and '-', with a letter or digit at both ends."
+    error_message = "Use 1 to 63 letters, digits, '.', '_' and '-', with a letter or digit at both ends."
   }
 }
 
 variable "nodes" {
-  description = "The nodes by name. The healthy one of highest priority takes over first; 0: never active."
+  description = "The nodes by name. The healthy node with the highest priority takes over first. Priority 0 means never active."
   type        = map(object({ priority = optional(number, 100) }))
 
   validation {
     condition     = length(var.nodes) >= 2
-    error_message = "At least two nodes: one alone cannot fail over."
+    error_message = "Use at least two nodes: a single node cannot fail over."
   }
 
   validation {
     condition     = alltrue([for node in var.nodes : node.priority >= 0 && node.priority <= 255 && floor(node.priority) == node.priority])
-    error_message = "A priority is a whole number from 0 to 255."
+    error_message = "Use a whole number from 0 to 255 as a priority."
   }
 }
 
@@ -29,12 +29,12 @@ variable "store" {
 
   validation {
     condition     = can(tostring(var.store.type))
-    error_message = "A store has a type."
+    error_message = "Set `type` in the store."
   }
 }
 
 variable "lease" {
-  description = "The `lease` section of the configuration (docs/configuration.md). Seconds; failover takes about duration_seconds."
+  description = "The `lease` section of the configuration (docs/configuration.md), in seconds. A failover takes about duration_seconds."
   type = object({
     duration_seconds       = optional(number, 5)
     renew_deadline_seconds = optional(number)
@@ -51,7 +51,7 @@ variable "health_port" {
 
   validation {
     condition     = var.health_port >= 1 && var.health_port <= 65535
-    error_message = "A TCP port."
+    error_message = "Use a TCP port from 1 to 65535."
   }
 }
 
@@ -62,7 +62,7 @@ variable "group" {
 
   validation {
     condition     = can(regex("^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$", var.group))
-    error_message = "1 to 63 letters, digits, '.', '_' and '-', with a letter or digit at both ends."
+    error_message = "Use 1 to 63 letters, digits, '.', '_' and '-', with a letter or digit at both ends."
   }
 }
 
@@ -72,22 +72,22 @@ variable "vips" {
 
   validation {
     condition     = length(var.vips) > 0 && alltrue([for vip in var.vips : can(cidrhost(vip, 0))])
-    error_message = "At least one IPv4 or IPv6 address, each with its prefix length, such as 10.0.0.5/24."
+    error_message = "Use at least one IPv4 or IPv6 address, each with its prefix length, such as 10.0.0.5/24."
   }
 }
 
 variable "group_providers" {
-  description = "The group's `providers` by node: what makes the VIPs lead to that node when it is active."
+  description = "The group's `providers` by node. They make the VIPs lead to that node when it is active."
   type        = any
 
   validation {
     condition     = toset(keys(var.group_providers)) == toset(keys(var.nodes))
-    error_message = "A list of providers for each node."
+    error_message = "Set a list of providers for each node."
   }
 }
 
 variable "checks" {
-  description = "The group's `checks` (docs/health.md), by name: what must be well for a node to serve."
+  description = "The group's `checks` (docs/health.md), by name. A node serves only while they pass."
   type        = any
   default     = {}
 }
@@ -103,23 +103,23 @@ variable "hooks" {
 }
 
 variable "preempt" {
-  description = "Whether a node of higher priority takes the group from a healthy active one."
+  description = "Whether a node with a higher priority takes the group from a healthy active node."
   type        = bool
   default     = false
 }
 
 variable "wheel" {
-  description = "Where pip finds anyvip's wheel: a URL (https:// or file://) that ends in .whl, with #sha256=… to pin its content."
+  description = "URL of anyvip's wheel for pip (https:// or file://), which ends in .whl. Add #sha256=… to pin its content."
   type        = string
 
   validation {
     condition     = can(regex("^(https|file)://[^#\\s]+\\.whl(\\?[^#\\s]*)?(#sha256=[0-9a-f]{64})?$", var.wheel))
-    error_message = "An https:// or file:// URL of a .whl file, optionally followed by #sha256=<64 hexadecimal digits>."
+    error_message = "Use an https:// or file:// URL of a .whl file, optionally followed by #sha256=<64 hexadecimal digits>."
   }
 }
 
 variable "extras" {
-  description = "Extras of the wheel to install: the SDK of the cloud (aws, azure, gcp)."
+  description = "Extras of the wheel to install: the cloud's SDK (aws, azure, gcp)."
   type        = list(string)
   default     = []
 }
@@ -137,7 +137,7 @@ variable "packages" {
 }
 
 variable "files" {
-  description = "Further files to write before anyvip starts: hooks, the application's configuration. No secrets: user data is readable on the node and in the cloud's console."
+  description = "Further files to write before anyvip starts: hooks, the application's configuration. Put no secrets in them: user data is readable on the node and in the cloud's console."
   type = list(object({
     path        = string
     content     = string

@@ -1,12 +1,12 @@
 locals {
   tag = "${var.name}-anyvip"
 
-  # Where Google's probes come from ("Health checks overview", "Firewall rules for load balancing").
+  # The sources of Google's probes ("Health checks overview", "Firewall rules for load balancing").
   probes = {
     ipv4 = ["35.191.0.0/16", "130.211.0.0/22"]
     ipv6 = ["2600:2d00:1:b029::/64"]
   }
-  # Probes of an external passthrough load balancer come from other ranges as well.
+  # Probes of an external passthrough load balancer also come from other ranges.
   external_probes = var.load_balancer.external ? ["209.85.152.0/22", "209.85.204.0/22"] : []
   with_ipv6       = anytrue([for vip in coalesce(var.vips, []) : strcontains(vip, ":")])
 }
@@ -17,7 +17,7 @@ resource "google_compute_firewall" "probes" {
   name          = "${var.name}-probes-${each.key}"
   project       = local.project
   network       = var.network
-  description   = "Google's health probes ask anyvip's health endpoint"
+  description   = "Google's health probes to anyvip's health endpoint"
   source_ranges = each.key == "ipv4" ? concat(each.value, local.external_probes) : each.value
   target_tags   = [local.tag]
 

@@ -5,7 +5,7 @@ resource "google_service_account" "node" {
 }
 
 locals {
-  # The very role that the provider is tested with.
+  # The provider is tested with the same role.
   role    = jsondecode(file("${path.module}/policies/${var.mode}.json"))
   role_id = replace("anyvip_${var.name}", "-", "_")
 }

@@ -3,14 +3,14 @@ locals {
   public   = var.mode == "static_ip" || var.load_balancer.external
   scheme   = var.load_balancer.external ? "EXTERNAL" : "INTERNAL"
 
-  # Ports by protocol: a forwarding rule and a backend service have one.
+  # Ports by protocol, because a forwarding rule and a backend service have one protocol each.
   ports = { for service in var.services : upper(service.protocol) => tostring(service.port)... }
 
-  # Failover, with dropping what nobody is healthy for, takes a primary and the others as its backup.
+  # Failover that drops traffic when no node is healthy needs one primary and the other nodes as its backup.
   by_priority = [for entry in sort([for name, node in var.nodes : format("%03d %s", 255 - node.priority, name)]) : split(" ", entry)[1]]
 }
 
-# One group per node, so that each is primary or backup by itself.
+# One group per node, so that each node is a primary or a backup by itself.
 resource "google_compute_instance_group" "node" {
   for_each = local.balanced ? var.nodes : {}
 
@@ -21,7 +21,7 @@ resource "google_compute_instance_group" "node" {
   instances = [local.instances[each.key].self_link]
 }
 
-# A probe each second, and two in a row decide. Exactly 200.
+# A probe every second. One success or two failures in a row decide. The status must be 200.
 resource "google_compute_region_health_check" "this" {
   count = local.balanced ? 1 : 0
 
@@ -61,8 +61,8 @@ resource "google_compute_region_backend_service" "this" {
     }
   }
 
-  # When nobody is healthy, nobody gets traffic. From primary to backup and back, connections are ended instead of
-  # drained for ten minutes.
+  # Drops traffic when no node is healthy. Ends connections when traffic moves between primary and backup, instead of
+  # draining them for ten minutes.
   failover_policy {
     drop_traffic_if_unhealthy            = true
     disable_connection_drain_on_failover = true

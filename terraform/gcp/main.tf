@@ -18,7 +18,7 @@ locals {
   }[var.mode]
 }
 
-# Where clients connect to. In mode static_ip anyvip gives it to the active node, so Terraform does not.
+# The address that clients connect to. In mode static_ip anyvip gives it to the active node, so Terraform does not.
 resource "google_compute_address" "this" {
   count = var.vips == null && contains(["static_ip", "load_balancer"], var.mode) ? 1 : 0
 
@@ -28,7 +28,7 @@ resource "google_compute_address" "this" {
   address_type = local.public ? "EXTERNAL" : "INTERNAL"
   address      = local.public ? null : var.load_balancer.address
   subnetwork   = local.public ? null : var.subnetwork
-  # One address for the rules of several protocols.
+  # The rules of several protocols share one address.
   purpose = local.public ? null : "SHARED_LOADBALANCER_VIP"
   labels  = local.labels
 }

@@ -1,13 +1,13 @@
 resource "google_compute_instance" "node" {
-  # checkov:skip=CKV_GCP_38:A key of the customer's for the disk is the organisation's choice; Google encrypts it anyway.
-  # checkov:skip=CKV_GCP_36:Only in mode route: what is routed here is no address of the interface.
+  # checkov:skip=CKV_GCP_38:A customer key is the organisation's choice, and Google always encrypts the disk.
+  # checkov:skip=CKV_GCP_36:Only in mode route, because a VIP that is routed here is not an address of the interface.
   for_each = var.instances == null ? var.nodes : {}
 
   name                      = "${var.name}-${each.key}"
   project                   = local.project
   zone                      = each.value.zone
   machine_type              = var.machine_type
-  can_ip_forward            = var.mode == "route" # a VIP that is routed here is no address of the interface
+  can_ip_forward            = var.mode == "route" # a VIP that is routed here is not an address of the interface
   deletion_protection       = var.deletion_protection
   allow_stopping_for_update = false
   tags                      = [local.tag]
@@ -33,7 +33,7 @@ resource "google_compute_instance" "node" {
 
   service_account {
     email  = google_service_account.node.email
-    scopes = ["cloud-platform"] # what it may do is said by its roles
+    scopes = ["cloud-platform"] # its roles limit what it is allowed to do
   }
 
   shielded_instance_config {
@@ -42,14 +42,14 @@ resource "google_compute_instance" "node" {
     enable_integrity_monitoring = true
   }
 
-  # A stopped node is a failover, so the machine is moved live.
+  # Stopping a node causes a failover, so Google moves the machine live.
   scheduling {
     automatic_restart   = true
     on_host_maintenance = "MIGRATE"
   }
 
   lifecycle {
-    # anyvip moves alias ranges and external addresses; and one apply must not touch all nodes at once, see the README.
+    # anyvip moves alias ranges and external addresses. One apply must not touch all nodes at the same time (README).
     ignore_changes = [
       boot_disk[0].initialize_params[0].image,
       metadata["user-data"],

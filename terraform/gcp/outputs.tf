@@ -4,7 +4,7 @@ output "config" {
 }
 
 output "user_data" {
-  description = "Each node's user data (cloud-config), by node: for the metadata key user-data of instances of your own."
+  description = "Each node's user data (cloud-config) by node, for the metadata key user-data of your own instances."
   value       = module.cloud_init.user_data
 }
 
@@ -14,21 +14,21 @@ output "instances" {
 }
 
 output "service_account_email" {
-  description = "The nodes' service account: for instances of your own, and for what your application may do."
+  description = "The nodes' service account, for your own instances and the permissions of your application."
   value       = google_service_account.node.email
 }
 
 output "network_tag" {
-  description = "The network tag that the firewall rules are for: for instances of your own, and rules of your own."
+  description = "The network tag of the firewall rules, for your own instances and rules."
   value       = local.tag
 }
 
 output "vips" {
-  description = "The group's VIPs: where clients connect to."
+  description = "The group's VIPs, which clients connect to."
   value       = local.vips
 }
 
 output "store" {
-  description = "The `store` section of the configuration, for what else is to look at the cluster."
+  description = "The `store` section of the configuration, for other programs that read the cluster's records."
   value       = local.store
 }

@@ -1,15 +1,15 @@
 variable "name" {
-  description = "Name of the cluster, and the begin of every resource's name."
+  description = "Name of the cluster. The name of every resource begins with it."
   type        = string
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{0,21}[a-z0-9]$", var.name))
-    error_message = "2 to 23 lower case letters, digits and hyphens; a letter first, no hyphen last."
+    error_message = "Use 2 to 23 lower case letters, digits and hyphens, with a letter first and no hyphen last."
   }
 }
 
 variable "project" {
-  description = "Project of all of it. Default: the provider's."
+  description = "Project of all resources. Default: that of the Terraform provider."
   type        = string
   default     = null
 }
@@ -25,7 +25,7 @@ variable "mode" {
 
   validation {
     condition     = contains(["load_balancer", "alias_ip", "static_ip", "route"], var.mode)
-    error_message = "load_balancer, alias_ip, static_ip or route."
+    error_message = "Use load_balancer, alias_ip, static_ip or route."
   }
 }
 
@@ -40,13 +40,13 @@ variable "subnetwork" {
 }
 
 variable "labels" {
-  description = "Labels of everything that can have some."
+  description = "Labels of every resource that can have labels."
   type        = map(string)
   default     = {}
 }
 
 variable "deletion_protection" {
-  description = "Whether Terraform refuses to delete nodes, and the bucket while there is something in it. To destroy them, apply it as false first."
+  description = "Whether Terraform refuses to delete the nodes, and the bucket unless it is empty. Apply false before you destroy them."
   type        = bool
   default     = true
 }
@@ -54,7 +54,7 @@ variable "deletion_protection" {
 # --- nodes ----------------------------------------------------------------------------------------------------------
 
 variable "nodes" {
-  description = "The nodes by name, each in a zone. The healthy one of highest priority takes over first; 0: never active."
+  description = "The nodes by name, each in a zone. The healthy node with the highest priority takes over first. Priority 0 means never active."
   type = map(object({
     zone       = string
     private_ip = optional(string)
@@ -63,23 +63,23 @@ variable "nodes" {
 
   validation {
     condition     = length(var.nodes) >= 2
-    error_message = "At least two nodes: one alone cannot fail over."
+    error_message = "Use at least two nodes: a single node cannot fail over."
   }
 }
 
 variable "instances" {
-  description = "Your own instances by node: name and self link. Each has the outputs user_data, service_account_email and network_tag, and in mode route can_ip_forward. Default: this module makes them."
+  description = "Your own instances by node: name and self link. They use the outputs user_data, service_account_email and network_tag, and in mode route can_ip_forward. Default: this module makes the instances."
   type        = map(object({ name = string, self_link = string }))
   default     = null
 
   validation {
     condition     = var.instances == null || try(toset(keys(var.instances)) == toset(keys(var.nodes)), false)
-    error_message = "One instance for each node."
+    error_message = "Name one instance for each node."
   }
 }
 
 variable "image" {
-  description = "Image of the nodes that this module makes: Linux 5.16 or later with cloud-init, apt, Python 3.11 and systemd. Google's own Debian images have no cloud-init, Ubuntu's have. A later one replaces no running node."
+  description = "Image of the nodes that this module makes: Linux 5.16 or later with cloud-init, apt, Python 3.11 and systemd. Google's Debian images have no cloud-init, Ubuntu's have it. A new value does not replace running nodes."
   type        = string
   default     = "ubuntu-os-cloud/ubuntu-2404-lts-amd64"
 }
@@ -91,13 +91,13 @@ variable "machine_type" {
 }
 
 variable "disk_size" {
-  description = "Boot disk of the nodes that this module makes, GB."
+  description = "Size of the boot disk of the nodes that this module makes, in GB."
   type        = number
   default     = 16
 
   validation {
     condition     = var.disk_size >= 10
-    error_message = "At least 10 GB."
+    error_message = "Use at least 10 GB."
   }
 }
 
@@ -110,7 +110,7 @@ variable "group" {
 }
 
 variable "services" {
-  description = "What clients connect to on the active node, by name: port and protocol (tcp or udp)."
+  description = "The services that clients connect to on the active node, by name: port and protocol (tcp or udp)."
   type = map(object({
     port     = number
     protocol = optional(string, "tcp")
@@ -118,33 +118,33 @@ variable "services" {
 
   validation {
     condition     = length(var.services) > 0 && alltrue([for service in var.services : contains(["tcp", "udp"], service.protocol)])
-    error_message = "At least one service; a protocol is tcp or udp."
+    error_message = "Use at least one service, with protocol tcp or udp."
   }
 
   validation {
     condition     = alltrue([for service in var.services : service.port >= 1 && service.port <= 65535])
-    error_message = "Ports are from 1 to 65535."
+    error_message = "Use ports from 1 to 65535."
   }
 }
 
 variable "client_cidrs" {
-  description = "IPv4 ranges of the clients. Nobody else reaches the services."
+  description = "IPv4 ranges of the clients. Other addresses cannot reach the services."
   type        = list(string)
 
   validation {
     condition     = alltrue([for cidr in var.client_cidrs : can(cidrnetmask(cidr))])
-    error_message = "IPv4 ranges, such as 10.0.0.0/16."
+    error_message = "Use IPv4 ranges, such as 10.0.0.0/16."
   }
 }
 
 variable "vips" {
-  description = "The group's VIPs, each with its prefix length. alias_ip: of the subnet; route: outside every subnet; static_ip, load_balancer: by default the address that this module reserves."
+  description = "The group's VIPs, each with its prefix length. alias_ip: addresses of the subnet. route: addresses outside every subnet. static_ip, load_balancer: by default the address that this module reserves."
   type        = list(string)
   default     = null
 
   validation {
     condition     = var.vips != null || contains(["static_ip", "load_balancer"], var.mode)
-    error_message = "Required in modes alias_ip and route."
+    error_message = "Set it in modes alias_ip and route."
   }
 }
 
@@ -155,7 +155,7 @@ variable "provider_options" {
 }
 
 variable "lease" {
-  description = "The `lease` section of the configuration (docs/configuration.md). Seconds; failover takes about duration_seconds. With a bucket as the witness at least 6."
+  description = "The `lease` section of the configuration (docs/configuration.md), in seconds. A failover takes about duration_seconds. With a bucket as the witness, use at least 6."
   type = object({
     duration_seconds       = optional(number, 8)
     renew_deadline_seconds = optional(number)
@@ -172,7 +172,7 @@ variable "health_port" {
 }
 
 variable "checks" {
-  description = "The group's `checks` (docs/health.md), by name: what must be well for a node to serve."
+  description = "The group's `checks` (docs/health.md), by name. A node serves only while they pass."
   type        = any
   default     = {}
 }
@@ -188,7 +188,7 @@ variable "hooks" {
 }
 
 variable "preempt" {
-  description = "Whether a node of higher priority takes the group from a healthy active one."
+  description = "Whether a node with a higher priority takes the group from a healthy active node."
   type        = bool
   default     = false
 }
@@ -196,7 +196,7 @@ variable "preempt" {
 # --- load balancer --------------------------------------------------------------------------------------------------
 
 variable "load_balancer" {
-  description = "The load balancer in mode load_balancer: external or internal; the latter with an address of the subnet if you like, and for clients of other regions if you say so."
+  description = "The load balancer in mode load_balancer: external or internal. An internal one can have a fixed address of the subnet, and serves clients in other regions with global_access."
   type = object({
     external      = optional(bool, false)
     address       = optional(string)
@@ -208,13 +208,13 @@ variable "load_balancer" {
 # --- witness --------------------------------------------------------------------------------------------------------
 
 variable "witness" {
-  description = "Where the nodes agree who is active. gcs: a bucket that this module makes; none: `store` says."
+  description = "The store in which the nodes agree on the active node. gcs: a bucket that this module makes. none: the store in `store`."
   type        = string
   default     = "gcs"
 
   validation {
     condition     = contains(["gcs", "none"], var.witness)
-    error_message = "gcs or none."
+    error_message = "Use gcs or none."
   }
 }
 
@@ -225,18 +225,18 @@ variable "store" {
 
   validation {
     condition     = (var.store != null) == (var.witness == "none")
-    error_message = "Required with witness = \"none\", and of no use otherwise."
+    error_message = "Set it with witness = \"none\", and only then."
   }
 }
 
 variable "bucket" {
-  description = "Name of the bucket, unique in the world. Default: <name>-anyvip-<project>."
+  description = "Globally unique name of the bucket. Default: <name>-anyvip-<project>."
   type        = string
   default     = null
 }
 
 variable "kms_key" {
-  description = "Your Cloud KMS key for the bucket. Default: Google's own, which asks KMS for nothing that could fail."
+  description = "Your Cloud KMS key for the bucket. Default: Google's own key, which does not depend on calls to KMS."
   type        = string
   default     = null
 }
@@ -244,7 +244,7 @@ variable "kms_key" {
 # --- what the nodes run ---------------------------------------------------------------------------------------------
 
 variable "wheel" {
-  description = "Where pip finds anyvip's wheel: a URL (https:// or file://) that ends in .whl, with #sha256=… to pin its content."
+  description = "URL of anyvip's wheel for pip (https:// or file://), which ends in .whl. Add #sha256=… to pin its content."
   type        = string
 }
 
@@ -261,7 +261,7 @@ variable "packages" {
 }
 
 variable "files" {
-  description = "Further files to write before anyvip starts: hooks, the application's configuration. No secrets: user data can be read on the node and in the account."
+  description = "Further files to write before anyvip starts: hooks, the application's configuration. Put no secrets in them: user data is readable on the node and in the account."
   type = list(object({
     path        = string
     content     = string

@@ -8,7 +8,7 @@ locals {
 }
 
 resource "google_storage_bucket" "witness" {
-  # checkov:skip=CKV_GCP_62:Every renewal would be logged; audit logs can, where that is wanted.
+  # checkov:skip=CKV_GCP_62:It would log every renewal; audit logs can do so if needed.
   # checkov:skip=CKV_GCP_78:Every renewal would keep a version.
   count = var.witness == "gcs" ? 1 : 0
 
@@ -21,7 +21,7 @@ resource "google_storage_bucket" "witness" {
   force_destroy               = !var.deletion_protection
   labels                      = local.labels
 
-  # Off: it would keep every renewal for a week.
+  # Soft delete is off, because it would keep every renewal for a week.
   soft_delete_policy {
     retention_duration_seconds = 0
   }
@@ -30,7 +30,7 @@ resource "google_storage_bucket" "witness" {
     enabled = false
   }
 
-  # For what a caller's own versioning leaves behind.
+  # Removes what a caller's own versioning leaves behind.
   lifecycle_rule {
     action {
       type = "Delete"
@@ -50,7 +50,7 @@ resource "google_storage_bucket" "witness" {
   }
 }
 
-# docs/stores.md says what each is for.
+# docs/stores.md explains each permission.
 resource "google_project_iam_custom_role" "store" {
   count = length(google_storage_bucket.witness)
 

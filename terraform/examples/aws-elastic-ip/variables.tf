@@ -10,17 +10,17 @@ variable "vpc_id" {
 }
 
 variable "subnet_ids" {
-  description = "Two subnets in two zones, with a way to the AWS API and to the packages."
+  description = "Two subnets in two zones, with access to the AWS API and to packages."
   type        = list(string)
 
   validation {
     condition     = length(var.subnet_ids) == 2
-    error_message = "Two subnets."
+    error_message = "Name two subnets."
   }
 }
 
 variable "client_cidrs" {
-  description = "Who may use the service."
+  description = "IPv4 ranges of the clients."
   type        = list(string)
 }
 
@@ -36,7 +36,7 @@ variable "wheel" {
 }
 
 variable "deletion_protection" {
-  description = "False before `terraform destroy`."
+  description = "Set to false before `terraform destroy`."
   type        = bool
   default     = true
 }

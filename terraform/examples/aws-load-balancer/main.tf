@@ -32,7 +32,7 @@ module "anyvip" {
     subnets         = [for subnet_id in var.subnet_ids : { subnet_id = subnet_id }]
   }
 
-  vips         = ["198.51.100.10/32"] # a name for it: nobody has this address
+  vips         = ["198.51.100.10/32"] # only a name for the group: no machine has this address
   services     = { http = { port = 80 } }
   client_cidrs = var.client_cidrs
   checks       = { app = { type = "tcp", target = "127.0.0.1:80" } }
@@ -44,7 +44,7 @@ module "anyvip" {
 }
 
 output "address" {
-  description = "Where clients connect to."
+  description = "The address that clients connect to."
   value       = module.anyvip.load_balancer_dns_name
 }
 

@@ -10,12 +10,12 @@ variable "vpc_id" {
 }
 
 variable "subnet_ids" {
-  description = "Two subnets in two zones, with a way to the AWS API and to the packages; public ones if the load balancer is internet-facing."
+  description = "Two subnets in two zones, with access to the AWS API and to packages; public ones if the load balancer is internet-facing."
   type        = list(string)
 
   validation {
     condition     = length(var.subnet_ids) == 2
-    error_message = "Two subnets."
+    error_message = "Name two subnets."
   }
 }
 
@@ -26,7 +26,7 @@ variable "internet_facing" {
 }
 
 variable "client_cidrs" {
-  description = "Who may use the service."
+  description = "IPv4 ranges of the clients."
   type        = list(string)
 }
 
@@ -42,7 +42,7 @@ variable "wheel" {
 }
 
 variable "deletion_protection" {
-  description = "False before `terraform destroy`."
+  description = "Set to false before `terraform destroy`."
   type        = bool
   default     = true
 }

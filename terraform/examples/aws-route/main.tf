@@ -42,7 +42,7 @@ module "anyvip" {
 }
 
 output "address" {
-  description = "Where clients connect to."
+  description = "The address that clients connect to."
   value       = module.anyvip.vips
 }
 

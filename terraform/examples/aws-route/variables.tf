@@ -10,22 +10,22 @@ variable "vpc_id" {
 }
 
 variable "subnet_ids" {
-  description = "Two subnets in two zones, with a way to the AWS API and to the packages."
+  description = "Two subnets in two zones, with access to the AWS API and to packages."
   type        = list(string)
 
   validation {
     condition     = length(var.subnet_ids) == 2
-    error_message = "Two subnets."
+    error_message = "Name two subnets."
   }
 }
 
 variable "route_table_ids" {
-  description = "The route tables of all subnets that clients are in; any number."
+  description = "Route tables of all subnets that have clients, in any number."
   type        = list(string)
 }
 
 variable "client_cidrs" {
-  description = "Who may use the service."
+  description = "IPv4 ranges of the clients."
   type        = list(string)
 }
 
@@ -41,7 +41,7 @@ variable "wheel" {
 }
 
 variable "deletion_protection" {
-  description = "False before `terraform destroy`."
+  description = "Set to false before `terraform destroy`."
   type        = bool
   default     = true
 }

@@ -10,17 +10,17 @@ variable "vpc_id" {
 }
 
 variable "subnet_id" {
-  description = "The subnet of the nodes, with a way to the cloud's API and to the packages."
+  description = "The subnet of the nodes, with access to the cloud's API and to packages."
   type        = string
 }
 
 variable "vip" {
-  description = "A free address of the subnet, with the subnet's prefix length."
+  description = "An unused address of the subnet, with the subnet's prefix length."
   type        = string
 }
 
 variable "client_cidrs" {
-  description = "Who may use the service."
+  description = "IPv4 ranges of the clients."
   type        = list(string)
 }
 
@@ -36,7 +36,7 @@ variable "wheel" {
 }
 
 variable "deletion_protection" {
-  description = "False before `terraform destroy`."
+  description = "Set to false before `terraform destroy`."
   type        = bool
   default     = true
 }

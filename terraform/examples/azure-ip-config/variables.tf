@@ -10,17 +10,17 @@ variable "location" {
 }
 
 variable "resource_group_name" {
-  description = "The resource group of everything."
+  description = "Resource group of all resources."
   type        = string
 }
 
 variable "subnet_id" {
-  description = "The subnet of the nodes, with a way to Azure's API and to the packages (a NAT gateway)."
+  description = "The subnet of the nodes, with access to Azure's API and to packages (a NAT gateway)."
   type        = string
 }
 
 variable "vip" {
-  description = "A free address of the subnet, with the subnet's prefix length."
+  description = "An unused address of the subnet, with the subnet's prefix length."
   type        = string
 }
 
@@ -30,7 +30,7 @@ variable "ssh_public_key" {
 }
 
 variable "client_cidrs" {
-  description = "Who may use the service."
+  description = "IPv4 ranges of the clients."
   type        = list(string)
 }
 
@@ -40,7 +40,7 @@ variable "wheel" {
 }
 
 variable "deletion_protection" {
-  description = "False before `terraform destroy`."
+  description = "Set to false before `terraform destroy`."
   type        = bool
   default     = true
 }

@@ -10,12 +10,12 @@ variable "location" {
 }
 
 variable "resource_group_name" {
-  description = "The resource group of everything."
+  description = "Resource group of all resources."
   type        = string
 }
 
 variable "subnet_id" {
-  description = "The subnet of the nodes, with a way to Azure's API and to the packages (a NAT gateway)."
+  description = "The subnet of the nodes, with access to Azure's API and to packages (a NAT gateway)."
   type        = string
 }
 
@@ -25,7 +25,7 @@ variable "ssh_public_key" {
 }
 
 variable "client_cidrs" {
-  description = "Who may use the service."
+  description = "IPv4 ranges of the clients."
   type        = list(string)
 }
 
@@ -35,7 +35,7 @@ variable "wheel" {
 }
 
 variable "deletion_protection" {
-  description = "False before `terraform destroy`."
+  description = "Set to false before `terraform destroy`."
   type        = bool
   default     = true
 }

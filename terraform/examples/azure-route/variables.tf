@@ -10,17 +10,17 @@ variable "location" {
 }
 
 variable "resource_group_name" {
-  description = "The resource group of everything."
+  description = "Resource group of all resources."
   type        = string
 }
 
 variable "subnet_id" {
-  description = "The subnet of the nodes, with a way to Azure's API and to the packages (a NAT gateway)."
+  description = "The subnet of the nodes, with access to Azure's API and to packages (a NAT gateway)."
   type        = string
 }
 
 variable "route_table_ids" {
-  description = "The route tables of all subnets that clients are in; any number."
+  description = "Route tables of all subnets that have clients, in any number."
   type        = list(string)
 }
 
@@ -30,7 +30,7 @@ variable "ssh_public_key" {
 }
 
 variable "client_cidrs" {
-  description = "Who may use the service."
+  description = "IPv4 ranges of the clients."
   type        = list(string)
 }
 
@@ -40,7 +40,7 @@ variable "wheel" {
 }
 
 variable "deletion_protection" {
-  description = "False before `terraform destroy`."
+  description = "Set to false before `terraform destroy`."
   type        = bool
   default     = true
 }

@@ -15,7 +15,7 @@ variable "network" {
 }
 
 variable "subnetwork" {
-  description = "The subnet of the nodes, with Private Google Access and a way to the packages (Cloud NAT), by self link or id."
+  description = "The subnet of the nodes, with Private Google Access and access to packages (Cloud NAT), by self link or id."
   type        = string
 }
 
@@ -26,13 +26,13 @@ variable "external" {
 }
 
 variable "address" {
-  description = "A free address of the subnet for the internal load balancer. Default: any."
+  description = "An unused address of the subnet for the internal load balancer. Default: any."
   type        = string
   default     = null
 }
 
 variable "client_cidrs" {
-  description = "Who may use the service."
+  description = "IPv4 ranges of the clients."
   type        = list(string)
 }
 
@@ -42,7 +42,7 @@ variable "wheel" {
 }
 
 variable "deletion_protection" {
-  description = "False before `terraform destroy`."
+  description = "Set to false before `terraform destroy`."
   type        = bool
   default     = true
 }

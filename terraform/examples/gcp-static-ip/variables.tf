@@ -15,12 +15,12 @@ variable "network" {
 }
 
 variable "subnetwork" {
-  description = "The subnet of the nodes, with Private Google Access and a way to the packages (Cloud NAT), by self link or id."
+  description = "The subnet of the nodes, with Private Google Access and access to packages (Cloud NAT), by self link or id."
   type        = string
 }
 
 variable "client_cidrs" {
-  description = "Who may use the service."
+  description = "IPv4 ranges of the clients."
   type        = list(string)
 }
 
@@ -30,7 +30,7 @@ variable "wheel" {
 }
 
 variable "deletion_protection" {
-  description = "False before `terraform destroy`."
+  description = "Set to false before `terraform destroy`."
   type        = bool
   default     = true
 }
