@@ -10,6 +10,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from health.errors import AnyvipError
 from health.lines import Lines
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _REAP_SECONDS = 1.0  # a killed process that still exists after this is stuck in the kernel
 
 
-class CommandError(Exception):
+class CommandError(AnyvipError):
     """The command cannot be started or watched. The message is one line."""
 
 

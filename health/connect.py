@@ -6,6 +6,7 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING
 
+from health.errors import AnyvipError
 from health.lookup import addresses
 from health.options import host_and_port
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from health.options import TcpCheck
 
 
-class CheckFailed(Exception):  # noqa: N818  (a result, not a fault of ours)
+class CheckFailed(AnyvipError):  # noqa: N818  (a result, not a fault of ours)
     """The check did not pass. The message is one line that says why."""
 
 

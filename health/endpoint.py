@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from health.answers import Answers, GroupStatus, Status
 from health.connection import Connection, Connections, Limits
+from health.errors import AnyvipError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +31,7 @@ _REMEDY: Final = {
 }
 
 
-class EndpointError(Exception):
+class EndpointError(AnyvipError):
     """The endpoint cannot listen. The message says where, why, and what to do."""
 
 

@@ -8,6 +8,8 @@ from enum import StrEnum
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import Protocol, runtime_checkable
 
+from health.errors import AnyvipError
+
 Vip = IPv4Interface | IPv6Interface
 
 
@@ -20,7 +22,7 @@ class Grant:
     expires_at: float
 
 
-class ProviderError(Exception):
+class ProviderError(AnyvipError):
     """The platform refused or failed; the message says what, where, and what to do. A retry might succeed."""
 
 

@@ -11,15 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from health.errors import AnyvipError
+
 _ANSWER_SECONDS = 10.0
 _LOOK_SECONDS = 0.1
 
 
-class NotThere(Exception):  # noqa: N818  (a fact)
+class NotThere(AnyvipError):  # noqa: N818  (a fact)
     """No daemon answers. The message is one line for the operator."""
 
 
-class Declined(Exception):  # noqa: N818  (an answer)
+class Declined(AnyvipError):  # noqa: N818  (an answer)
     """The daemon refused the request. `code` is one of `controller.api.server.Code`."""
 
     def __init__(self, code: str, message: str) -> None:

@@ -27,6 +27,7 @@ from controller.api.socket import Access, claim
 from controller.api.status import Status
 from controller.telemetry.history import Entry
 from controller.telemetry.logs import emit
+from health.errors import AnyvipError
 
 T = TypeVar("T")
 Answer = Callable[[web.Request], Awaitable[web.Response]]
@@ -70,7 +71,7 @@ _STATUS = {
 }
 
 
-class Refusal(Exception):  # noqa: N818  (an answer)
+class Refusal(AnyvipError):  # noqa: N818  (an answer)
     """The daemon refuses a request. The message is one line for the operator."""
 
     def __init__(self, code: Code, message: str) -> None:

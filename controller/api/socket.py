@@ -10,10 +10,12 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from health.errors import AnyvipError
+
 _BACKLOG = 64
 
 
-class AdminError(Exception):
+class AdminError(AnyvipError):
     """The socket cannot be opened as configured. The message says why."""
 
 

@@ -11,11 +11,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from controller.api.client import Declined, NotThere
 from controller.cli import commands
 from controller.cli.output import complain, say
 from controller.config import paths
-from controller.config.problem import ConfigError, StartError
+from controller.config.problem import ConfigError
+from health.errors import AnyvipError
 
 _DESCRIPTION = "One virtual IP, exactly one owner, on any metal and any cloud."
 _EPILOG = """\
@@ -49,7 +49,7 @@ def _main(arguments: list[str]) -> int:
     except ConfigError as error:
         complain(error)
         return commands.USAGE
-    except (NotThere, Declined, StartError) as error:
+    except AnyvipError as error:
         complain(f"anyvip: {error}")
         return commands.FAILED
     except KeyboardInterrupt:

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from health.errors import AnyvipError
+
 Path = tuple[str | int, ...]  # ("groups", "web", "vips", 0)
 
 _LONGEST = 100  # characters; a message cuts a longer value
@@ -27,7 +29,7 @@ class Problem:
         return ": ".join(part for part in (place, dotted(self.path), self.text) if part)
 
 
-class ConfigError(Exception):
+class ConfigError(AnyvipError):
     """The configuration cannot be used. Holds every problem that was found, in the order of the file."""
 
     def __init__(self, problems: list[Problem]) -> None:
@@ -35,7 +37,7 @@ class ConfigError(Exception):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
-class StartError(Exception):
+class StartError(AnyvipError):
     """The daemon cannot start, but the configuration is right. The message is one line that says what to do."""
 
 

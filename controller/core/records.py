@@ -20,6 +20,7 @@ from math import isfinite
 from typing import Any, NewType, TypeVar
 
 from controller.core.values import replace
+from health.errors import AnyvipError
 
 SESSIONS = "sessions/"
 GROUPS = "groups/"
@@ -29,7 +30,7 @@ FORMAT = 1
 SessionId = NewType("SessionId", str)
 
 
-class BadRecord(ValueError):  # noqa: N818  (a fact about the store's content)
+class BadRecord(AnyvipError, ValueError):  # noqa: N818  (a fact about the store's content)
     """A value that this version of anyvip cannot read; the message says what was found."""
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from health import command
+from health.errors import AnyvipError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +19,7 @@ GRACE_SECONDS = 1.0  # between SIGTERM and SIGKILL: a hook outlasts its time lim
 _LINES = 200  # of output that the log takes
 
 
-class HookError(Exception):
+class HookError(AnyvipError):
     """A hook failed. The message names it and the failure, on one line."""
 
 

@@ -17,6 +17,7 @@ from controller.daemon.clock import Clock
 from controller.daemon.fitness import Fitness
 from controller.daemon.groups import Bound, Groups
 from controller.daemon.steps import GroupSteps
+from health.errors import AnyvipError
 from providers.baremetal.addresses import take_away
 from providers.base import GuardState, ProviderError
 from providers.linux.capabilities import explained, missing_capabilities
@@ -31,7 +32,7 @@ _COMING = frozenset({Purpose.TAKE, Purpose.WANT})  # writes after which a group 
 _LOOK_SECONDS = 5.0  # the kernel reports changes itself; this finds those whose report was lost
 
 
-class LocalError(Exception):
+class LocalError(AnyvipError):
     """This node's kernel refuses what the daemon needs. The message says what is missing and how to get it."""
 
 

@@ -13,13 +13,14 @@ from pathlib import Path
 
 from controller.core.events import Saved
 from controller.core.records import SessionId
+from health.errors import AnyvipError
 
 _log = logging.getLogger("anyvip")
 
 _LENGTH = 1024  # bytes, padded with blanks, which JSON allows: no rest of a longer record stays behind
 
 
-class LifeError(Exception):
+class LifeError(AnyvipError):
     """The state directory cannot be used, or another daemon uses it. The message says what to do."""
 
 

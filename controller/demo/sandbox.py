@@ -15,6 +15,8 @@ import threading
 from collections.abc import Sequence
 from types import FrameType
 
+from health.errors import AnyvipError
+
 INSIDE = "ANYVIP_LAB"  # set in the environment of processes inside
 GRACE_SECONDS = 3.0
 
@@ -23,7 +25,7 @@ _AS_USER = ("--user", "--map-root-user", *_OWN)
 _TRY = ("sh", "-c", "mount -t tmpfs tmpfs /run && mount -t proc proc /proc && ip link set lo up")
 
 
-class Unavailable(Exception):  # noqa: N818  (a fact about this machine)
+class Unavailable(AnyvipError):  # noqa: N818  (a fact about this machine)
     """This machine cannot run the lab. The message says what is missing and what to do about it."""
 
 

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NewType, Protocol, runtime_checkable
 
+from health.errors import AnyvipError
+
 Version = NewType("Version", str)
 
 
@@ -20,11 +22,11 @@ class Entry:
     version: Version
 
 
-class StoreError(Exception):
+class StoreError(AnyvipError):
     """The store gave no answer, or none that can be understood. A write may have landed, may land later, or never."""
 
 
-class Conflict(Exception):  # noqa: N818  (an answer, not a failure: the write certainly did not land)
+class Conflict(AnyvipError):  # noqa: N818  (an answer, not a failure: the write certainly did not land)
     """The key is not at the expected version. This request wrote nothing."""
 
 
