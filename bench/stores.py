@@ -49,7 +49,7 @@ HEADINGS = (
 LEGEND = f"""\
 Requests and bytes of each node, active / standby, counted over {IDLE_ROUNDS} rounds. Bytes are HTTP's, both ways,
 without TCP, IP and TLS. *requests*: of all kinds. On object stores each node also fetches the other's session when it
-has changed. `file` sends no requests. *takeover*: from SIGKILL to the first answer of the other node, median / max; the
+has changed. `file` sends no requests. *takeover*: from SIGKILL to the first answer of the other node, median / max. The
 limit is {LONGEST_TAKEOVER:g}."""
 
 
