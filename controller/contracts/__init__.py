@@ -1,8 +1,8 @@
-"""What stores, providers and movers must keep, as pytest classes that their authors subclass.
+"""The contracts of stores, providers and movers, as pytest classes that their authors subclass.
 
     from controller.contracts import StoreContract
 
-It takes `pip install anyvip[contracts]`. docs/writing-a-store.md and docs/writing-a-provider.md show how.
+The package needs `pip install anyvip[contracts]`. docs/writing-a-store.md and docs/writing-a-provider.md show its use.
 """
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 for part in ("stores", "unknown", "watch", "providers", "movers"):
     pytest.register_assert_rewrite(f"{__name__}.{part}")
 
-from controller.contracts.clock import LogicalClock  # noqa: E402  (pytest must know of them before)
+from controller.contracts.clock import LogicalClock  # noqa: E402  (after their registration)
 from controller.contracts.movers import MoverContract  # noqa: E402
 from controller.contracts.providers import ProviderContract, TakeoverContract  # noqa: E402
 from controller.contracts.rules import BrokenRule  # noqa: E402

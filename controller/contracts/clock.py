@@ -1,19 +1,19 @@
-"""Time as the contracts tell it to a provider: it stands still until a test moves it on."""
+"""The clock that the contracts give to providers. It stands still until a test advances it."""
 
 from __future__ import annotations
 
 
 class LogicalClock:
-    """What a provider is given as its clock, in seconds. No test of a contract asks how fast the machine is."""
+    """A clock in seconds that only tests advance, so that no contract depends on the speed of the machine."""
 
     def __init__(self, now: float = 1000.0) -> None:
-        """`now`: where it begins; any other moment would do."""
+        """`now`: the first reading. Its value has no meaning."""
         self.now = now
 
     def __call__(self) -> float:
-        """What time it is."""
+        """Return the present reading."""
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """From now on it is so much later."""
+        """Move the clock forward."""
         self.now += seconds

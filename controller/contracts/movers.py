@@ -1,4 +1,4 @@
-"""What every mover keeps, whatever its cloud, shown with a scripted one: see `providers.cloud.moving.Mover`."""
+"""The contract of every mover, tested with a scripted cloud: see `providers.cloud.moving.Mover`."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from providers.cloud.deadline import Deadline, GrantEnd
 from providers.cloud.moving import Mover, Starter, SyncCloser
 
 MOVE_SECONDS = 60.0  # by the logical clock
-BETWEEN_SECONDS = 25.0  # that a request which is not answered takes of it
+BETWEEN_SECONDS = 25.0  # that an unanswered request takes, by the logical clock
 
 MakeMover = Callable[[str, LogicalClock], Mover]
-"""What an author gives: `make_mover(node, clock)`, a node's mover of one and the same group.
+"""The author's `make_mover(node, clock)`. It returns a node's mover, always of the same group.
 
 All movers of one test talk to one fake, which leads nowhere at the beginning and hands each request to the fixture
-`script` (see `Script.serve`). Every call is made with `Calls.run`, whose threads the author ends.
+`script` (see `Script.serve`). Movers make every call with `Calls.run`, whose threads the author ends.
 """
 
 
 class OpenMover(Protocol):
-    """Makes the mover of one more node; the contract closes it."""
+    """Makes the mover of one more node. The contract closes it."""
 
     def __call__(self, node: str = "n1", epoch: int = 1) -> Mover:
         """`node`: n1 or n2. `epoch`: of the promotion that its moves are for."""
@@ -40,17 +40,17 @@ class MoverContract:
 
     @pytest.fixture
     def clock(self) -> LogicalClock:
-        """The time, which stands still."""
+        """The clock, which stands still."""
         return LogicalClock()
 
     @pytest.fixture
     def script(self) -> Script:
-        """The scripted cloud: each request that reaches the fake must be handed to `serve`."""
+        """The scripted cloud. The fake must hand each of its requests to `serve`."""
         return Script()
 
     @pytest.fixture
     def open_mover(self, make_mover: MakeMover, clock: LogicalClock) -> Iterator[OpenMover]:
-        """Movers that are closed at the end."""
+        """Make movers, and close them at the end."""
         opened: list[Mover] = []
 
         def open_mover(node: str = "n1", epoch: int = 1) -> Mover:
@@ -69,7 +69,7 @@ class MoverContract:
 
     @rule
     async def test_moved_is_seen_here(self, open_mover: OpenMover, clock: LogicalClock) -> None:
-        """After move has returned, look must answer that the network leads here."""
+        """After move has returned, look must report that the network leads here."""
         mover = open_mover()
         await mover.move(soon(clock))
         assert await leads_here(mover, clock)
@@ -127,11 +127,11 @@ class MoverContract:
         assert not script.reads
         assert not script.writes
 
-    # --- what the cloud does wrong
+    # --- failures of the cloud
 
     @rule
     async def test_a_refusal_is_an_error(self, open_mover: OpenMover, script: Script, clock: LogicalClock) -> None:
-        """A write that the platform refuses must be a ProviderError, and the next move must succeed when it agrees."""
+        """A write that the platform refuses must raise ProviderError, and the next move must succeed once it agrees."""
         mover = open_mover()
         with script.deciding(lambda _, writes: Fate.REFUSED if writes else Fate.SERVED), raises(ProviderError):
             await mover.move(soon(clock))
@@ -141,7 +141,7 @@ class MoverContract:
 
     @rule
     async def test_a_reply_that_is_lost(self, open_mover: OpenMover, script: Script, clock: LogicalClock) -> None:
-        """A write whose reply is lost may have landed: move must ask again or raise ProviderError, and succeed next."""
+        """A write whose reply is lost may have landed: move must retry or raise ProviderError, and later succeed."""
         mover = open_mover()
         with script.deciding(_once(Fate.LOST)), suppress(ProviderError):
             await mover.move(soon(clock))
@@ -159,7 +159,7 @@ class MoverContract:
     async def test_a_late_write_of_a_former_owner(
         self, open_mover: OpenMover, script: Script, clock: LogicalClock
     ) -> None:
-        """A former owner's late write must be seen by the owner's look, and be undone by its next move."""
+        """The owner's look must show a former owner's late write, and its next move must undo that write."""
         former, owner = open_mover("n1"), open_mover("n2", epoch=2)
         with script.deciding(_once(Fate.LATE, then=Fate.REFUSED)), suppress(ProviderError):
             await former.move(soon(clock))
@@ -170,7 +170,7 @@ class MoverContract:
         await owner.move(soon(clock))
         assert await leads_here(owner, clock)
 
-    # --- what is only looked at
+    # --- reading
 
     @rule
     async def test_look_only_reads(self, open_mover: OpenMover, script: Script, clock: LogicalClock) -> None:
@@ -185,7 +185,7 @@ class MoverContract:
 
     @rule
     async def test_preflight_changes_nothing(self, open_mover: OpenMover, clock: LogicalClock) -> None:
-        """Preflight must return findings, and must leave the network leading where it leads."""
+        """Preflight must return findings, and must not change where the network leads."""
         owner, standby = open_mover("n1"), open_mover("n2", epoch=2)
         await owner.move(soon(clock))
         assert all(isinstance(finding, Finding) for finding in await standby.preflight())
@@ -217,7 +217,7 @@ class MoverContract:
 
     @rule
     async def test_two_who_move_at_once(self, open_mover: OpenMover, clock: LogicalClock) -> None:
-        """When two nodes move at once, the network must lead to one of them at most, and a later move must decide."""
+        """When two nodes move at the same time, the network must lead to at most one, and a later move must decide."""
         one, two = open_mover("n1"), open_mover("n2", epoch=2)
         outcomes = await asyncio.gather(one.move(soon(clock)), two.move(soon(clock)), return_exceptions=True)
         assert all(outcome is None or isinstance(outcome, ProviderError) for outcome in outcomes), outcomes
@@ -227,23 +227,23 @@ class MoverContract:
 
 
 def soon(clock: LogicalClock, grant: GrantEnd | None = None, seconds: float = MOVE_SECONDS) -> Deadline:
-    """A deadline so many seconds from now."""
+    """Return a deadline `seconds` from now."""
     return Deadline.within(seconds, clock, grant)
 
 
 async def leads_here(mover: Mover, clock: LogicalClock) -> bool:
-    """What the cloud says."""
+    """Return whether the cloud reports that the network leads to this mover's node."""
     return (await mover.look(soon(clock))).place is Place.HERE
 
 
 def _once(fate: Fate, then: Fate = Fate.SERVED) -> Callable[[str, bool], Fate]:
-    """The first write is given this fate, those after it the other one; what is read is answered."""
+    """Give the first write this fate and later writes the other one. Reads are answered."""
     fates = [fate]
     return lambda _, writes: (fates.pop() if fates else then) if writes else Fate.SERVED
 
 
 def _nothing(clock: LogicalClock) -> Callable[[str, bool], Fate]:
-    """Nothing is answered, and each request takes its time, so that asking again comes to an end."""
+    """Answer nothing, and let each request take time, so that retries come to an end."""
 
     def fate(_request: str, _writes: bool) -> Fate:
         clock.advance(BETWEEN_SECONDS)

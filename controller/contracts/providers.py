@@ -1,4 +1,4 @@
-"""What every provider keeps, whatever its platform: see `providers.base.Provider`."""
+"""The contract of every provider, on any platform: see `providers.base.Provider`."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from controller.contracts.clock import LogicalClock
 from controller.contracts.rules import raises, rule
 from providers.base import Closer, Finding, Grant, Lasting, Place, Preparer, Provider, ProviderError, StaleGrant
 
-GRANT_SECONDS = 3600.0  # by the logical clock, so no test has to hurry
+GRANT_SECONDS = 3600.0  # by the logical clock, so that no test depends on speed
 _TICK_SECONDS = 0.01
 _FASTER = 20
 
 MakeProvider = Callable[[str, LogicalClock], Provider]
-"""What an author gives: `make_provider(node, clock)`, a node's provider of one and the same group.
+"""The author's `make_provider(node, clock)`. It returns a node's provider, always of the same group.
 
 All providers of one test share one platform, on which nothing is bound at the beginning.
 """
 
 
 class OpenProvider(Protocol):
-    """Makes the provider of one more node on the platform of this test; the contract closes it."""
+    """Makes the provider of one more node on the platform of this test. The contract closes it."""
 
     def __call__(self, node: str = "n1") -> Provider:
         """`node`: n1 or n2."""
 
 
 def grant(clock: LogicalClock, epoch: int = 1, seconds: float = GRANT_SECONDS) -> Grant:
-    """A grant that ends so many seconds from now."""
+    """Return a grant that ends `seconds` from now."""
     return Grant("web", epoch, clock() + seconds)
 
 
 async def is_here(provider: Provider) -> bool:
-    """What the provider's platform says."""
+    """Return whether the provider's platform reports that the VIPs are here."""
     return (await provider.inspect()).place is Place.HERE
 
 
 @asynccontextmanager
 async def passing(clock: LogicalClock) -> AsyncIterator[None]:
-    """Within, time goes on by itself, faster than it does outside."""
+    """Let the clock run by itself inside the context, faster than real time."""
 
     async def pass_on() -> None:
         while True:
@@ -66,16 +66,16 @@ class ProviderContract:
     """
 
     stays_after_unbind: ClassVar[bool] = False
-    """Set it where the platform leads here until the next owner moves it, and only the guard refuses what comes."""
+    """Set it if the platform leads here until the next owner moves the VIPs, and only the guard refuses traffic."""
 
     @pytest.fixture
     def clock(self) -> LogicalClock:
-        """The time, which stands still."""
+        """The clock, which stands still."""
         return LogicalClock()
 
     @pytest_asyncio.fixture
     async def open_provider(self, make_provider: MakeProvider, clock: LogicalClock) -> AsyncIterator[OpenProvider]:
-        """Providers that are closed at the end."""
+        """Make providers, and close them at the end."""
         opened: list[Provider] = []
 
         def open_provider(node: str = "n1") -> Provider:
@@ -91,14 +91,14 @@ class ProviderContract:
 
     @rule
     async def test_bound_is_inspected_as_here(self, open_provider: OpenProvider, clock: LogicalClock) -> None:
-        """After bind has returned, inspect must answer that the VIPs are here."""
+        """After bind has returned, inspect must report that the VIPs are here."""
         provider = open_provider()
         await provider.bind(grant(clock))
         assert await is_here(provider)
 
     @rule
     async def test_bind_is_idempotent(self, open_provider: OpenProvider, clock: LogicalClock) -> None:
-        """Bind is idempotent: a second bind with the same grant must succeed, and change nothing."""
+        """Bind is idempotent: a second bind with the same grant must succeed and change nothing."""
         provider, given = open_provider(), grant(clock)
         await provider.bind(given)
         await provider.bind(given)
@@ -108,7 +108,7 @@ class ProviderContract:
     async def test_bind_is_idempotent_for_a_new_provider(
         self, open_provider: OpenProvider, clock: LogicalClock
     ) -> None:
-        """Bind is idempotent: a daemon that was started again must be able to bind what its last life has bound."""
+        """Bind is idempotent: a restarted daemon must be able to bind what its previous life has bound."""
         await open_provider().bind(grant(clock))
         again = open_provider()
         await again.bind(grant(clock, epoch=2))
@@ -116,7 +116,7 @@ class ProviderContract:
 
     @rule
     async def test_a_renewed_grant_binds_on(self, open_provider: OpenProvider, clock: LogicalClock) -> None:
-        """Bind with a renewed grant of the same epoch must succeed, however often it comes."""
+        """Bind with a renewed grant of the same epoch must succeed, any number of times."""
         provider = open_provider()
         for _ in range(5):
             await provider.bind(grant(clock))
@@ -136,7 +136,7 @@ class ProviderContract:
 
     @rule
     async def test_unbound_is_inspected_as_not_here(self, open_provider: OpenProvider, clock: LogicalClock) -> None:
-        """After unbind, inspect must answer without an error, and that the VIPs are not here."""
+        """After unbind, inspect must report, without an error, that the VIPs are not here."""
         provider = open_provider()
         await provider.bind(grant(clock))
         await provider.unbind()
@@ -151,7 +151,7 @@ class ProviderContract:
 
     @rule
     async def test_unbind_is_idempotent(self, open_provider: OpenProvider, clock: LogicalClock) -> None:
-        """Unbind is idempotent: a second one must succeed when nothing is bound any more."""
+        """Unbind is idempotent: a second one must succeed when nothing is bound anymore."""
         provider = open_provider()
         await provider.bind(grant(clock))
         await provider.unbind()
@@ -167,7 +167,7 @@ class ProviderContract:
             assert await is_here(provider)
             await provider.unbind()
 
-    # --- what changes nothing
+    # --- reading
 
     @rule
     async def test_inspect_only_reads(self, open_provider: OpenProvider, clock: LogicalClock) -> None:
@@ -191,7 +191,7 @@ class ProviderContract:
 
     @rule
     async def test_getting_ready_binds_nothing(self, open_provider: OpenProvider, clock: LogicalClock) -> None:
-        """A provider that is not bound must not be bound by prepare or extend."""
+        """Prepare and extend must not bind a provider that is not bound."""
         provider = open_provider()
         if isinstance(provider, Preparer):
             provider.prepare()
@@ -213,11 +213,11 @@ class ProviderContract:
 
 
 class TakeoverContract(ProviderContract):
-    """`ProviderContract`, and what holds between two nodes: `make_provider` is asked for n1 and n2."""
+    """`ProviderContract`, and what must hold between two nodes. It calls `make_provider` with n1 and n2."""
 
     @rule
     async def test_another_node_takes_over(self, open_provider: OpenProvider, clock: LogicalClock) -> None:
-        """Bind must take the VIPs from whichever node has them, without that node's help."""
+        """Bind must take the VIPs from any node that has them, without that node's help."""
         former, owner = open_provider("n1"), open_provider("n2")
         await former.bind(grant(clock))
         await owner.bind(grant(clock, epoch=2))
@@ -265,9 +265,9 @@ class TakeoverContract(ProviderContract):
 
     @rule
     async def test_two_who_bind_at_once(self, open_provider: OpenProvider, clock: LogicalClock) -> None:
-        """When two nodes bind at once, the VIPs must lead to one of them at most, and a later bind must decide."""
+        """When two nodes bind at the same time, the VIPs must lead to at most one, and a later bind must decide."""
         one, two = open_provider("n1"), open_provider("n2")
-        async with passing(clock):  # whoever lost waits for a while whether it shows
+        async with passing(clock):  # the node that lost polls for a while
             binding = (one.bind(grant(clock)), two.bind(grant(clock, epoch=2)))
             outcomes = await asyncio.gather(*binding, return_exceptions=True)
         assert all(outcome is None or isinstance(outcome, ProviderError) for outcome in outcomes), outcomes

@@ -1,4 +1,4 @@
-"""A rule of a contract is one plain sentence: the docstring of the test that holds it, and what its failure says."""
+"""Makes the docstring of a contract's test its rule: one plain sentence, with which a failure's message begins."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any, Final, ParamSpec
 P = ParamSpec("P")
 Test = Callable[P, Coroutine[Any, Any, None]]
 
-PATIENCE_SECONDS: Final = 60.0  # how long something may take that must happen at all; generous
+PATIENCE_SECONDS: Final = 60.0  # a generous limit for what must happen eventually
 
 
-class BrokenRule(AssertionError):  # noqa: N818  (that is what has happened)
-    """The message begins with the rule, and goes on with what happened instead."""
+class BrokenRule(AssertionError):  # noqa: N818  (the name says what has happened)
+    """A rule was broken. The message begins with the rule, and then says what happened instead."""
 
 
 def rule(test: Test[P]) -> Test[P]:
-    """Whatever makes this test fail, its failure names the rule: the first paragraph of the test's docstring."""
+    """Make each failure of the test name its rule, the first paragraph of its docstring."""
     sentence = " ".join((test.__doc__ or "").partition("\n\n")[0].split()).removesuffix(".")
 
     @wraps(test)
@@ -33,7 +33,7 @@ def rule(test: Test[P]) -> Test[P]:
 
 @contextmanager
 def raises(*kinds: type[Exception]) -> Iterator[None]:
-    """What is done within must raise one of these; another exception goes on as it is."""
+    """Require that the body raises one of these. Other exceptions pass through."""
     names = " or ".join(kind.__name__ for kind in kinds)
     try:
         yield

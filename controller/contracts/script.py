@@ -1,6 +1,6 @@
-"""The scripted cloud: what becomes of each request that reaches the author's fake, as the contract decides.
+"""The scripted cloud: the contract decides what happens to each request that reaches the author's fake.
 
-The fake hands every request to `Script.serve`, which carries it out now, later or never, and says what to answer.
+The fake hands every request to `Script.serve`, which carries it out now, later or never, and returns the answer.
 """
 
 from __future__ import annotations
@@ -19,38 +19,37 @@ T = TypeVar("T")
 
 
 class Refused(Exception):  # noqa: N818  (an answer)
-    """The fake must refuse this request in a way that will not pass by asking again, such as 403. Nothing was done."""
+    """The fake must refuse this request permanently, for example with 403. Nothing was done."""
 
 
 class LostReply(Exception):  # noqa: N818  (likewise)
-    """The fake must close the connection without an answer, or answer late: whoever asked hears nothing."""
+    """The fake must close the connection without an answer, or answer too late for the caller."""
 
 
 class Fate(Enum):
-    """What may become of a request."""
+    """What can happen to a request."""
 
     SERVED = auto()
-    REFUSED = auto()  # nothing is done, and the answer says so
-    LOST = auto()  # it takes effect, and the answer is lost
-    LATE = auto()  # the answer is lost, and it takes effect when `Script.land` is called
-    DROPPED = auto()  # nothing is done, and nothing is answered
+    REFUSED = auto()  # no effect; the answer says so
+    LOST = auto()  # takes effect; the answer is lost
+    LATE = auto()  # takes effect when `Script.land` is called; the answer is lost
+    DROPPED = auto()  # no effect, no answer
 
 
 @dataclass
 class Script:
-    """One test's cloud. A fake that serves in threads may call it from any of them; requests are served in turn."""
+    """One test's cloud. A fake may call it from several threads; requests are served one at a time."""
 
-    reads: list[str] = field(default_factory=list)  # what was asked for, in order
+    reads: list[str] = field(default_factory=list)  # the requests, in order
     writes: list[str] = field(default_factory=list)
     _fate: Callable[[str, bool], Fate] = lambda _request, _writes: Fate.SERVED
     _late: list[Callable[[], object]] = field(default_factory=list)
     _turn: RLock = field(default_factory=RLock)
 
     def serve(self, request: str, effect: Callable[[], T], *, writes: bool) -> T:
-        """Called by the fake for each request: `effect` carries it out and returns the answer.
+        """Serve one request of the fake: `effect` carries it out and returns the answer.
 
-        `request` says in a word or two what is asked, for messages. Raises Refused or LostReply, for the fake to answer
-        so.
+        `request` describes it in a word or two, for messages. Raises Refused or LostReply, which the fake must act out.
         """
         with self._turn:
             (self.writes if writes else self.reads).append(request)
@@ -68,7 +67,7 @@ class Script:
 
     @contextmanager
     def deciding(self, fate: Callable[[str, bool], Fate]) -> Iterator[None]:
-        """Within, `fate(request, writes)` says what becomes of each request."""
+        """Let `fate(request, writes)` decide what happens to each request inside the context."""
         before, self._fate = self._fate, fate
         try:
             yield
@@ -76,9 +75,9 @@ class Script:
             self._fate = before
 
     def land(self) -> None:
-        """What was to take effect late does so now."""
+        """Let the late requests take effect now."""
         with self._turn:
             late, self._late = self._late, []
             for effect in late:
-                with suppress(Exception):  # the fake may refuse it, and nobody hears of that
+                with suppress(Exception):  # the fake may refuse it, and no caller is waiting
                     effect()

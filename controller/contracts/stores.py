@@ -1,4 +1,4 @@
-"""What every store keeps, whatever it is made of: see `controller.stores.base.Store`."""
+"""The contract of every store, on any service: see `controller.stores.base.Store`."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ KEY = "groups/web"
 CALL_SECONDS = 20.0
 
 MakeStore = Callable[[str, float], Store]
-"""What an author gives: `make_store(cluster, call_timeout)`. All stores of one test are on the same place."""
+"""The author's `make_store(cluster, call_timeout)`. All stores of one test use the same place."""
 
 
 class OpenStore(Protocol):
-    """Opens one more store on the place of this test; the contract closes it."""
+    """Opens one more store on the place of this test. The contract closes it."""
 
     def __call__(self, cluster: str = "shop", call_timeout: float = CALL_SECONDS) -> Store:
         """`call_timeout` in seconds."""
 
 
 class OpensStores:
-    """What the contracts of stores have in common."""
+    """The fixture that the contracts of stores share."""
 
     @pytest_asyncio.fixture
     async def open_store(self, make_store: MakeStore) -> AsyncIterator[OpenStore]:
-        """Stores that are closed at the end."""
+        """Open stores, and close them at the end."""
         opened: list[Store] = []
 
         def open_store(cluster: str = "shop", call_timeout: float = CALL_SECONDS) -> Store:
@@ -48,7 +48,7 @@ class OpensStores:
 class StoreContract(OpensStores):
     """Subclass it, and give it the fixture `make_store`, which returns `MakeStore` on an empty place.
 
-    A store that is a `Watcher` keeps `WatcherContract`, too; one whose faults can be brought about,
+    A store that is a `Watcher` also keeps `WatcherContract`. Where the author can cause faults, the store also keeps
     `UnknownOutcomeContract`.
     """
 
@@ -56,19 +56,19 @@ class StoreContract(OpensStores):
 
     @rule
     async def test_an_empty_store_is_read_as_empty(self, open_store: OpenStore) -> None:
-        """Reading an empty store must answer with no keys, and no error."""
+        """Reading an empty store must return no keys, and no error."""
         assert dict(await open_store().read("")) == {}
 
     @rule
     async def test_what_is_created_is_read_with_its_version(self, open_store: OpenStore) -> None:
-        """A write that was confirmed must be read, with the version that swap returned."""
+        """A read must return a confirmed write, with the version that swap returned."""
         store = open_store()
         version = await store.swap(KEY, b"one", None)
         assert await store.read("") == {KEY: Entry(b"one", version)}
 
     @rule
     async def test_another_store_reads_a_write_that_was_confirmed(self, open_store: OpenStore) -> None:
-        """A store must be linearizable: what was confirmed to one node, every node must read from then on."""
+        """A store must be linearizable: once a write is confirmed to one node, every node must read it."""
         writer, reader = open_store(), open_store()
         version: Version | None = None
         for number in range(20):
@@ -103,7 +103,7 @@ class StoreContract(OpensStores):
     )
     @rule
     async def test_values_are_bytes(self, open_store: OpenStore, value: bytes) -> None:
-        """A value must be read as the bytes that were written, whatever they are."""
+        """A read must return exactly the bytes that were written, whatever they are."""
         store = open_store()
         await store.swap("groups/before", b"b", None)
         version = await store.swap(KEY, value, None)
@@ -112,7 +112,7 @@ class StoreContract(OpensStores):
 
     @rule
     async def test_keys_are_any_text(self, open_store: OpenStore) -> None:
-        """A key must be read as the text that was written, whatever characters it has."""
+        """A read must return exactly the keys that were written, whatever characters they have."""
         store = open_store()
         odd = ("wéb", "a b", "a/b", '"', "..", "中", "%2F", "*")
         keys = {f"groups/{each}" for each in odd}
@@ -133,7 +133,7 @@ class StoreContract(OpensStores):
 
     @rule
     async def test_a_swap_replaces_at_the_expected_version_only(self, open_store: OpenStore) -> None:
-        """A swap must replace the expected version only: at another one it is a Conflict, and writes nothing."""
+        """A swap must replace the expected version only: at another version it is a Conflict and writes nothing."""
         store = open_store()
         first = await store.swap(KEY, b"one", None)
         second = await store.swap(KEY, b"two", first)
@@ -143,7 +143,7 @@ class StoreContract(OpensStores):
 
     @rule
     async def test_a_missing_key_is_at_no_version(self, open_store: OpenStore) -> None:
-        """A key that does not exist is at no version: a swap that expects one is a Conflict, and creates nothing."""
+        """A key that does not exist has no version: a swap that expects one is a Conflict and creates nothing."""
         store = open_store()
         version = await store.swap(KEY, b"one", None)
         with raises(Conflict):
@@ -152,7 +152,7 @@ class StoreContract(OpensStores):
 
     @rule
     async def test_a_delete_needs_the_expected_version(self, open_store: OpenStore) -> None:
-        """A delete must remove the key at the expected version only: at another one it is a Conflict."""
+        """A delete must remove the key at the expected version only: at another version it is a Conflict."""
         store = open_store()
         first = await store.swap(KEY, b"one", None)
         second = await store.swap(KEY, b"two", first)
@@ -190,24 +190,24 @@ class StoreContract(OpensStores):
 
     @rule
     async def test_of_many_who_create_at_once_one_wins(self, open_store: OpenStore) -> None:
-        """Of many writers that create one key at once exactly one must win, and all others must get a Conflict."""
+        """Of many writers that create a key at the same time, one must win and all others must get a Conflict."""
         await _race(open_store, None)
 
     @rule
     async def test_of_many_who_replace_at_once_one_wins(self, open_store: OpenStore) -> None:
-        """Of many writers that replace one version at once exactly one must win, and all others must get a Conflict."""
+        """Of many writers that replace a version at the same time, one must win and all others must get a Conflict."""
         await _race(open_store, await open_store().swap(KEY, b"first", None))
 
     @rule
     async def test_writers_of_different_keys_do_not_conflict(self, open_store: OpenStore) -> None:
-        """Writers of different keys must not get in each other's way."""
+        """Writers of different keys must not conflict."""
         stores = [open_store() for _ in range(8)]
         await asyncio.gather(*(store.swap(f"groups/{n}", b"", None) for n, store in enumerate(stores)))
         assert set(await stores[0].read("")) == {f"groups/{n}" for n in range(8)}
 
     @rule
     async def test_any_sequence_of_swaps_does_what_a_register_does(self, open_store: OpenStore) -> None:
-        """Any sequence of swaps, through whichever nodes, must do what a compare-and-swap register does."""
+        """Any sequence of swaps, through any nodes, must do what a compare-and-swap register does."""
         chance = random.Random(7)
         stores = [open_store() for _ in range(3)]
         model: dict[str, Entry] = {}
@@ -230,11 +230,11 @@ class StoreContract(OpensStores):
                     model[key] = Entry(value, version)
             assert await chance.choice(stores).read("") == model
 
-    # --- ends
+    # --- cancelling and closing
 
     @rule
     async def test_a_store_goes_on_after_a_call_was_cancelled(self, open_store: OpenStore) -> None:
-        """A call that is cancelled must leave the store fit for the next one."""
+        """A store must work after one of its calls was cancelled."""
         store = open_store()
         for number in range(10):
             call = asyncio.create_task(store.swap(f"groups/{number}", b"", None))
@@ -246,7 +246,7 @@ class StoreContract(OpensStores):
 
     @rule
     async def test_closing_may_be_done_twice_and_concerns_one_store(self, open_store: OpenStore) -> None:
-        """Closing a store must raise nothing, may be done twice, and must leave other stores and the data alone."""
+        """Closing a store must raise nothing, must work twice, and must leave other stores and the data alone."""
         store, other = open_store(), open_store()
         version = await store.swap(KEY, b"one", None)
         await store.close()
@@ -255,8 +255,8 @@ class StoreContract(OpensStores):
 
     @rule
     async def test_a_store_that_tells_of_changes_keeps_their_contract(self, open_store: OpenStore) -> None:
-        """A store that has `changes` must keep WatcherContract, too: subclass it beside StoreContract."""
-        from controller.contracts.watch import WatcherContract  # noqa: PLC0415  (it is made of this one)
+        """A store that has `changes` must also keep WatcherContract: subclass it beside StoreContract."""
+        from controller.contracts.watch import WatcherContract  # noqa: PLC0415  (it imports this module)
 
         assert isinstance(open_store(), Watcher) == isinstance(self, WatcherContract)
 

@@ -1,4 +1,4 @@
-"""What a store keeps when it does not hear what became of a call: see `controller.stores.base.StoreError`."""
+"""The contract of a store for calls whose outcome is unknown: see `controller.stores.base.StoreError`."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from controller.contracts.rules import raises, rule
 from controller.contracts.stores import KEY, OpensStores, OpenStore
 from controller.stores.base import Conflict, StoreError
 
-SHORT_SECONDS = 0.5  # a call's deadline, where it must be over before a test ends
+SHORT_SECONDS = 0.5  # the deadline of a call that must end within the test
 
 
 class StoreFaults(Protocol):
-    """What an author can bring about on the place where the stores of one test are."""
+    """The faults that an author can cause on the place of one test's stores."""
 
     def losing_replies(self) -> AbstractContextManager[object]:
-        """Within, writes take effect, and whoever asked for them hears nothing of it but an error."""
+        """Let writes take effect inside the context, while their senders get only an error."""
 
     def stalling(self) -> AbstractContextManager[object]:
-        """Within, nothing that is asked is answered."""
+        """Leave every request inside the context without an answer."""
 
 
 @pytest.mark.asyncio
@@ -30,7 +30,7 @@ class UnknownOutcomeContract(OpensStores):
 
     @rule
     async def test_a_write_whose_reply_is_lost_is_unknown(self, open_store: OpenStore, faults: StoreFaults) -> None:
-        """A write whose reply is lost must be a StoreError: a retry would turn what landed into a Conflict."""
+        """A write whose reply is lost must be a StoreError: a retry would turn a write that landed into a Conflict."""
         store = open_store()
         version = await store.swap(KEY, b"one", None)
         with faults.losing_replies(), raises(StoreError):
@@ -38,7 +38,7 @@ class UnknownOutcomeContract(OpensStores):
 
     @rule
     async def test_a_creation_whose_reply_is_lost_is_unknown(self, open_store: OpenStore, faults: StoreFaults) -> None:
-        """A creation whose reply is lost must be a StoreError: a retry would turn what landed into a Conflict."""
+        """A creation whose reply is lost must be a StoreError: a retry would turn one that landed into a Conflict."""
         store = open_store()
         await store.swap("groups/other", b"", None)
         with faults.losing_replies(), raises(StoreError):
@@ -46,7 +46,7 @@ class UnknownOutcomeContract(OpensStores):
 
     @rule
     async def test_a_deletion_whose_reply_is_lost_is_unknown(self, open_store: OpenStore, faults: StoreFaults) -> None:
-        """A deletion whose reply is lost must be a StoreError: a retry would turn what landed into a Conflict."""
+        """A deletion whose reply is lost must be a StoreError: a retry would turn one that landed into a Conflict."""
         store = open_store()
         version = await store.swap(KEY, b"one", None)
         with faults.losing_replies(), raises(StoreError):
@@ -54,7 +54,7 @@ class UnknownOutcomeContract(OpensStores):
 
     @rule
     async def test_what_became_of_it_is_found_by_reading(self, open_store: OpenStore, faults: StoreFaults) -> None:
-        """After an unknown outcome the store must go on: what is read then is what the next write is compared with."""
+        """After an unknown outcome the store must work: a read must return the version that the next write replaces."""
         store = open_store()
         version = await store.swap(KEY, b"one", None)
         with faults.losing_replies(), raises(StoreError):
@@ -67,7 +67,7 @@ class UnknownOutcomeContract(OpensStores):
 
     @rule
     async def test_no_answer_to_a_read_is_an_error(self, open_store: OpenStore, faults: StoreFaults) -> None:
-        """A read that is not answered must be a StoreError within its call_timeout, never an empty answer."""
+        """A read without an answer must be a StoreError within its call_timeout, never an empty answer."""
         store, direct = open_store("shop", SHORT_SECONDS), open_store()
         await direct.swap(KEY, b"one", None)
         with faults.stalling(), raises(StoreError):
@@ -75,7 +75,7 @@ class UnknownOutcomeContract(OpensStores):
 
     @rule
     async def test_no_answer_to_a_write_is_an_error(self, open_store: OpenStore, faults: StoreFaults) -> None:
-        """A write that is not answered must be a StoreError within its call_timeout."""
+        """A write without an answer must be a StoreError within its call_timeout."""
         store, direct = open_store("shop", SHORT_SECONDS), open_store()
         version = await direct.swap(KEY, b"one", None)
         with faults.stalling(), raises(StoreError):

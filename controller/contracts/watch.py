@@ -1,4 +1,4 @@
-"""What a store keeps that tells of changes: see `controller.stores.base.Watcher`."""
+"""The contract of a store that reports changes: see `controller.stores.base.Watcher`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from controller.stores.base import Entry, Store, Version, Watcher
 
 
 class Hints:
-    """What a watch said. `count` only grows; `told` is what it said last of each key."""
+    """The hints of one watch. `count` only grows; `told` holds the last entry that it yielded for each key."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -23,7 +23,7 @@ class Hints:
         self._arrived = asyncio.Event()
 
     async def next(self) -> None:
-        """Return at the next hint that has not been waited for yet."""
+        """Wait for a hint that has not been waited for yet."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             await self._arrived.wait()
         self._arrived.clear()
@@ -34,7 +34,7 @@ class Hints:
         return self._arrived.is_set()
 
     async def collect(self, changes: AsyncIterator[Mapping[str, Entry]]) -> None:
-        """Listen until the watch ends."""
+        """Collect hints until the watch ends."""
         async for entries in changes:
             self.count += 1
             self.told.update(entries)
@@ -43,7 +43,7 @@ class Hints:
 
 @asynccontextmanager
 async def watching(store: Store, prefix: str = "") -> AsyncIterator[Hints]:
-    """A task that watches, ended with the context."""
+    """Watch in a task that ends with the context."""
     hints = Hints()
     watch = asyncio.create_task(hints.collect(_changes(store, prefix)))
     try:
@@ -79,7 +79,7 @@ class WatcherContract(OpensStores):
 
     @rule
     async def test_a_watch_tells_what_a_read_would(self, open_store: OpenStore) -> None:
-        """A watch must tell nothing but what a read would have answered, and in the end what it answers."""
+        """A watch must yield only what a read would have returned, and must arrive at what a read returns."""
         store = open_store()
         large = b"x" * 200_000  # longer than any buffer on the way
         async with watching(store, "groups/") as hints:
@@ -92,7 +92,7 @@ class WatcherContract(OpensStores):
 
     @rule
     async def test_a_watch_of_one_prefix_is_quiet_while_another_changes(self, open_store: OpenStore) -> None:
-        """A watch must be quiet about keys that do not begin with its prefix."""
+        """A watch must give no hints for keys that do not begin with its prefix."""
         store, other = open_store(), open_store()
         async with watching(store, "groups/") as hints:
             await hints.next()
@@ -104,7 +104,7 @@ class WatcherContract(OpensStores):
 
     @rule
     async def test_several_watches_of_one_store_all_hint(self, open_store: OpenStore) -> None:
-        """Several watches of one store must all give their hints."""
+        """Of several watches of one store, each must give its hints."""
         store = open_store()
         async with watching(store, "groups/") as one, watching(store, "groups/") as two, watching(store, "") as three:
             for hints in (one, two, three):
