@@ -1,6 +1,6 @@
-"""`python -m tests.simulation --seeds 0-19999`: search, and tell the story of what is found.
+"""`python -m tests.simulation --seeds 0-19999`: search for violations, and print the story of each.
 
-With `--mutant NAME` the core lacks that rule, and the search is content when it is caught; `--mutant all` tries each.
+With `--mutant NAME` the core lacks that rule, and the search succeeds if a seed catches it. `--mutant all` tries each.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
-    """0: every seed holds, or every mutant asked for was caught; 1: not so."""
+    """Run the search. Returns 0 if every seed holds or every chosen mutant was caught, otherwise 1."""
     given = _arguments()
     if given.mutant is None:
         return int(_survive(given))
     names = sorted(MUTANTS) if given.mutant == "all" else [given.mutant]
     missed = [name for name in names if not _catch(MUTANTS[name], given)]
-    print(f"{len(names) - len(missed)} of {len(names)} mutants caught by seeds; their stories catch every one")
+    print(f"{len(names) - len(missed)} of {len(names)} mutants caught by seeds; the stories catch all of them")
     return int(bool(missed))
 
 
 def _survive(given: argparse.Namespace) -> bool:
-    """Whether anything is broken."""
+    """Run the seeds, and report whether every promise held."""
     began, hours, done, broken = time.monotonic(), 0.0, 0, []
     for outcome in _outcomes(NONE, given):
         done += 1
@@ -54,7 +54,7 @@ def _survive(given: argparse.Namespace) -> bool:
 
 
 def _catch(mutant: Mutant, given: argparse.Namespace) -> bool:
-    """Whether a seed that the whole core survives breaks the one that lacks a rule."""
+    """Report whether a seed that the whole core survives breaks the core that lacks a rule."""
     for outcome in _outcomes(mutant, given):
         if outcome.broken and not run_seed(outcome.seed, profile=given.profile).broken:
             print(f"{mutant.name}: {_line(outcome)}", flush=True)
@@ -78,11 +78,11 @@ def _line(outcome: Outcome) -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seeds", type=_span, default=(0, 999), help="FIRST-LAST, or one seed")
+    parser.add_argument("--seeds", type=_span, default=(0, 999), help="FIRST-LAST or a single seed")
     parser.add_argument(
-        "--mutant", choices=["all", *sorted(MUTANTS)], metavar="NAME", help="remove this rule, or `all`"
+        "--mutant", choices=["all", *sorted(MUTANTS)], metavar="NAME", help="remove this rule, or each with `all`"
     )
-    parser.add_argument("--profile", choices=[profile.name for profile in PROFILES], help="all seeds of this kind")
+    parser.add_argument("--profile", choices=[profile.name for profile in PROFILES], help="draw only this profile")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--stop-after", type=int, default=1, metavar="N", help="violations")
     parser.add_argument("--quiet", action="store_true", help="no story")

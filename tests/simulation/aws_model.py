@@ -1,4 +1,4 @@
-"""AWS: one call moves an address or a route, whoever has it. The last one that lands wins."""
+"""AWS: one call moves an address or a route from any holder. The last call that lands wins."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Describe(Request):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Assign(Request):
-    """AssignPrivateIpAddresses with AllowReassignment, ReplaceRoute, AssociateAddress."""
+    """AssignPrivateIpAddresses with AllowReassignment, ReplaceRoute or AssociateAddress."""
 
     writes: ClassVar[bool] = True
     group: str
@@ -30,7 +30,7 @@ class Assign(Request):
 
 
 class Aws(Cloud):
-    """Where each group leads: to the host whose call landed last."""
+    """A network in which each group leads to the host whose call landed last."""
 
     writes = (Assign,)
 
@@ -52,7 +52,7 @@ class Aws(Cloud):
 
 
 class Assigner(Mover):
-    """`aws.secondary_ip`, `aws.route`, `aws.elastic_ip`."""
+    """Models `aws.secondary_ip`, `aws.route` and `aws.elastic_ip`."""
 
     def move(self) -> Steps[None]:
         yield Assign(self.group, self.host)

@@ -1,6 +1,6 @@
-"""Azure: resources that are written whole, one operation at a time, and an address that must be free before it is added.
+"""Azure: resources are written whole, by one operation at a time, and an address must be free before it is added.
 
-Whether Azure heeds `If-Match` on these is not known, so in one seed it does and in the next it does not.
+It is unknown whether Azure respects `If-Match` on these resources, so it does in some seeds and not in others.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """As it is shown. `effective`: what packets meet; while it is being written, still what was there before."""
+    """A resource as Azure shows it.
+
+    `effective` is what packets meet: while the resource is being written, still its content before the write.
+    """
 
     key: str
     content: Any = None
@@ -33,7 +36,7 @@ class Resource:
 
     @property
     def settled(self) -> bool:
-        """Whether its provisioning state is `Succeeded`."""
+        """Report whether the provisioning state is `Succeeded`."""
         return not self.updating and not self.failed
 
 
@@ -44,7 +47,7 @@ class Get(Request):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Put(Request):
-    """Write all of it. `etag`: what it was read with, for If-Match; None: there was none."""
+    """Writes a whole resource. `etag` is the one it was read with, for If-Match, or None if there was none."""
 
     writes: ClassVar[bool] = True
     key: str
@@ -53,7 +56,7 @@ class Put(Request):
 
 
 class Arm(Cloud):
-    """Azure Resource Manager, as far as writing goes. A key is `PARENT` or `PARENT/CHILD`."""
+    """The reads and writes of Azure Resource Manager. A key is `PARENT` or `PARENT/CHILD`."""
 
     writes = (Put,)
 
@@ -71,7 +74,7 @@ class Arm(Cloud):
         return None
 
     def _begin(self, put: Put) -> None:
-        """Accept it, or not; what is shown is new at once."""
+        """Accept a write or refuse it. An accepted write is shown immediately."""
         before = self.resources.get(put.key, Resource(put.key))
         parent = put.key.partition("/")[0]
         if any(each.updating and key.partition("/")[0] == parent for key, each in self.resources.items()):
@@ -90,19 +93,19 @@ class Arm(Cloud):
 
     @abstractmethod
     def half_done(self, found: Resource) -> object:
-        """What packets meet when the write of this has failed, until it is written again."""
+        """Return what packets meet after a write of this resource has failed, until the next write."""
 
     def admit(self, put: Put) -> None:
-        """Raises Refused for what cannot be so."""
+        """Raise Refused for an impossible write."""
 
 
 def shown(content: object) -> str:
-    """For a story."""
+    """Return the content as a story shows it."""
     return " ".join(sorted(content)) or "nothing" if isinstance(content, frozenset) else str(content)
 
 
 class Nics(Arm):
-    """Network interfaces, one for each host, and the groups whose VIPs they have."""
+    """Network interfaces, one for each host, with the groups whose VIPs they have."""
 
     def __init__(self, world: World, rng: Random, hosts: Sequence[str], story: Story) -> None:
         super().__init__(world, rng, hosts, story)
@@ -111,13 +114,13 @@ class Nics(Arm):
         self.resources = {host: Resource(host, nobody, next(self._etags), effective=nobody) for host in hosts}
 
     def admit(self, put: Put) -> None:
-        """No address of another NIC, be it on its way there or on its way from there."""
+        """Refuse an address that another NIC has, gets or is about to lose."""
         for other in self.resources.values():
             if other.key != put.key and put.content & (other.content | other.effective):
                 raise Refused(IN_USE)
 
     def half_done(self, found: Resource) -> object:
-        """What was removed is gone, what was added is not there."""
+        """Return the content without what the write removed and without what it added."""
         return found.content & found.effective
 
     def holders(self, group: str) -> list[str]:
@@ -130,7 +133,7 @@ class Nics(Arm):
 
 
 class Tables(Arm):
-    """Two route tables, each with one route to each group's VIP: `TABLE/GROUP` is the host that it points to."""
+    """Two route tables, each with one route to each group's VIP: `TABLE/GROUP` holds the host that it points to."""
 
     NAMES = ("east", "west")
 
@@ -143,7 +146,7 @@ class Tables(Arm):
 
 
 class _Writer(Mover):
-    """Writes a resource and waits until that holds (`providers.azure.network.AzureNetwork`)."""
+    """Writes a resource and waits until the write is complete (`providers.azure.network.AzureNetwork`)."""
 
     def move(self) -> Steps[None]:
         while True:
@@ -156,7 +159,7 @@ class _Writer(Mover):
 
     @abstractmethod
     def _move(self) -> Steps[None]:
-        """One attempt, with everything as it is read now."""
+        """Make one attempt, which reads everything anew."""
 
     def _write(self, key: str, content: object, etag: int | None) -> Steps[None]:
         yield Put(key, content, etag)
@@ -172,14 +175,15 @@ class _Writer(Mover):
 
 
 class IpConfig(_Writer):
-    """`azure.ip_config`: removed where it is, and when that is done added here; NICs are written whole."""
+    """Models `azure.ip_config`: remove the address where it is, then add it here. NICs are written whole."""
 
     def _move(self) -> Steps[None]:
         own, others = yield from self._read()
         holders = [nic for nic in others if self.group in nic.content]
         if not holders and self.group in own.content and own.settled:
             return
-        for nic in holders or [nic for nic in others if nic.updating]:  # none: it may be leaving one of these
+        # Without a holder, the address might be leaving a NIC that is being written.
+        for nic in holders or [nic for nic in others if nic.updating]:
             yield from self._remove(nic)
         yield from self._add(own)
 
@@ -188,7 +192,7 @@ class IpConfig(_Writer):
         others = []
         for host in self.hosts:
             if host != self.host:
-                others.append((yield Get(host)))  # noqa: PERF401  (no comprehension can yield)
+                others.append((yield Get(host)))  # noqa: PERF401  (a comprehension cannot yield)
         return own, others
 
     def _remove(self, nic: Resource) -> Steps[None]:
@@ -207,7 +211,7 @@ class IpConfig(_Writer):
 
 
 class Route(_Writer):
-    """`azure.route`: one route of each table pointed here; a table that refuses does not hold up the others."""
+    """Models `azure.route`: point one route of each table here. A table that refuses does not delay the others."""
 
     def _move(self) -> Steps[None]:
         refusals = []

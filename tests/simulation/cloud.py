@@ -1,7 +1,7 @@
-"""A cloud's API in the simulated world: it knows no leases, and what was sent to it may land late, twice, or never.
+"""A cloud's API in the simulated world: it knows no leases, and a request can land late, twice or never.
 
-`azure_model`, `gcp_model` and `aws_model` say what each mechanism accepts, how long that takes to hold, and what its mover
-asks for, call by call.
+`azure_model`, `gcp_model` and `aws_model` define what each mechanism accepts, how long that takes, and which calls its
+mover makes.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LATE_SECONDS = 5.0  # a call lands, and an operation ends, at most so long after it was begun
+LATE_SECONDS = 5.0  # the longest time until a call lands, and the longest time that an operation takes
 USUAL_SECONDS = 0.1  # for a call
-OPERATION_SECONDS = 1.0  # for what a call begins
-PAUSE_SECONDS = 0.2  # before something that is under way is asked for again
+OPERATION_SECONDS = 1.0  # usual time for an operation that a call begins
+PAUSE_SECONDS = 0.2  # between two polls of something that is under way
 
 STALE, BUSY, IN_USE, EXISTS, GONE, FAILED = "stale", "busy", "in use", "exists", "gone", "failed"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """One request. Asked again because no answer came, it is the same one, as by its request id."""
+    """One request. A retry after a missing answer is the same request, as with a request id."""
 
     writes: ClassVar[bool] = False
 
     @property
     def verb(self) -> str:
-        """What kind of request it is."""
+        """The kind of the request."""
         return type(self).__name__
 
 
@@ -51,7 +51,7 @@ class Refused(Exception):  # noqa: N818  (an answer)
         self.code = code
 
 
-# Yields requests, or pauses in seconds; is sent the answers, or has `Refused` thrown at it.
+# Yields requests, or pauses in seconds. Receives the answers by `send`, and refusals by `throw`.
 Steps = Generator[Request | float, Any, T]
 
 
@@ -62,32 +62,32 @@ class Cloud(ABC):
 
     def __init__(self, world: World, rng: Random, hosts: Sequence[str], story: Story) -> None:
         self.world, self.rng, self.hosts, self.story = world, rng, tuple(hosts), story
-        self.seen: Counter[str] = Counter()  # what happened here, for who doubts that it does
+        self.seen: Counter[str] = Counter()  # how often each event happened, so that tests can check that it does
         self.effects: list[tuple[float, str]] = []
         self.troubled = True
-        self.delays: list[float] = []  # of the next calls, as a schedule says
-        self.failures = 0  # so many of the next operations fail
-        self.overwrites = False  # whether groups that are moved at the same time may undo each other's moves
+        self.delays: list[float] = []  # of the next calls, as a schedule sets them
+        self.failures = 0  # how many of the next operations fail
+        self.overwrites = False  # whether groups that move at the same time can undo each other's moves
         self._slow, self._lossy, self._double, self._breaking = (rng.random() * most for most in (0.3, 0.15, 0.2, 0.1))
 
     # --- what it does with requests
 
     @abstractmethod
     def apply(self, request: Request) -> object:
-        """A request lands: its answer. Raises Refused."""
+        """Execute a request that lands, and return its answer. Raises Refused."""
 
     @abstractmethod
     def holders(self, group: str) -> list[str]:
-        """Where packets for the group go at this moment: one host, if all is well."""
+        """Return the hosts that the group's packets go to at this moment: one host, if the network is correct."""
 
     def check(self) -> None:  # noqa: B027  (not every mechanism has something)
-        """What must hold at every instant, whoever calls and when. Raises Violation."""
+        """Check what must hold at every instant. Raises Violation."""
 
     def check_tidy(self, group: str, owner: str) -> None:  # noqa: B027  (likewise)
-        """What must hold besides when all is calm. Raises Violation."""
+        """Check what must also hold when nothing is under way. Raises Violation."""
 
     def land(self, request: Request) -> object:
-        """A request lands: its answer, or its refusal."""
+        """Execute a request that lands, and return its answer or its refusal."""
         answer: object
         try:
             answer = self.apply(request)
@@ -98,37 +98,37 @@ class Cloud(ABC):
         return answer
 
     def changed(self, what: str) -> None:
-        """Something holds from now on."""
+        """Record a change that has just taken effect, and check the invariants."""
         self.effects.append((self.world.now, what))
         self.story.chapter("cloud", lambda: what)
         self.seen[what.partition(" ")[0]] += 1
         self.check()
 
     def violated(self, what: str) -> Violation:
-        """What did not hold, and what led to it."""
+        """Return a Violation that names what did not hold and the effects that led to it."""
         recent = ", ".join(f"{at:.2f} {effect}" for at, effect in self.effects[-8:])
         return Violation(f"{what}; the network: {recent}")
 
     # --- how long it takes, and what goes wrong
 
     def takes(self) -> float:
-        """Seconds until a call that leaves now lands."""
+        """Return the seconds until a call that leaves now lands."""
         return self.delays.pop() if self.delays else self._seconds(USUAL_SECONDS, "late call")
 
     def lasts(self) -> float:
-        """Seconds until an operation that begins now has ended."""
+        """Return the seconds until an operation that begins now ends."""
         return self._seconds(OPERATION_SECONDS, "long operation")
 
     def loses(self) -> bool:
-        """Whether this request, or this answer, never arrives."""
+        """Draw whether this request, or this answer, never arrives."""
         return self._happens(self._lossy, "lost")
 
     def copies(self) -> bool:
-        """Whether this request lands once more, later."""
+        """Draw whether this request lands a second time, later."""
         return self._happens(self._double, "copied")
 
     def breaks(self) -> bool:
-        """Whether this operation fails."""
+        """Draw whether this operation fails, unless a schedule makes it fail."""
         self.failures, fails = max(self.failures - 1, 0), self.failures > 0
         return fails or self._happens(self._breaking, "failed")
 
@@ -144,7 +144,7 @@ class Cloud(ABC):
 
 
 class Mover(ABC):
-    """What a daemon asks the cloud for, for one group: `providers.cloud.moving.Mover`, call by call."""
+    """The calls that a daemon makes for one group: a model of `providers.cloud.moving.Mover`."""
 
     def __init__(self, host: str, group: str, hosts: Sequence[str], clock: Callable[[], float]) -> None:
         self.host, self.group, self.hosts, self.clock = host, group, tuple(hosts), clock
@@ -152,12 +152,12 @@ class Mover(ABC):
 
     @abstractmethod
     def move(self) -> Steps[None]:
-        """Make the network lead here, from wherever it leads now."""
+        """Make the network lead here, wherever it leads now."""
 
     @abstractmethod
     def look(self) -> Steps[bool]:
-        """Whether the network leads here, and only here."""
+        """Ask whether the network leads here, and only here."""
 
     def leave(self) -> Steps[None]:
-        """Give up what the next owner could not take by itself: by default nothing."""
+        """Give up what the next owner cannot take by itself: by default nothing."""
         yield from ()

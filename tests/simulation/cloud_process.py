@@ -1,7 +1,7 @@
-"""A daemon whose groups a cloud's network leads to, or to another: the daemon's own moves, calls and looks.
+"""A daemon in a cloud's network, with its own moves, calls and looks.
 
-`providers.cloud` and `controller.daemon.reconcile` run as they are. What they ask of is a model: its calls are made by
-threads of the simulated world, in which the process may freeze or die between the last look at the grant and the wire.
+`providers.cloud` and `controller.daemon.reconcile` run unchanged, but the cloud is a model. Threads of the simulated
+world make the calls, so the process can freeze or die between the last check of the grant and the sending of a request.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ T = TypeVar("T")
 
 PERIOD_SECONDS = 15.0
 MOVE_SECONDS = 20.0
-CALL_SECONDS = 2.0  # then it is asked again, and may yet land
-_BUDGET = 6000  # looks a minute: no group waits for another
+CALL_SECONDS = 2.0  # after that a call is retried, but the first request can still land
+_BUDGET = 6000  # looks per minute, enough that no group waits for another
 
 
 class CloudCluster(Cluster):
-    """A cluster in such a network."""
+    """A cluster in a cloud's network."""
 
     cloud: Cloud
     mover: type[Mover]
 
     def mover_for(self, host: str, group: str) -> Mover:
-        """What moves the group to this host."""
+        """Return the model of the mover that moves the group to this host."""
         return self.mover(host, group, self.cloud.hosts, lambda: self.world.now)
 
     def check_led(self) -> None:
-        """Every group leads to the one who serves it, and to nobody else."""
+        """Check that every group leads to the host that serves it, and to no other."""
         for group, owner in self.invariants.serving().items():
             if self.cloud.holders(group) != [owner]:
                 leads_to = ", ".join(self.cloud.holders(group)) or "nobody"
@@ -55,12 +55,12 @@ class CloudCluster(Cluster):
             self.cloud.check_tidy(group, owner)
 
 
-class NoAnswer(Exception):  # noqa: N818  (what a vendor's SDK raises then)
-    """The SDK's own timeout has passed."""
+class NoAnswer(Exception):  # noqa: N818  (it stands for an SDK's own error)
+    """The vendor's SDK has waited for an answer until its own timeout."""
 
 
 def translate(error: Exception) -> Refusal | None:
-    """What an answer of the model means."""
+    """Translate an error of the model, as a cloud's `translate` does."""
     if isinstance(error, NoAnswer):
         return Refusal("no answer", retry=True)
     if isinstance(error, Refused):
@@ -69,7 +69,10 @@ def translate(error: Exception) -> Refusal | None:
 
 
 class VirtualThreads(Executor):
-    """Threads of the simulated process. A call says what is asked first, and returns the request that an SDK would send."""
+    """Threads of the simulated process.
+
+    A call's first argument names the request, and the call returns the request that an SDK would send.
+    """
 
     def __init__(self, process: CloudProcess, group: str) -> None:
         self._process, self._group = process, group
@@ -84,7 +87,7 @@ class VirtualThreads(Executor):
             return
         try:
             request = call(*args, **named)
-        except Exception as error:  # noqa: BLE001  (whoever waits for it gets it)
+        except Exception as error:  # noqa: BLE001  (the future passes it on)
             future.set_exception(error)
         else:
             assert isinstance(request, Request)
@@ -99,7 +102,7 @@ class VirtualThreads(Executor):
             world.after(network.takes(), self._land, future, request)
 
     def _land(self, future: Future[Any], request: Request) -> None:
-        """No step of the daemon: frozen or killed, what it has sent takes effect."""
+        """Execute the request in the cloud, even if the daemon that sent it is frozen or dead."""
         network, world, loop = self._process.home.cloud, self._process.cluster.world, self._process.loop
         answer = network.land(request)
         if not network.loses():
@@ -109,7 +112,7 @@ class VirtualThreads(Executor):
 
 def _answer(future: Future[Any], answer: object) -> None:
     if future.done():
-        return  # an answer that comes after all is not waited for
+        return  # the caller has stopped waiting for this answer
     if isinstance(answer, Refused):
         future.set_exception(answer)
     else:
@@ -122,7 +125,7 @@ def _give_up(future: Future[Any]) -> None:
 
 
 class ModelMover:
-    """A `providers.cloud.moving.Mover` that asks what the model of a mover asks for, call by call."""
+    """A `providers.cloud.moving.Mover` that makes the calls of a mover's model."""
 
     def __init__(self, model: Mover, calls: Calls) -> None:
         self._model, self._calls = model, calls
@@ -168,7 +171,7 @@ class ModelMover:
 
 
 class CloudProcess(Process):
-    """A daemon, and its part in the network."""
+    """A daemon in a cloud's network."""
 
     moving: type[Moving] = Moving
     calls: type[Calls] = Calls
@@ -180,12 +183,12 @@ class CloudProcess(Process):
 
     @property
     def home(self) -> CloudCluster:
-        """The cluster, with its network."""
+        """The cluster in its cloud."""
         assert isinstance(self.cluster, CloudCluster)
         return self.cluster
 
     def epoch(self, group: str) -> int:
-        """The epoch that the network was seen to be moved for."""
+        """Return the epoch for which the network was last moved."""
         epoch = self.moves[group]._epoch
         assert epoch is not None
         return epoch

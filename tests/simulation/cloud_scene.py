@@ -1,4 +1,4 @@
-"""Two machines and one group in a cloud's network, for schedules told step by step."""
+"""Two machines and one group in a cloud's network, for schedules that go step by step."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 GROUP = "web"
 PATIENCE = 120.0
-LATE = 60.0  # lands when the other one has owned it for long
+LATE = 60.0  # seconds until a late call lands, long after the other machine became the owner
 
 
 class Scene:
-    """Two machines in fair weather. `changes`: of the mechanism."""
+    """Two machines in fair weather. `changes` replace fields of the mechanism."""
 
     lands_at = 0.0
 
@@ -39,7 +39,7 @@ class Scene:
         self.a, self.b = self.cluster.hosts.values()
 
     def close(self) -> None:
-        """End what runs."""
+        """End the daemons."""
         self.cluster.close()
 
     def run(self, seconds: float) -> None:
@@ -56,7 +56,7 @@ class Scene:
             raise self.cloud.violated(what)
 
     def serves(self, host: Host) -> None:
-        """Let it come to that, and see that the network agrees."""
+        """Wait until the host serves, and check that the network leads to it."""
         self.until(lambda: self.cluster.invariants.serving() == {GROUP: host.name}, f"{host.name} does not serve")
         self.leads_to(host.name)
 
@@ -70,18 +70,18 @@ class Scene:
         self.serves(host)
 
     def undone(self, owner: Host) -> None:
-        """One reconcile period later all is as it should be."""
+        """Check that after one reconcile period the network leads to the owner."""
         self.run(PERIOD_SECONDS + REPAIR_SECONDS)
         self.cluster.check_led()
         self.leads_to(owner.name)
 
     def at(self, host: Host, step: str, do: Callable[[], None]) -> None:
-        """Do it before the host's next step of this kind: `KIND DETAIL`."""
+        """Call `do` before the host's next step of this kind: `KIND DETAIL`."""
         kind, _, detail = step.partition(" ")
         host.trap(Trap(kind, detail, do))
 
     def late(self, host: Host, verb: str, *, dies: bool = True) -> None:
-        """Its next such call lands late; it dies before it asks again, or that is in time."""
+        """Make the host's next such call land late. The host dies before its retry, or its retry is in time."""
 
         def leaves() -> None:
             self.cloud.delays.append(LATE)
@@ -92,6 +92,6 @@ class Scene:
         self.at(host, f"call {verb}", leaves)
 
     def lands(self) -> None:
-        """It lands, and if it is accepted its operation ends."""
-        self.expect(self.cluster.world.now < self.lands_at, "it has landed before")
+        """Run until the late call has landed and its operation, if it began one, has ended."""
+        self.expect(self.cluster.world.now < self.lands_at, "the late call has landed already")
         self.cluster.world.run(self.lands_at + 2 * OPERATION_SECONDS)

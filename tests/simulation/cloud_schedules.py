@@ -1,6 +1,6 @@
-"""A cloud's network, step by step: what happens between two writes, and when the last one of a former owner lands.
+"""A cloud's network step by step: events between two writes, and the landing of a former owner's last write.
 
-Each schedule holds for the movers as they are, and shows who lacks something (`tests.mutants.clouds`).
+Each schedule holds for the movers as they are, and finds movers that lack a rule (`tests.mutants.clouds`).
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from tests.simulation.world import Violation
 
 
 def changes_hands(scene: Scene) -> None:
-    """Nothing else goes wrong."""
+    """The VIP changes hands, and nothing else goes wrong."""
     scene.takes_over(scene.a, scene.b)
     scene.takes_over(scene.b, scene.a)
     scene.undone(scene.b)
 
 
 def dies_between_two_writes(scene: Scene) -> None:
-    """Removed there and not added here, the address is on nobody; whoever comes next adds it."""
+    """A node dies after it removed the address and before it added it. The next owner adds it."""
     verb = scene.cloud.writes[0].__name__
     scene.takes_over(scene.a, scene.b)
     scene.at(scene.b, f"call {verb}", lambda: scene.at(scene.b, f"call {verb}", scene.b.kill))
@@ -45,7 +45,7 @@ def dies_between_two_writes(scene: Scene) -> None:
 
 
 def removes_late(scene: Scene, *, heeds: bool) -> None:
-    """A former owner's removal lands when the other one has the address again."""
+    """A former owner's removal lands when the other node has the address again."""
     assert isinstance(scene.cloud, azure_model.Nics)
     scene.cloud.heeds = heeds
     scene.takes_over(scene.a, scene.b)
@@ -54,12 +54,12 @@ def removes_late(scene: Scene, *, heeds: bool) -> None:
     scene.takes_over(scene.a, scene.b)
     scene.lands()
     scene.leads_to(*("a" if heeds else ""))
-    scene.expect(scene.cloud.seen["Put refused: stale"] == heeds, "the etag is not heeded")
+    scene.expect(scene.cloud.seen["Put refused: stale"] == heeds, "the etag is not respected")
     scene.undone(scene.a)
 
 
 def removes_once_more(scene: Scene) -> None:
-    """It lands just when the repair of the one before has ended, and waits to be seen: it is moved again."""
+    """A second removal lands when the repair of the first has ended but is not confirmed yet. The owner moves again."""
     assert isinstance(scene.cloud, azure_model.Nics)
     nics = scene.cloud.resources
     scene.takes_over(scene.a, scene.b)
@@ -82,7 +82,7 @@ def removes_once_more(scene: Scene) -> None:
 
 
 def leaves_late(scene: Scene) -> None:
-    """It gives up, dies and comes back; then its giving up lands, by a fingerprint that fits again."""
+    """A node gives the VIP up, dies and gets it back. Then its removal lands, because the fingerprint fits again."""
     scene.takes_over(scene.a, scene.b)
     scene.b.start()
     scene.run(5)
@@ -96,7 +96,7 @@ def leaves_late(scene: Scene) -> None:
 
 
 def points_late(scene: Scene) -> None:
-    """A former owner's last write is of one of two tables."""
+    """A former owner's last write points one of two tables to it."""
     scene.takes_over(scene.a, scene.b)
     scene.late(scene.b, "Put")
     scene.a.kill()
@@ -109,7 +109,7 @@ def points_late(scene: Scene) -> None:
 
 
 def inserts_late(scene: Scene) -> None:
-    """A former owner's route loses from the beginning, and is deleted."""
+    """A former owner's late route never wins, and is deleted."""
     assert isinstance(scene.cloud, RoutingTable)
     scene.takes_over(scene.a, scene.b)
     scene.late(scene.b, "Insert")
@@ -124,7 +124,7 @@ def inserts_late(scene: Scene) -> None:
 
 
 def inserts_late_before_the_count(scene: Scene) -> None:
-    """The same when the epochs have counted round since: the late one wins, until it is deleted."""
+    """The same after the numbers have wrapped around: the late route wins until it is deleted."""
     assert isinstance(scene.cloud, RoutingTable)
     scene.cluster.world.now = float(SPAN - 2 - _first_epoch() % SPAN)  # the second one after it is a multiple
     scene.takes_over(scene.a, scene.b)
@@ -137,14 +137,14 @@ def inserts_late_before_the_count(scene: Scene) -> None:
     numbers = [route.number for route in scene.cloud.to(GROUP)]
     scene.expect(
         numbers == [WORST, WORST - SPAN + 1],
-        f"{numbers} do not count round",
+        f"{numbers} do not wrap around",
     )
     scene.leads_to("b")
     scene.undone(scene.a)
 
 
 def _first_epoch() -> int:
-    """The epoch that is the first one when the world begins at 0; they follow the time."""
+    """Return the first epoch when the world begins at 0. Epochs follow the time."""
     with closing(Scene("gcp.route")) as scene:
         assert isinstance(scene.cloud, RoutingTable)
         scene.takes_over(scene.a, scene.b)
@@ -152,7 +152,7 @@ def _first_epoch() -> int:
 
 
 def finds_its_number_taken(scene: Scene) -> None:
-    """A route is left over from before the store was wiped, with the number of the epoch that comes."""
+    """A route from before the store was wiped has the number of the next epoch."""
     assert isinstance(scene.cloud, RoutingTable)
     old = Route(GROUP, 1, "b", WORST - _first_epoch() % SPAN)
     scene.cloud.routes = {old.name: old}
@@ -161,7 +161,7 @@ def finds_its_number_taken(scene: Scene) -> None:
 
 
 def fails_to_write(scene: Scene, *, times: int) -> None:
-    """What has failed does not count, and is written again."""
+    """A write that failed does not count and is written again."""
     scene.takes_over(scene.a, scene.b)
     scene.cloud.failures = times
     scene.takes_over(scene.b, scene.a)
@@ -169,7 +169,7 @@ def fails_to_write(scene: Scene, *, times: int) -> None:
 
 
 def was_frozen_before_it_wrote(scene: Scene) -> None:
-    """Thawed, its thread looks at the grant once more: another one is the owner, and nothing is written any more."""
+    """A thread that thaws checks the grant again. Another node is the owner, so it writes nothing."""
     scene.takes_over(scene.a, scene.b)
     scene.at(scene.b, f"thread {scene.cloud.writes[0].__name__}", scene.b.freeze)
     scene.a.kill()

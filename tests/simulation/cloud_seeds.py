@@ -1,4 +1,4 @@
-"""One seed in one cloud's network: a troubled cluster, and when all is calm what somebody else had sent long ago."""
+"""One seed in one cloud's network: a troubled cluster, then a calm one in which a former owner's old requests land."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ if TYPE_CHECKING:
     from tests.simulation.cluster import HostPlan
     from tests.simulation.host import Host
 
-# A look, and a move of two operations with up to four machines to read, seen.
+# The time for a look, for a move of two operations that reads up to four machines, and for the look that confirms it.
 REPAIR_SECONDS = 30 * USUAL_SECONDS + 4 * OPERATION_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
 class Mechanism:
-    """One provider: the network, what moves groups in it, and the daemon that runs that."""
+    """One provider: the model of the network, the model of its mover, and the daemon that runs them."""
 
     name: str
     cloud: type[Cloud]
     mover: type[Mover]
-    late: int = 1  # how many writes of one move may land after the next owner's, one after the other
+    late: int = 1  # how many writes of one move can land after the next owner's, one after the other
     process: type[CloudProcess] = CloudProcess
 
 
@@ -65,7 +65,10 @@ MECHANISMS = {
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`broken`: what did not hold, None if everything did. `seen`: what happened in the network, how often."""
+    """The result of a seed.
+
+    `broken` names what did not hold, or is None if everything held. `seen` counts what happened in the network.
+    """
 
     mechanism: str
     seed: int
@@ -75,7 +78,7 @@ class Outcome:
 
 
 class CloudFaults(Faults):
-    """Daemons also freeze and die between the calls to the cloud."""
+    """Faults that also freeze and kill daemons between calls to the cloud."""
 
     def _trap(self, host: Host, spring: Callable[[], None]) -> None:
         cluster = self._cluster
@@ -91,7 +94,7 @@ class CloudFaults(Faults):
 def build(
     mechanism: Mechanism, hosts: list[HostPlan], weather: Weather, rng: Random, *, listening: bool = False
 ) -> CloudCluster:
-    """A cluster in a network of this kind."""
+    """Build a cluster in the network of this mechanism."""
     mutant = Mutant("cloud", "", "", process=mechanism.process)
     cluster = CloudCluster(World(), hosts, weather, mutant, listening=listening)
     cluster.cloud = mechanism.cloud(cluster.world, rng, tuple(cluster.hosts), cluster.story)
@@ -100,7 +103,7 @@ def build(
 
 
 def run_seed(seed: int, mechanism: Mechanism, *, listening: bool = False) -> Outcome:
-    """Run one seed to its end or to the first violation."""
+    """Run one seed to its end or to its first violation."""
     rng = Random(seed)
     setting = draw_setting(rng)
     storm = Storm(rng, setting.trip)
@@ -110,7 +113,7 @@ def run_seed(seed: int, mechanism: Mechanism, *, listening: bool = False) -> Out
         _live_through(cluster, CloudFaults(cluster, setting, storm, rng), setting, mechanism.late, rng)
     except Violation as violation:
         broken = f"at {cluster.world.now:.4f}: {violation}"
-    except Exception as error:  # noqa: BLE001  (whatever the core raises is a finding)
+    except Exception as error:  # noqa: BLE001  (any error of the core is a finding)
         broken = f"at {cluster.world.now:.4f}: {error!r}\n{format_exc()}"
     finally:
         cluster.close()
@@ -119,7 +122,7 @@ def run_seed(seed: int, mechanism: Mechanism, *, listening: bool = False) -> Out
 
 
 def run_seeds(seeds: Iterable[int], mechanisms: Iterable[Mechanism]) -> list[Outcome]:
-    """Each seed with each mechanism, on two processors."""
+    """Run each seed with each mechanism, in two processes."""
     with Pool(2) as pool:
         return pool.starmap(run_seed, product(seeds, mechanisms), chunksize=2)
 
@@ -130,7 +133,7 @@ def _live_through(cluster: CloudCluster, faults: Faults, setting: Setting, late:
     world.run(setting.faults_last)
     faults.heal()
     cluster.cloud.troubled = False
-    world.run(world.now + 2 * LATE_SECONDS + settled_after(setting))  # what was sent lands, and then holds
+    world.run(world.now + 2 * LATE_SECONDS + settled_after(setting))  # all requests land and take effect
     settle(cluster, longer=_undoing(cluster))
     for group in cluster.groups:
         land_late(cluster, group, 1, rng)
@@ -142,12 +145,15 @@ def _live_through(cluster: CloudCluster, faults: Faults, setting: Setting, late:
 
 
 def _undoing(cluster: CloudCluster) -> float:
-    """Seconds until the last of all groups is moved for good: each time, one of those that are moved at once is."""
+    """Return the seconds until all groups stay moved.
+
+    Groups that move at the same time can undo each other's moves, so each period settles only one of them.
+    """
     return cluster.cloud.overwrites * (len(cluster.groups) - 1) * (PERIOD_SECONDS + MOVE_SECONDS)
 
 
 def land_late(cluster: CloudCluster, group: str, writes: int, rng: Random) -> None:
-    """So many writes of somebody who owned the group once land from now on."""
+    """Let this many writes of a former owner of the group land from now on."""
     owner = cluster.invariants.serving()[group]
     former = rng.choice([name for name in cluster.hosts if name != owner])
     process = cluster.hosts[owner].process
@@ -156,9 +162,9 @@ def land_late(cluster: CloudCluster, group: str, writes: int, rng: Random) -> No
 
 
 def settle(cluster: CloudCluster, longer: float = 0.0) -> None:
-    """One period later all is as it should be.
+    """Wait one period, then check that everything is as it should be.
 
-    `longer`: for what lands just while a repair waits to be seen, which then moves again.
+    `longer` adds seconds for a write that lands while a repair waits to be confirmed, so that the daemon moves again.
     """
     cluster.world.run(cluster.world.now + PERIOD_SECONDS + REPAIR_SECONDS + longer)
     cluster.invariants.check_settled()
@@ -166,7 +172,7 @@ def settle(cluster: CloudCluster, longer: float = 0.0) -> None:
 
 
 class Ghost:
-    """The calls of a former owner, from the one that comes so late on: some writes, each as soon as it may be."""
+    """The late calls of a former owner: a number of writes, each as early as possible after the one before."""
 
     def __init__(self, cluster: CloudCluster, host: str, group: str, epoch: int, writes: int) -> None:
         self._cluster = cluster
@@ -176,7 +182,7 @@ class Ghost:
         self._writes = writes
 
     def go_on(self, answer: object = None) -> None:
-        """What it was answered, and what comes next."""
+        """Continue the former owner's steps with an answer, until its writes are used up."""
         try:
             said = self._steps.throw(answer) if isinstance(answer, Refused) else self._steps.send(answer)
         except (StopIteration, Refused):

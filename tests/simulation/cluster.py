@@ -1,4 +1,4 @@
-"""A whole cluster in one world: hosts, network, store, and what must hold."""
+"""A whole cluster in one world: hosts, network, store and invariants."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MEMORY = Path("/dev/shm")
 
 @dataclass(frozen=True, slots=True)
 class HostPlan:
-    """One machine to be built."""
+    """The description of one machine to build."""
 
     name: str
     node: str
@@ -55,10 +55,10 @@ class Cluster:
         self.world, self.weather = world, weather
         self._state = TemporaryDirectory(prefix="anyvip-", dir=_MEMORY if _MEMORY.is_dir() else None)
         self.state_dir = Path(self._state.name)
-        logging.disable()  # of the daemons' code; the story tells what happens
+        logging.disable()  # the story reports what the daemons would log
         self.mutant = mutant
         self.timing = max((plan.timing for plan in plans), key=lambda timing: timing.lease_duration)
-        self.fair = False  # nothing but what was planned happens
+        self.fair = False  # whether only planned events happen
         self.story = Story(world, listening=listening)
         self.store = Register(self._changed)
         self.network = Network(world, self.store, weather, self.story)
@@ -68,7 +68,7 @@ class Cluster:
         self.groups = sorted({group for plan in plans for group in plan.groups})
 
     def close(self) -> None:
-        """End what runs, and leave nothing behind."""
+        """End the daemons and remove their files."""
         for host in self.hosts.values():
             if host.process is not None:
                 host.process.kill()
@@ -76,15 +76,15 @@ class Cluster:
         logging.disable(logging.NOTSET)
 
     def unix_time(self) -> float:
-        """What a wall clock shows. It began low, for epochs that are easy to read."""
+        """Return the time on a wall clock. It starts low, so that epochs are easy to read."""
         return 1000 + self.world.now
 
     def overshoot(self) -> float:
-        """How late the kernel ends the timer that is being started."""
+        """Return how late the kernel ends the timer that is being started, in seconds."""
         return self.weather.overshoot(self.timing.overshoot)
 
     def _changed(self, key: str) -> None:
-        """Watches report it, or do not: with what is there now, which may be old when it arrives."""
+        """Let the watches report a change, or not. The reported record can be outdated when the report arrives."""
         if key.startswith(SESSIONS):
             return
         entry = self.store.entries.get(key)
@@ -104,24 +104,24 @@ class Cluster:
             self.invariants.deleted(key.removeprefix(GROUPS))
 
     def scribble(self, key: str) -> None:
-        """Write something by hand that is no record."""
+        """Overwrite a record by hand with bytes that are not a record."""
         self.story.chapter("store", lambda: f"operator scribbles over {key}")
         self.store.put(key, b"oops")
 
     def stop_store(self) -> None:
-        """The store answers nobody."""
+        """Make the store stop answering."""
         self.story.chapter("store", lambda: "operator: the store is down")
         self.store.down += 1
 
     def start_store(self) -> None:
-        """The store answers again, unless something else keeps it down."""
+        """Make the store answer again, unless something else keeps it down."""
         self.story.chapter("store", lambda: "operator: the store is up")
         self.store.down = max(self.store.down - 1, 0)
 
     def restore(self, backup: Snapshot, *, rewind: bool) -> None:
-        """Restore a backup; with `rewind`, versions are used again, and nothing sent before arrives any more.
+        """Restore a backup. With `rewind` the store reuses versions, and requests sent before never arrive.
 
-        The store was stopped for a lease before: whatever follows, its watches have ended with their connections.
+        The store has been down for a lease before, so its watches have always ended with their connections.
         """
         self.story.chapter("store", lambda: "operator restores a backup" + ", versions rewound" * rewind)
         self.network.end_watches()

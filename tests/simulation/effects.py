@@ -1,6 +1,6 @@
-"""What a simulated daemon acts upon: store, guard, provider and hooks, each as the daemon's own code calls them.
+"""What a simulated daemon acts on: store, guard, provider and hooks, behind the interfaces that its code calls.
 
-Each call is at least one step of the process, before which it can freeze or die: the last moment before the effect.
+Each call is at least one step of the process. The process can freeze or die before a step, directly before the effect.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class SimulatedStore:
-    """A `controller.stores.base.Store` beyond the simulated network."""
+    """A `controller.stores.base.Store` behind the simulated network."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
@@ -37,7 +37,7 @@ class SimulatedStore:
         return version
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing, because there are no connections."""
 
     async def _ask(self, request: Read | Write) -> object:
         process, loop = self._process, self._process.loop
@@ -52,7 +52,7 @@ class SimulatedGuard:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._kernel = process.host.kernel
-        self.failed = False  # the last call: then it is not known what passes
+        self.failed = False  # whether the last call failed, so that it is unknown what passes
 
     async def start(self, slot: int, seconds: float) -> None:
         await self._call("timer", "", lambda: self._kernel.start(slot, seconds))
@@ -83,7 +83,7 @@ class SimulatedGuard:
 
 
 class SimulatedAddresses:
-    """A `providers.base.Provider` of one group: its addresses in the host's kernel, and its clients' connections."""
+    """A `providers.base.Provider` of one group: its addresses in the host's kernel and its clients' connections."""
 
     def __init__(self, process: Process, group: str) -> None:
         self._process, self._group = process, group
@@ -122,7 +122,7 @@ class SimulatedAddresses:
 
 
 class SimulatedHooks:
-    """Runs hooks: they take their time, and may fail (`controller.daemon.hooks.HookRunner`)."""
+    """Runs hooks, which take time and can fail (`controller.daemon.hooks.HookRunner`)."""
 
     def __init__(self, process: Process) -> None:
         self._process = process

@@ -1,4 +1,4 @@
-"""What goes wrong, and when, by a seed. Each method of `Faults` without an underscore is one kind of fault."""
+"""What goes wrong in a seed, and when. Each public method of `Faults` after `heal` is one kind of fault."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.simulation.profiles import Setting
     from tests.simulation.world import Storm
 
-STEPS = (  # the micro-steps before which it hurts most
+STEPS = (  # the micro-steps before which a fault does the most harm
     ("timer", ""), ("observe", "TimerStarted"), ("send", "sessions/"), ("reply", "sessions/"), ("observe", "Wrote"),
     ("send", "read"), ("reply", "read"), ("observe", "Listed"), ("arm", ""), ("observe", "Armed"), ("shut", ""),
     ("observe", "Ran"), ("send", "groups/"), ("reply", "groups/"), ("observe", "Unsure"), ("observe", "Refused"),
@@ -32,7 +32,7 @@ STEPS = (  # the micro-steps before which it hurts most
 
 
 class Faults:
-    """Draws one fault after the other until it is told to stop."""
+    """Draws one fault after another until `heal`."""
 
     def __init__(self, cluster: Cluster, setting: Setting, storm: Storm, rng: Random) -> None:
         self._cluster, self._setting, self._storm, self._rng = cluster, setting, storm, rng
@@ -43,7 +43,7 @@ class Faults:
         self._weights = list(setting.profile.faults.values())
 
     def begin(self) -> None:
-        """The machines come up one after the other, and trouble begins."""
+        """Start the machines one after another, then the faults."""
         for host in self._cluster.hosts.values():
             self._later(self._rng.choice((0.0, self._span(0, 2))), host.start)
         self._setting.profile.set_weather(self._storm, self._rng, self._lease)
@@ -57,7 +57,7 @@ class Faults:
         self._world.after(self._rng.expovariate(1 / (self._setting.profile.pause * self._lease)), self._next)
 
     def heal(self) -> None:
-        """From here on nothing goes wrong any more, and what went wrong is undone."""
+        """Stop the faults and undo those that last."""
         self._stopped = True
         cluster = self._cluster
         cluster.story.chapter("", lambda: "all faults are healed")
@@ -69,11 +69,11 @@ class Faults:
             cluster.delete(key)
         for host in cluster.hosts.values():
             self._heal_host(host)
-        for leases in (0.2, 0.6):  # who was frozen while it left has its calls to wait for
+        for leases in (0.2, 0.6):  # a daemon that was frozen while it left still waits for its calls
             self._world.after(leases * self._lease, self._heal_again)
 
     def _heal_again(self) -> None:
-        """What a frozen daemon had been asked for, to stop or to pause, it did when it was thawed."""
+        """Undo what thawed daemons have done since: a stop or a pause that they were asked for while frozen."""
         for host in self._cluster.hosts.values():
             host.start()
             host.post(PauseAsked(paused=False))
@@ -109,7 +109,7 @@ class Faults:
         self._later(self._span(0.3, 2), host.start)
 
     def fail(self, _: Host) -> None:
-        """Steps and calls into the kernel fail for a while."""
+        """Make steps and calls into the kernel fail for a while."""
         before = self._storm.fail, self._storm.kernel_fail
         self._storm.fail, self._storm.kernel_fail = 0.5, self._rng.choice((0.0, 0.2))
         self._later(self._span(0.2, 1), self._end_failing, *before)
@@ -118,7 +118,7 @@ class Faults:
         self._storm.fail, self._storm.kernel_fail = fail, kernel_fail
 
     def reload(self, host: Host) -> None:
-        """Its configuration changes for a while: a group's priority, or the group is gone from it."""
+        """Change the host's configuration for a while: change a group's priority, or remove the group."""
         group = self._some_group()
         changed = dict(host.groups)
         if self._rng.random() < 0.5:
@@ -135,7 +135,10 @@ class Faults:
         host.post(Drifted(self._some_group(), "address gone"))
 
     def _revive(self, host: Host) -> None:
-        """Soon enough to adopt, or later; with its state, without, after a reboot, or under another name."""
+        """Start a daemon again, early enough to adopt or later.
+
+        It comes back with its state, without it, after a reboot, or under another name.
+        """
         how = self._rng.choices(("adopt", "fresh", "reboot", "renamed"), (4, 2, 2, 1))[0]
         delay = self._rng.choice((self._span(0, 0.3), self._span(0, 2)))
         if how == "fresh":
@@ -176,7 +179,7 @@ class Faults:
         host.cut = cut
 
     def late_beat(self, host: Host) -> None:
-        """A renewal lands late, and its node may be frozen meanwhile."""
+        """Make a renewal land late, and perhaps freeze its node until then."""
         self._hold(host, SESSIONS)
         if self._rng.random() < 0.5:
             self._later(0.01, host.freeze, self._span(0.5, 2))
@@ -185,14 +188,14 @@ class Faults:
         self._hold(host, self._rng.choice((SESSIONS, GROUPS, "read", "read")), reply=True)
 
     def late_take(self, host: Host) -> None:
-        """Whatever it writes next about a group lands late; it may be about to lose what it has."""
+        """Make the host's next write about a group land late, perhaps just when it is about to lose its groups."""
         self._hold(host, GROUPS)
         other = self._some_host()
         if self._rng.random() < 0.7:
             self._rng.choice((self.kill, self.unfit, self.stop))(other)
 
     def late_give_up(self, _: Host) -> None:
-        """The owner gives a group up; that lands late, and the owner may be killed and adopt meanwhile."""
+        """Make an owner's giving up of a group land late, and perhaps kill the owner and let it adopt until then."""
         group = self._some_group()
         owner = self._owner(group)
         if owner is None:
@@ -213,7 +216,7 @@ class Faults:
         self._later(self._span(0, 2), self._cluster.start_store)
 
     def restore(self, _: Host) -> None:
-        """A backup is restored after nobody could reach the store for a lease."""
+        """Restore a backup after the store has been down for a lease."""
         backup = self._cluster.store.snapshot()
         self._later(self._span(0.2, 2), self._restore_safely, backup)
 

@@ -1,4 +1,4 @@
-"""Google Cloud: operations that end well or with an error, and alias ranges that are changed against a fingerprint."""
+"""Google Cloud: operations that succeed or fail, and alias ranges whose changes are checked against a fingerprint."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from tests.simulation.story import Story
     from tests.simulation.world import World
 
-ATTEMPTS = 3  # at a range that somebody else took meanwhile
+ATTEMPTS = 3  # at a range that another host has taken since
 
 
 @dataclass(slots=True, eq=False)
 class Operation:
-    """Something that was begun: on what, whether it has ended, and with which error."""
+    """An operation: its resource, whether it has ended, and its error."""
 
     on: str
     done: bool = False
@@ -40,13 +40,13 @@ class Operation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Wait(Request):
-    """Whether it is done. Raises Refused when it has failed."""
+    """Asks whether an operation is done. The answer is Refused when it has failed."""
 
     operation: Operation
 
 
 class Compute(Cloud):
-    """Compute Engine's operations: what is asked twice by one request id is begun once."""
+    """Compute Engine's operations. A request that is sent twice with one request id begins one operation."""
 
     def __init__(self, world: World, rng: Random, hosts: Sequence[str], story: Story) -> None:
         super().__init__(world, rng, hosts, story)
@@ -61,16 +61,16 @@ class Compute(Cloud):
 
     @abstractmethod
     def answer(self, request: Request) -> object:
-        """A request that is not asked again. Raises Refused."""
+        """Answer a request that is not a retry. Raises Refused."""
 
     def begin(self, request: Request, on: str, effect: Callable[[], None]) -> Operation:
-        """An operation, that ends with this effect, or fails as that does or by itself."""
+        """Begin an operation that ends with this effect. It fails if the effect does, or by itself."""
         operation = self._begun[request] = Operation(on)
         self.world.after(self.lasts(), self._end, operation, effect, self.breaks())
         return operation
 
     def busy(self, on: str) -> bool:
-        """Whether an operation on this is under way."""
+        """Report whether an operation on this resource is under way."""
         return any(each.on == on and not each.done for each in self._begun.values())
 
     def _end(self, operation: Operation, effect: Callable[[], None], breaks: bool) -> None:
@@ -86,7 +86,7 @@ class Compute(Cloud):
 
 
 class Operator(Mover):
-    """Waits for operations."""
+    """A mover that waits for operations."""
 
     def end(self, operation: Operation) -> Steps[None]:
         while not (yield Wait(operation)):
@@ -106,7 +106,10 @@ class Get(Request):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Patch(Request):
-    """Give an interface these ranges. `seen`: as it was read, which is all that a fingerprint need tell: it may return."""
+    """Gives an interface these ranges.
+
+    `seen` are the ranges that were read. It stands for a fingerprint, so a fingerprint can come back.
+    """
 
     writes: ClassVar[bool] = True
     host: str
@@ -115,7 +118,7 @@ class Patch(Request):
 
 
 class Interfaces(Compute):
-    """One interface for each host, and the groups whose VIPs it has as alias ranges."""
+    """Interfaces, one for each host, with the groups whose VIPs they have as alias ranges."""
 
     writes = (Patch,)
 
@@ -149,7 +152,7 @@ class Interfaces(Compute):
 
 
 class AliasIp(Operator):
-    """`gcp.alias_ip`: removed where it is, and when that is done added here; given up without waiting for the end."""
+    """Models `gcp.alias_ip`: remove the range where it is, then add it here. Giving it up does not wait for the end."""
 
     _leaving: Operation | None = None
 
@@ -176,7 +179,7 @@ class AliasIp(Operator):
         return self.group in (yield Get(self.host))
 
     def _left(self) -> Steps[None]:
-        """Nothing that was given up can still land, as far as we know."""
+        """Wait until this mover's own removal of the range has ended, so that it cannot land later."""
         leaving, self._leaving = self._leaving, None
         if leaving is not None:
             try:
@@ -185,7 +188,7 @@ class AliasIp(Operator):
                 return
 
     def _edit(self, host: str, seen: Ranges, edit: Callable[[Ranges], Ranges], *, waiting: bool = True) -> Steps[None]:
-        """Change an interface's ranges, read again for as long as somebody else changes it meanwhile."""
+        """Change an interface's ranges, and read them again as long as another host changes them in between."""
         while edit(seen) != seen:
             try:
                 operation = yield Patch(host, edit(seen), seen)

@@ -1,4 +1,4 @@
-"""Google Cloud's routes: they cannot be changed, and of several to one VIP the best wins."""
+"""Google Cloud's routes: they cannot be changed, and the best of several routes to a VIP wins."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from tests.simulation.story import Story
     from tests.simulation.world import World
 
-GOING_SECONDS = 7.5  # by then what is being deleted is gone, or has to be deleted again
+GOING_SECONDS = 7.5  # by then a route that is being deleted is gone, or must be deleted again
 WORST = 999
-SPAN = 100  # how many numbers routes get: the least that can be configured, so that epochs count round
+SPAN = 100  # how many numbers routes have: the smallest configurable span, so that the numbers wrap around
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route to a group's VIP. It cannot be changed; the name says whose, and for which epoch."""
+    """A route to a group's VIP. It cannot be changed, and its name contains its host and epoch."""
 
     group: str
     epoch: int
@@ -76,7 +76,7 @@ class RoutingTable(Compute):
         raise TypeError(request)
 
     def to(self, group: str) -> list[Route]:
-        """All routes to a group's VIP."""
+        """Return all routes to a group's VIP."""
         return [route for route in self.routes.values() if route.group == group]
 
     def _insert(self, route: Route) -> None:
@@ -110,7 +110,7 @@ class RoutingTable(Compute):
 
 
 class Routes(Operator):
-    """`gcp.route`: inserted with a number that comes from the epoch, then those of former owners are deleted."""
+    """Models `gcp.route`: insert a route whose number comes from the epoch, then delete those of former owners."""
 
     def __init__(self, host: str, group: str, hosts: Sequence[str], clock: Callable[[], float]) -> None:
         super().__init__(host, group, hosts, clock)
@@ -127,7 +127,7 @@ class Routes(Operator):
                 yield from self._delete(old, wins=old.number <= ours.number)
 
     def look(self) -> Steps[bool]:
-        """What is left over of former owners counts, too, unless it is going already."""
+        """Ask whether only this host's routes remain, apart from those of former owners that are being deleted."""
         routes = yield List(self.group)
         best = min((route.number for route in routes), default=None)
         going = {name for name, until in self._going.items() if until > self.clock()}
@@ -135,7 +135,7 @@ class Routes(Operator):
         return best is not None and all(route.number != best and route.name in going for route in elsewhere)
 
     def _numbers(self) -> list[int]:
-        """This epoch's, then those of the next ones."""
+        """Return this epoch's number, then those of the next epochs."""
         return [WORST - (self.epoch + ahead) % SPAN for ahead in range(SPAN)]
 
     def _number(self, others: Iterable[Route]) -> int:
@@ -152,7 +152,7 @@ class Routes(Operator):
             yield from self.end(operation)
 
     def _delete(self, old: Route, *, wins: bool) -> Steps[None]:
-        """Where ours wins already nobody waits for it."""
+        """Delete a former owner's route. Waits for the end only if that route still wins over this host's."""
         if not wins:
             self._going[old.name] = self.clock() + GOING_SECONDS
         try:

@@ -1,4 +1,4 @@
-"""A machine: its clock, its kernel, its state directory, and one daemon at a time."""
+"""A machine with its clock, its kernel, its state directory, and at most one daemon at a time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Host:
-    """`name` tells machines apart, `node` is what it calls itself; two may call themselves the same."""
+    """A machine. `name` is unique; `node` is the name that its daemon uses, which two machines can share."""
 
     def __init__(self, cluster: Cluster, plan: HostPlan) -> None:
         self.cluster, self.name, self.node = cluster, plan.name, plan.node
@@ -36,69 +36,69 @@ class Host:
         self.boot(plan.clock)
 
     def boot(self, clock: Clock) -> None:
-        """The machine starts: a new clock, nothing bound, no state of this boot."""
+        """Start the machine with a new clock, nothing bound, and no state of this boot."""
         self.clock = clock
         self.boot_id = f"{self.name}-boot-{next(self._boots)}"
         self.kernel = self.cluster.mutant.kernel(self.cluster.world, clock, self.cluster.overshoot)
 
     def policy(self) -> Policy:
-        """What its daemon is configured with."""
+        """Return the policy of the machine's daemon."""
         return Policy(self.node, self.boot_id, self.timing, self.configured, self.cluster.mutant.rules())
 
     def mint(self) -> SessionId:
-        """A session id never used before."""
+        """Return a session id that was never used before."""
         session = SessionId(f"{self.name}{next(self._sessions)}")
         self.cluster.invariants.sessions[session] = self
         return session
 
     def writer(self) -> str:
-        """A nonce for one life of the daemon."""
+        """Return a nonce for one life of the daemon."""
         return f"{self.name}-life-{next(self._lives)}"
 
-    # --- what may happen to it
+    # --- what can happen to it
 
     def start(self) -> None:
-        """Start the daemon, if none runs."""
+        """Start the daemon if none runs."""
         if self.process is not None:
             return
         self.process = self.cluster.mutant.process(self)
         self.tell("daemon starts")
-        self.kernel.shut(self.groups.keys() - self.configured.keys())  # what it does not know any more goes first
+        self.kernel.shut(self.groups.keys() - self.configured.keys())  # groups that it no longer knows go first
         self.settled_at = self.cluster.world.now
 
     def kill(self) -> None:
-        """SIGKILL: no goodbye. The kernel keeps what it was told."""
+        """Kill the daemon as SIGKILL does, without a clean stop. The kernel keeps its state."""
         if self.process is not None:
             self.tell("daemon killed")
             self.process.kill()
             self.process = None
 
     def restart(self, *, keep: bool) -> None:
-        """Kill what runs and start again. `keep`: with the state file."""
+        """Kill the daemon and start it again. `keep` keeps the state file."""
         self.kill()
         if not keep:
             self.forget()
         self.start()
 
     def forget(self) -> None:
-        """The state file is lost."""
+        """Remove the state file."""
         (self.state_dir / "session.json").unlink(missing_ok=True)
 
     def reboot(self) -> None:
-        """The machine goes down hard and comes up; its daemon is not started yet."""
+        """Reset the machine. Its daemon is not started yet."""
         self.kill()
         self.tell("machine reboots")
         self.boot(replace(self.clock, offset=-self.clock.rate * self.cluster.world.now))
 
     def left(self) -> None:
-        """The daemon ended by itself."""
+        """Record that the daemon has ended by itself."""
         if self.process is not None:
             self.tell("daemon has left")
             self.process.kill()
             self.process = None
 
     def freeze(self, seconds: float | None = None) -> None:
-        """Stop the daemon for so long, or until `thaw`."""
+        """Freeze the daemon for a time, or until `thaw`."""
         if self.process is None:
             return
         self.tell("daemon frozen" + (f" for {seconds:.3f} s" if seconds is not None else ""))
@@ -107,7 +107,7 @@ class Host:
             self.cluster.world.after(seconds, self._thaw, self.process)
 
     def thaw(self) -> None:
-        """Let the daemon go on."""
+        """Let the frozen daemon continue."""
         if self.process is not None:
             self._thaw(self.process)
 
@@ -117,14 +117,14 @@ class Host:
             process.thaw()
 
     def judge(self, group: str, healthy: bool) -> None:
-        """Its checks find the group fit or unfit."""
+        """Let the checks find the group fit or unfit."""
         self.tell(f"checks: {group} {'fit' if healthy else 'unfit'}")
         self.healthy[group] = healthy
         self.settled_at = self.cluster.world.now
         self.post(Judged(group, healthy, "checks"))
 
     def reload(self, groups: Mapping[str, GroupPolicy]) -> None:
-        """Another configuration from here on."""
+        """Replace the configuration of the machine's daemon."""
         new = [name for name in groups if name not in self.configured]
         if groups != self.configured:
             self.tell(f"configured anew: {', '.join(f'{name} priority {p.priority}' for name, p in groups.items())}")
@@ -136,13 +136,13 @@ class Host:
                 self.process.post(Judged(name, self.healthy[name], "as before"))
 
     def flush(self) -> None:
-        """Somebody flushes the guard; it is installed again, shut, and the daemon told."""
+        """Flush the guard, as another program can. It is installed again, shut, and the daemon learns of it."""
         self.tell("guard flushed")
         self.kernel.clear()
         self.post(GuardLost())
 
     def post(self, event: Event) -> None:
-        """Tell the daemon, if one runs."""
+        """Post an event to the daemon if one runs."""
         if self.process is not None:
             self.process.post(event)
 
@@ -157,12 +157,12 @@ class Host:
                 return
 
     def trap(self, trap: Trap) -> None:
-        """Lie in wait for a step of the daemon."""
+        """Wait for a step of the daemon."""
         self.traps.append(trap)
         self._set_trapped()
 
     def clear_traps(self) -> None:
-        """Wait for nothing any more."""
+        """Remove all traps."""
         self.traps.clear()
         self._set_trapped()
 
@@ -171,21 +171,21 @@ class Host:
             self.process.loop.trapped = bool(self.traps)
 
     def tell(self, what: str) -> None:
-        """A line of the story."""
+        """Add a chapter about this machine to the story."""
         self.cluster.story.chapter(self.name, lambda: what)
 
     # --- what can be seen of it
 
     @property
     def awake(self) -> bool:
-        """Whether a daemon runs here that can do anything."""
+        """Whether a daemon runs here that is neither frozen nor dead."""
         return self.process is not None and self.process.awake
 
     def answers(self, group: str) -> bool:
-        """Whether its health endpoint answers 200 at this moment. A frozen one answers nothing."""
+        """Report whether the health endpoint answers 200 at this moment. A frozen daemon does not answer."""
         process = self.process
         return process is not None and process.awake and process.until.get(group, 0.0) > self.cluster.world.now
 
     def fit(self, group: str) -> bool:
-        """Whether it could serve the group now."""
+        """Report whether the machine could serve the group now."""
         return self.awake and not self.cut and self.healthy[group]

@@ -1,4 +1,4 @@
-"""What must hold at every instant. Each is asked when something begins: nothing can begin to overlap between two beginnings."""
+"""What must hold at every instant. Checks run when something begins, because no overlap can begin at another time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Invariants:
-    """Raises Violation as soon as a promise is broken."""
+    """Checks all promises, and raises Violation when one is broken."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -33,7 +33,7 @@ class Invariants:
     # --- one owner
 
     def armed(self, host: Host, groups: Collection[str]) -> None:
-        """A guard was armed: whatever it opened must be open nowhere else, and ours by the record."""
+        """Check an armed guard: the groups it opened must be shut on all other hosts, and be its own by the record."""
         for group in groups:
             if not host.kernel.passes(group):
                 continue
@@ -43,23 +43,23 @@ class Invariants:
             self._check_record(host, group)
 
     def _check_record(self, host: Host, group: str) -> None:
-        """The store names who serves: nobody opens on a record that says otherwise, or under an older epoch."""
+        """Check that the group's record names a session of this host that is not fenced."""
         owner = self._ownership(group)
         if owner is None or owner.new:
-            return  # an operator deleted it: the grant ends by itself, before anybody takes it anew
+            return  # an operator deleted the record: the grant ends by itself, before another node can take the group
         named = owner.session
         if named is None or self.sessions.get(named) is not host:
             raise Violation(f"{group} opened on {host.name}, but the record names {named or 'nobody'}")
         if named in self._fenced:
-            raise Violation(f"{group} opened on {host.name} under {named}, and fenced is final")
+            raise Violation(f"{group} opened on {host.name} under {named}, which is fenced")
 
     def unbinding(self, host: Host, group: str) -> None:
-        """Addresses are about to go: nothing may pass any more that somebody would believe to be answered."""
+        """Check that no traffic passes any more when a group's addresses are about to go."""
         if host.kernel.passes(group):
             raise Violation(f"{group}'s addresses leave {host.name} while its guard is open")
 
     def answers(self, process: Process) -> None:
-        """A health endpoint began to answer 200: no other may."""
+        """Check a health endpoint that began to answer 200: no other is allowed to answer 200 for the same group."""
         now = self._cluster.world.now
         for group, until in process.until.items():
             if until <= now:
@@ -71,20 +71,20 @@ class Invariants:
     # --- what is written
 
     def landed(self, message: Message, before: Entry | None) -> None:
-        """A write by a node has landed."""
+        """Check a write by a node that has landed."""
         key = message.key
         if key.startswith(SESSIONS):
             self._remember_fence(key)
         if key == CLUSTER:
-            self._released.clear()  # paused, nobody takes anything
+            self._released.clear()  # no node takes anything while the cluster is paused
         if not key.startswith(GROUPS):
             return
         group, owner = key.removeprefix(GROUPS), self._ownership(key.removeprefix(GROUPS))
         if owner is None:
             return
         if before is None and message.sent_at < self._deleted_at.get(group, -1.0):
-            self._forget_epochs(group)  # documented: a create sent before a deletion has no version to stop it
-        if not owner.new:  # nobody serves by it
+            self._forget_epochs(group)  # as documented, no version stops a create that was sent before a deletion
+        if not owner.new:  # a new record does not let any node serve
             self._check_epoch(group, owner)
         old = ownership_in(before.value) if before else None
         if old is not None and old.session is not None and old.session != owner.session:
@@ -110,7 +110,7 @@ class Invariants:
             raise Violation(f"{group}: epoch {owner.epoch} belongs to {taker}")
 
     def _check_given_up(self, group: str, old: Ownership, message: Message) -> None:
-        """Who writes its own ownership away must have stopped serving by then, however late that lands."""
+        """Check that a host that gives up its own group no longer serves it when the write lands."""
         host = message.process.host
         if old.session is None or self.sessions.get(old.session) is not host:
             return
@@ -133,7 +133,7 @@ class Invariants:
             raise Violation(f"{group}: {taker} won its own release back from {', '.join(fit)}")
 
     def _was_fit(self, host: Host, group: str, taker: SessionId, released_at: float) -> bool:
-        """Whether the host could have taken it, known to all for long enough."""
+        """Report whether the host could have taken the group, and all nodes have known that for long enough."""
         settled = host.settled_at + 2 * self._cluster.timing.lease_duration < released_at
         namesakes = sum(other.node == host.node for other in self._cluster.hosts.values())
         other = host is not self.sessions[taker] and namesakes == 1
@@ -142,11 +142,11 @@ class Invariants:
     # --- what an operator did
 
     def deleted(self, group: str) -> None:
-        """An operator deleted the group's record."""
+        """Note that an operator has deleted the group's record."""
         self._deleted_at[group] = self._cluster.world.now
 
     def restored(self) -> None:
-        """A backup was restored: epochs and fences since are forgotten; exclusion is not."""
+        """Note that a backup was restored: later epochs and fences are forgotten, but exclusion still holds."""
         self._fenced.clear()
         self._released.clear()
         for group in self._cluster.groups:
@@ -156,10 +156,10 @@ class Invariants:
         self._highest.pop(group, None)
         self._owners = {key: owner for key, owner in self._owners.items() if key[0] != group}
 
-    # --- in the end
+    # --- at the end
 
     def check_settled(self) -> None:
-        """Faults have stopped long ago: each group is served by exactly one."""
+        """Check, long after the last fault, that exactly one host serves each group."""
         for group in self._cluster.groups:
             answering = [host.name for host in self._cluster.hosts.values() if host.answers(group)]
             passing = [host.name for host in self._cluster.hosts.values() if host.kernel.passes(group)]
@@ -171,7 +171,7 @@ class Invariants:
                 )
 
     def serving(self) -> dict[str, str]:
-        """Who answers 200 for each group."""
+        """Return the host that answers 200, by group."""
         return {
             group: host.name for host in self._cluster.hosts.values() for group in host.groups if host.answers(group)
         }
@@ -183,7 +183,7 @@ class Invariants:
 
 @lru_cache(maxsize=4096)
 def ownership_in(value: bytes) -> Ownership | None:
-    """The group record in these bytes, None if it cannot be read."""
+    """Decode a group record. Returns None if it cannot be read."""
     try:
         return decode(value, Ownership)
     except BadRecord:
@@ -192,7 +192,7 @@ def ownership_in(value: bytes) -> Ownership | None:
 
 @lru_cache(maxsize=4096)
 def session_in(value: bytes) -> Session | None:
-    """The session record in these bytes, None if it cannot be read."""
+    """Decode a session record. Returns None if it cannot be read."""
     try:
         return decode(value, Session)
     except BadRecord:

@@ -1,4 +1,4 @@
-"""The kernel: a guard of two slots with one timer each, and addresses. It knows nothing of daemons, and outlives them."""
+"""The kernel: addresses, and a guard of two slots with a timer each. It is independent of daemons and outlives them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Kernel:
-    """A group's traffic passes while, in one slot, the timer runs and the group is armed."""
+    """A kernel in which a group's traffic passes while a slot's timer runs in which the group is armed."""
 
     def __init__(self, world: World, clock: Clock, overshoot: Callable[[], float]) -> None:
         self._world, self._clock, self._overshoot = world, clock, overshoot
@@ -21,12 +21,12 @@ class Kernel:
         self.bound: set[str] = set()  # groups whose addresses are here
 
     def start(self, slot: int, seconds: float) -> None:
-        """One transaction: the slot is disarmed and its timer runs anew, at the rate of this node's clock."""
+        """Disarm a slot and start its timer, in one transaction. The timer runs at the rate of this node's clock."""
         self.armed[slot] = frozenset()
         self.ends[slot] = self._world.now + self.lasts(seconds)
 
     def lasts(self, seconds: float) -> float:
-        """How long a timer really takes, in true seconds."""
+        """Return how long a timer really runs, in true seconds."""
         return seconds / self._clock.rate + self._overshoot()
 
     def arm(self, slot: int, groups: Collection[str]) -> None:
@@ -42,15 +42,15 @@ class Kernel:
         self.armed = [frozenset(), frozenset()]
 
     def passes(self, group: str) -> bool:
-        """Whether the group's traffic passes at this moment."""
+        """Report whether the group's traffic passes at this moment."""
         return self.until(group) > self._world.now
 
     def until(self, group: str) -> float:
-        """When the group's traffic ends to pass if nobody does anything, in true seconds."""
+        """Return when the group's traffic stops passing unless something changes, in true seconds."""
         return max((end for end, armed in zip(self.ends, self.armed, strict=True) if group in armed), default=-inf)
 
     def inspect(self) -> tuple[frozenset[str], int | None]:
-        """The groups that pass, and the slot that lets them longest."""
+        """Return the groups that pass, and the slot that lets traffic pass longest."""
         slots = [slot for slot in (0, 1) if self.ends[slot] > self._world.now and self.armed[slot]]
         passing = frozenset(group for slot in slots for group in self.armed[slot])
         return passing, max(slots, key=lambda slot: self.ends[slot], default=None)

@@ -1,7 +1,7 @@
-"""An asyncio event loop in the simulated world: one process's, on its host's clock, which can freeze before any step.
+"""An asyncio event loop in the simulated world: one process on its host's clock, which can freeze before any step.
 
-The daemon's own code runs on it, unchanged. Each callback is one step: the world decides when it runs, and a frozen or
-dead process runs none. Nothing here waits for anything real, so a seed reproduces.
+The daemon's own code runs on it unchanged. Each callback is one step. The world decides when a step runs, and a frozen
+or dead process runs none. Nothing waits for anything real, so seeds are reproducible.
 """
 
 from __future__ import annotations
@@ -20,44 +20,48 @@ T = TypeVar("T")
 Args = TypeVarTuple("Args")
 
 STEP = "loop"  # the kind of a step that has no name of its own
-_CANCELLATIONS = 10  # a coroutine that outlives so many would never end
+_CANCELLATIONS = 10  # a coroutine that survives this many would never end
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
-    """`pace`: true seconds before the next callback. `about_to` is asked before each; it may freeze or end the process."""
+    """The event loop of one process.
+
+    `pace` returns the true seconds before the next callback. `about_to` is called before each step of a process that
+    has traps, and can freeze or end the process.
+    """
 
     def __init__(
         self, world: World, clock: Clock, pace: Callable[[], float], about_to: Callable[[str, str], None]
     ) -> None:
-        # Not `super().__init__()`: it would ask the real clock and make what a loop that waits for sockets needs.
+        # `super().__init__()` would read the real clock and make what only a loop with sockets needs.
         self._world, self._clock, self._pace, self._about_to = world, clock, pace, about_to
         self._steps: deque[tuple[str, str, asyncio.Handle]] = deque()
         self._scheduled = False  # whether the next callback is in the world's queue
         self._frozen = 0
         self.dead = False
-        self.trapped = False  # whether `about_to` wants to be asked
+        self.trapped = False  # whether to call `about_to`
         self.failed: BaseException | None = None
 
     # --- the process as a whole
 
     @property
     def awake(self) -> bool:
-        """Whether it can do anything."""
+        """Whether the process is neither frozen nor dead."""
         return not self.dead and not self._frozen
 
     def freeze(self) -> None:
-        """SIGSTOP, or no CPU: nothing runs until `thaw`."""
+        """Stop the process until `thaw`, as SIGSTOP or a lack of CPU does."""
         self._frozen += 1
 
     def thaw(self) -> None:
-        """Go on where it stopped, with everything that has become due."""
+        """Continue where the process stopped, with everything that has become due."""
         self._frozen -= 1
         self._go_on()
 
     def kill(self) -> None:
-        """SIGKILL: nothing runs any more.
+        """End the process as SIGKILL does.
 
-        Its coroutines are ended here, cancelled before they reach another effect, so that none is found pending later.
+        Cancels its coroutines before they reach another effect, so that asyncio finds none pending later.
         """
         self.dead = True
         for _ in range(_CANCELLATIONS):
@@ -70,18 +74,18 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 self._run(self._steps.popleft()[2])
 
     def step(self, kind: str, detail: str, call: Callable[..., object], *args: Any) -> None:
-        """Call this as one step of the process, after what is ready already."""
+        """Call a function as one step of the process, after everything that is already ready."""
         if not self.dead:
             self._put(kind, detail, asyncio.Handle(call, args, self))
 
     def perform(self, kind: str, detail: str, effect: Callable[[], T]) -> asyncio.Future[T]:
-        """Have the effect in a step with this name, unless the caller has given up before. Its result, or its error."""
+        """Run `effect` in a step with this name, unless the caller has given up before. Returns its future."""
         result: asyncio.Future[T] = self.create_future()
         self.step(kind, detail, _resolve, result, effect)
         return result
 
     def pause(self, seconds: float, kind: str, detail: str) -> asyncio.Future[None]:
-        """Wait so many true seconds, then for one step with this name."""
+        """Wait for true seconds, and then for one step with this name."""
         passed: asyncio.Future[None] = self.create_future()
         self._world.after(seconds, self.step, kind, detail, _resolve, passed, _nothing)
         return passed
@@ -96,7 +100,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._world.after(self._pace(), self._run_next)
 
     def _run_next(self) -> None:
-        """Run the next step, and the callbacks without a name that follow: no effect is among those."""
+        """Run the next step and the unnamed callbacks that follow it, which have no effects."""
         self._scheduled = False
         while self._steps and not self._frozen and not self.dead:
             if self.trapped:
@@ -169,12 +173,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return False
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """A callback raised: that is a finding."""
+        """Keep the error of a callback, which is a finding."""
         if not self.dead:
             self.failed = context.get("exception") or RuntimeError(context["message"])
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """It is skipped when its time comes."""
+        """Do nothing, because a cancelled timer is skipped when it is due."""
 
 
 def _resolve(result: asyncio.Future[T], effect: Callable[[], T]) -> None:
@@ -182,9 +186,9 @@ def _resolve(result: asyncio.Future[T], effect: Callable[[], T]) -> None:
         return
     try:
         result.set_result(effect())
-    except Exception as error:  # noqa: BLE001  (whoever waits for it gets it)
+    except Exception as error:  # noqa: BLE001  (the future passes it on)
         result.set_exception(error)
 
 
 def _nothing() -> None:
-    """Only time passes."""
+    """Do nothing: only time passes."""

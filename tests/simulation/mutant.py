@@ -1,4 +1,4 @@
-"""What a simulated cluster may lack: one rule of the core, of the daemon, of the kernel or of the configuration."""
+"""What a simulated cluster can lack: one rule of the core, of the daemon, of the kernel or of the configuration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.simulation.process import Process
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One rule removed. `happens`: what comes of it, in a few words."""
+    """A cluster without one rule. `happens` says in a few words what results from that."""
 
     name: str
     rule: str
@@ -26,10 +26,10 @@ class Mutant:
     process: type[Process] = Process
     executor: type[Executor] = Executor
     steps: type[GroupSteps] = GroupSteps
-    stretch: float = 1.0  # the longest safe renew_deadline, times this
+    stretch: float = 1.0  # multiplies the longest safe renew_deadline
 
     def stretched(self, timing: Timing) -> Timing:
-        """The timing that this mutant lets pass."""
+        """Return the timing that this mutant allows."""
         if self.stretch == 1.0:
             return timing
         longest = longest_renew_deadline(timing.lease_duration, timing.drift, timing.overshoot)

@@ -1,4 +1,4 @@
-"""The network between the nodes and the store: everything that is sent may be slow, lost, doubled or held."""
+"""The network between the nodes and the store. A message can be slow, lost, duplicated or held."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One request on its way. Nobody waits for the answer to a copy."""
+    """One request on its way. No process waits for the answer to a copy."""
 
     process: Process
     action: Read | Write
@@ -34,13 +34,16 @@ class Message:
 
     @property
     def key(self) -> str:
-        """What it is about: a key, or `read`."""
+        """The key that the request is about, or `read`."""
         return self.action.key if isinstance(self.action, Write) else "read"
 
 
 @dataclass(slots=True)
 class Hold:
-    """Catches the next message of a host about a key with this prefix (`hint`: to it), for some seconds or until released."""
+    """Catches a host's next message about a key with this prefix, for some seconds or until `Network.release`.
+
+    The prefix `hint` catches the next hint to the host.
+    """
 
     host: str
     prefix: str
@@ -49,7 +52,7 @@ class Hold:
     what: str = "held"  # or "lost", or "copied": the message goes on its way and a copy of it is held
 
     def catches(self, host: Host, key: str, *, reply: bool) -> bool:
-        """Whether this is what it waits for."""
+        """Report whether this hold catches the message."""
         return self.host == host.name and self.reply == reply and key.startswith(self.prefix)
 
 
@@ -65,7 +68,7 @@ class Network:
         self._watch = 0
 
     def send(self, message: Message) -> None:
-        """The request leaves the node."""
+        """Send a request from a node."""
         copy = replace(message, copy=True)
         host = message.process.host
         if host.cut or self._caught(host, message.key, self._land, message, copy=(copy,)):
@@ -76,7 +79,7 @@ class Network:
             self._world.after(self._weather.trip(), self._land, message, self._era)
 
     def tell(self, host: Host, hint: Hint) -> None:
-        """The watch of this host says that something has changed."""
+        """Send a hint from the store's watch to a host."""
         if not self._caught(host, "hint", self._tell, host, hint, self._watch):
             self._world.after(self._weather.trip(), self._tell, host, hint, self._watch, self._era)
 
@@ -85,17 +88,17 @@ class Network:
             host.post(hint)
 
     def end_watches(self) -> None:
-        """What watches had on their way is gone with their connections."""
+        """End all watches. Their hints that are under way are lost with the connections."""
         self._watch += 1
 
     def release(self) -> None:
-        """Everything that is held goes on its way now."""
+        """Release all held messages."""
         held, self._held = self._held, []
         for call, args in held:
             self._world.after(0.0, call, *args, self._era)
 
     def forget(self) -> None:
-        """Nothing that is under way arrives: all connections to the store are new."""
+        """Lose everything that is under way, as if all connections to the store were new."""
         self._era += 1
         self._held.clear()
 
@@ -146,6 +149,6 @@ class Network:
 
 
 def _answer(waiting: asyncio.Future[Answer], answer: Answer) -> None:
-    """The answer is read from the socket; who has stopped waiting does not hear of it."""
+    """Deliver an answer, unless its caller has stopped waiting."""
     if not waiting.done():
         waiting.set_result(answer)

@@ -1,4 +1,4 @@
-"""One life of a daemon: the daemon's own loop, executor, steps and state file, on a virtual event loop."""
+"""One life of a daemon: the real loop, executor, steps and state file on a virtual event loop."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from tests.simulation.host import Host
     from tests.simulation.invariants import Invariants
 
-BUSY = 1000  # decisions in one retry_period: no work explains that many
+BUSY = 1000  # decisions in one retry_period, more than any work explains
 HOOKS = HookCommands(promote=("promote",), demote=("demote",), timeout=60.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Trap:
-    """Springs before a step of this kind whose detail begins like this (see `VirtualLoop.step`)."""
+    """Calls `spring` before the next step of a kind whose detail has a prefix (see `VirtualLoop.step`)."""
 
     kind: str
     detail: str
@@ -43,7 +43,7 @@ class Trap:
 
 
 class SteppedNode(Node):
-    """The daemon's loop. That it turns to an event is a step of the process, and the story hears what came of it."""
+    """The daemon's loop. Handling an event is a step of the process, and the story records the decision."""
 
     process: Process
 
@@ -56,7 +56,7 @@ class SteppedNode(Node):
 
 
 class Process:
-    """The daemon: events in, decisions out, actions carried out. Dead for ever once killed."""
+    """The daemon: it receives events, decides and carries out actions. A killed process stays dead."""
 
     def __init__(self, host: Host) -> None:
         self.host = host
@@ -74,46 +74,46 @@ class Process:
         self._main.add_done_callback(self._ended)
 
     def clock(self) -> float:
-        """CLOCK_BOOTTIME of the host."""
+        """Return CLOCK_BOOTTIME of the host, in seconds."""
         return self.host.clock.at(self.cluster.world.now)
 
     @property
     def policy(self) -> Policy:
-        """What it is configured with now."""
+        """The daemon's current policy."""
         return self.node.policy
 
     @property
     def state(self) -> State:
-        """What its core knows."""
+        """The state of the daemon's core."""
         return self.node.state
 
     @property
     def awake(self) -> bool:
-        """Whether it can do anything."""
+        """Whether the process is neither frozen nor dead."""
         return self.loop.awake
 
-    # --- being alive, more or less
+    # --- freezing and ending
 
     def freeze(self) -> None:
-        """SIGSTOP, or no CPU: nothing of it runs until `thaw`."""
+        """Stop the process until `thaw`, as SIGSTOP or a lack of CPU does."""
         self.loop.freeze()
 
     def thaw(self) -> None:
-        """Go on where it stopped, with everything that has become due."""
+        """Continue where the process stopped, with everything that has become due."""
         self.loop.thaw()
         if self.awake:
             self.cluster.invariants.answers(self)
 
     def kill(self) -> None:
-        """SIGKILL: its lock is free, and nothing of it runs any more."""
+        """End the process as SIGKILL does, and free its lock."""
         self.loop.kill()
         self._life.close()
 
     def post(self, event: Event) -> None:
-        """Something happened outside."""
+        """Post an event from outside."""
         self.node.post(event)
 
-    # --- the daemon, as `controller.daemon.daemon` puts it together
+    # --- the daemon, as `controller.daemon.daemon` assembles it
 
     async def _live(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -127,16 +127,16 @@ class Process:
             self._life.forget()
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
-        """What runs beside the loop."""
+        """Return the coroutines that run beside the loop."""
         return [self._check()]
 
     async def _check(self) -> None:
-        """The first verdicts of the checks; `Host.judge` tells the later ones."""
+        """Post the first verdicts of the checks. `Host.judge` posts the later ones."""
         for group, healthy in self.host.healthy.items():
             self.node.post(Judged(group, healthy, "as before"))
 
     def providers(self, group: str) -> list[Provider]:
-        """What makes the group's addresses lead here."""
+        """Return the group's providers."""
         return [SimulatedAddresses(self, group)]
 
     def _surroundings(self) -> Surroundings:
@@ -178,7 +178,7 @@ class Process:
         )
 
     def _ended(self, main: asyncio.Task[None]) -> None:
-        """It has left by itself, or something in it went wrong."""
+        """Handle the end of the daemon, which has left by itself or failed."""
         error = None if main.cancelled() else main.exception()
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
@@ -187,10 +187,10 @@ class Process:
         elif not self.loop.dead:
             self.host.left()
 
-    # --- what the loop leads to
+    # --- after a decision
 
     def _decided(self, state: State) -> None:
-        """What the health endpoint answers with from now on."""
+        """Update what the health endpoint answers from now on."""
         self._check_pace()
         now, began = self.cluster.world.now, False
         for group, before in self.until.items():
@@ -205,11 +205,11 @@ class Process:
         if self.cluster.world.now > since + self.policy.timing.retry_period:
             since, decisions = self.cluster.world.now, 0
         if decisions > BUSY:
-            self.loop.failed = Violation(f"{self.host.name} decides without end")
+            self.loop.failed = Violation(f"{self.host.name} does not stop deciding")
         self._busy = since, decisions + 1
 
     def promised(self, check: Callable[[Invariants], None]) -> None:
-        """Ask whether a promise holds. The daemon's own code must not catch what comes of it."""
+        """Check a promise. A violation ends the loop, so that the daemon's own code cannot catch it."""
         try:
             check(self.cluster.invariants)
         except Violation as violation:
@@ -217,28 +217,28 @@ class Process:
 
 
 class Untold(Telemetry):
-    """Nobody reads what a simulated daemon logs and counts."""
+    """Telemetry that discards everything, because the story reports what happens."""
 
     def __init__(self) -> None:
-        """Nothing is kept."""
+        """Do nothing."""
 
     def transitioned(self, transitions: Iterable[Transition]) -> None:
-        """Told by the story."""
+        """Do nothing, because the story reports transitions."""
 
     def ran(self, event: object) -> None:
-        """Not counted."""
+        """Do nothing."""
 
     def judged(self, event: object) -> None:
-        """Not counted."""
+        """Do nothing."""
 
     def drifted(self, event: object) -> None:
-        """Not counted."""
+        """Do nothing."""
 
     def looked(self, group: str, error: str = "") -> None:
-        """Not counted."""
+        """Do nothing."""
 
     def repaired(self, group: str) -> None:
-        """Not counted."""
+        """Do nothing."""
 
     def requested(self, op: Op, outcome: Outcome, seconds: float, error: str = "") -> None:
-        """Not counted."""
+        """Do nothing."""

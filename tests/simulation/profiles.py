@@ -1,4 +1,4 @@
-"""What kind of trouble a seed is about, and the cluster it befalls."""
+"""The kinds of trouble that a seed can draw, and the clusters that meet it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """`faults`: weights. `pause`: leases between two faults, on average. The rest: the most that weather may do."""
+    """One kind of trouble.
+
+    `faults` maps each fault to its weight. `pause` is the average number of leases between two faults. The other fields
+    limit the weather.
+    """
 
     name: str
     faults: Mapping[str, int]
@@ -34,7 +38,7 @@ class Profile:
 
     @property
     def deletes(self) -> bool:
-        """Whether records vanish: then all leases must be alike, for a gap does not say how long its owner's was."""
+        """Whether records can vanish. Then all leases must be equal, because a gap does not show its owner's lease."""
         return bool(self.faults.keys() & {"delete_group", "delete_session", "wipe", "scribble", "restore"})
 
     def set_weather(self, storm: Storm, rng: Random, lease: float) -> None:
@@ -73,7 +77,7 @@ PROFILES = (
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """The cluster of one seed; `timing`: the longest lease in it; `trip`: the usual seconds to the store."""
+    """The cluster of one seed. `timing` has the cluster's longest lease, `trip` is the usual seconds to the store."""
 
     profile: Profile
     timing: Timing
@@ -83,19 +87,19 @@ class Setting:
 
 
 def draw_setting(rng: Random, wanted: str | None = None) -> Setting:
-    """A cluster by the seed; `wanted` names a profile that is not to be drawn."""
+    """Draw a cluster from the seed. `wanted` names a profile to use instead of the drawn one."""
     drawn = rng.choice(PROFILES)
     profile = next((profile for profile in PROFILES if profile.name == wanted), drawn)
     timing = _timing(rng)
     names = ["a", "b", "c", "d"][: rng.choice((2, 2, 2, 3, 3, 4))]
     groups = ["web", "db", "log"][: rng.choice((1, 1, 2, 3))]
     policies = [_policies(rng, groups, timing) for _ in names]
-    for policy in policies[:2]:  # two different nodes can always serve
+    for policy in policies[:2]:  # so that two different nodes can always serve
         policy.update(
             {group: GroupPolicy(max(p.priority, 1), p.preempt, p.preempt_delay) for group, p in policy.items()}
         )
     twin = len(names) > 2 and rng.random() < 0.15
-    unlike = not profile.deletes and rng.random() < 0.1  # leases of different length, as while they are being changed
+    unlike = not profile.deletes and rng.random() < 0.1  # leases differ, as while an operator changes them
     hosts = [
         HostPlan(
             name,

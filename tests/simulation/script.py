@@ -1,21 +1,21 @@
-"""Stories told by hand: what happens stands at the margin, what was seen stands indented below it.
+"""Stories written by hand: commands start at the margin, and what the simulator saw is indented below them.
 
-    tight                             not 7 of the lease's 10 s to serve on one renewal, but as many as are safe
+    tight                             the longest safe renew_deadline instead of 7 s of the lease's 10 s
     node a                            a machine; `as NAME` calls itself so, `priority N`, `preempt S`, `rate R`
     start a                           its daemon, with the state file if there is one (`start a fresh`: without)
-    run 5s, until web on a            let time pass; until somebody answers 200 for the group, or `nobody`
-    given web on a                    the same, when it matters no more what led there
-    expect web on a                   one answers, and its guard alone is open
+    run 5s, until web on a            let time pass; until a answers 200 for the group (or `nobody` does)
+    given web on a                    the same, but the story leaves out how that comes about
+    expect web on a                   a alone answers 200, and only its guard is open
     until a frozen                    (or dead)
-    freeze a, kill a                  at once, or `at KIND DETAIL`: before the next such micro-step
+    freeze a, kill a                  now, or `at KIND DETAIL`: before the next such micro-step
     hold a groups/web                 the next such request waits for `release`; `hold a answer read`: the answer;
-                                      `hold a hint`: what a's watch says;
+                                      `hold a hint`: the report of a's watch;
                                       `lose` instead of hold: never arrives; `copy`: arrives, and a copy is held
     watch off, calm                   no node is told of changes; nothing else goes wrong, so turns must be kept
     delete groups/web, backup, restore, store down     what operators do; `restore groups/web`: this record only
-    without MUTANT                    the same again without that rule: what breaks, and where
+    without MUTANT                    the same again without that rule: what breaks, and when
 
-`python -m tests.simulation.script FILE...` writes down anew what is seen. Read the difference before you keep it.
+`python -m tests.simulation.script FILE...` rewrites what the simulator sees. Read the difference before you keep it.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ if TYPE_CHECKING:
 
     from tests.simulation.host import Host
 
-WRONG = "wrong:"  # begins what no story may end with
+WRONG = "wrong:"  # begins a line that no story is allowed to contain
 PATIENCE = 200.0  # seconds that `until` waits
 
 
 class ScriptError(Exception):
-    """The script says what is not so, or what nobody understands."""
+    """A script has an unknown command, or something that does not happen."""
 
 
 def transcript(text: str) -> str:
-    """The script with what is seen now."""
+    """Return the script with what the simulator sees now."""
     told: list[str] = []
     commands: list[str] = []
     with closing(Stage(NONE)) as stage:
@@ -98,14 +98,14 @@ def _without(mutant: Mutant, commands: list[str]) -> str:
 
 
 class Unwatched(Weather):
-    """The store has no watch."""
+    """Weather in which the store has no watch."""
 
     def hinted(self) -> bool:
         return False
 
 
 class Stage:
-    """A cluster in fair weather, to which a script does what it says."""
+    """A cluster in fair weather that carries out the commands of a script."""
 
     def __init__(self, mutant: Mutant) -> None:
         self._mutant = mutant
@@ -117,18 +117,18 @@ class Stage:
 
     @property
     def cluster(self) -> Cluster:
-        """Built when it is needed: after all machines are named."""
+        """The cluster, built on first use, after all machines are named."""
         if self._built is None:
             self._built = Cluster(World(), self._plans, self._weather, self._mutant, listening=True)
         return self._built
 
     def close(self) -> None:
-        """End what runs."""
+        """End the daemons."""
         if self._built is not None:
             self._built.close()
 
     def play(self, line: str) -> Iterator[str]:
-        """Do what one line says; what is seen, in words."""
+        """Carry out one line, and yield what the simulator sees."""
         verb, *words = line.split()
         command = getattr(self, f"_do_{verb}", None)
         if command is None:
@@ -166,7 +166,7 @@ class Stage:
         try:
             world.run(world.now + seconds)
         except AssertionError as error:
-            raise Violation(f"the core refuses to go on: {error}") from error
+            raise Violation(f"an assertion in the core failed: {error}") from error
         finally:
             chapters = story.chapters[told:]
         for at, who, what in chapters:
@@ -312,7 +312,7 @@ def _seconds(text: str) -> float:
 
 
 def main(names: list[str]) -> None:
-    """Write down what is seen now."""
+    """Rewrite these scripts with what the simulator sees now."""
     for name in names:
         path = Path(name)
         path.write_text(transcript(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""One seed: a cluster, its troubles, and what must hold during and after them."""
+"""One seed: a cluster, its faults, and what must hold during and after them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from tests.simulation.world import Storm, Violation, World
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`broken`: what did not hold, None if everything did. `cluster_seconds`: how much time passed in the world."""
+    """The result of a seed.
+
+    `broken` names what did not hold, or is None if everything held. `cluster_seconds` is the time that passed.
+    """
 
     seed: int
     profile: str
@@ -25,16 +28,16 @@ class Outcome:
 
 
 def settled_after(setting: Setting) -> float:
-    """Seconds after the end of all faults when each group must have its one owner.
+    """Return the seconds after the last fault by which each group must have exactly one owner.
 
-    A lease to watch what is left behind, another if a record is missing or the store went back, one for a
-    session that is fenced in between; some rounds for turns and writes.
+    One lease to watch the sessions left behind, one if a record is missing or the store went back, one for a session
+    that is fenced in between, and some rounds for turns and writes.
     """
     return 3 * setting.timing.lease_duration * (1 + setting.timing.drift) + 10 * setting.timing.retry_period
 
 
 def run_seed(seed: int, mutant: Mutant = NONE, *, profile: str | None = None, listening: bool = False) -> Outcome:
-    """Run one seed to its end or to the first violation."""
+    """Run one seed to its end or to its first violation."""
     rng = Random(seed)
     setting = draw_setting(rng, profile)
     world = World()
@@ -46,7 +49,7 @@ def run_seed(seed: int, mutant: Mutant = NONE, *, profile: str | None = None, li
         _live_through(cluster, Faults(cluster, setting, storm, rng), setting)
     except Violation as violation:
         broken = f"at {world.now:.4f}: {violation}"
-    except Exception as error:  # noqa: BLE001  (whatever the core raises is a finding)
+    except Exception as error:  # noqa: BLE001  (any error of the core is a finding)
         broken = f"at {world.now:.4f}: {type(error).__name__}: {error}\n{format_exc()}"
     finally:
         cluster.close()
@@ -65,7 +68,7 @@ def _live_through(cluster: Cluster, faults: Faults, setting: Setting) -> None:
     cluster.invariants.check_settled()
     preempting = any(policy.preempt for plan in setting.hosts for policy in plan.groups.values())
     if not preempting and cluster.invariants.serving() != serving:
-        raise Violation(f"nothing happened, and yet {serving} became {cluster.invariants.serving()}")
+        raise Violation(f"without any event, {serving} became {cluster.invariants.serving()}")
 
 
 def _cast(seed: int, setting: Setting) -> tuple[str, ...]:

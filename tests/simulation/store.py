@@ -1,4 +1,4 @@
-"""The store: a compare-and-swap register, and what operators do to it behind everybody's back."""
+"""The store: a compare-and-swap register, and what operators do to it by hand."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ class Snapshot:
 
 
 class Register:
-    """Linearizable: a request takes effect at one moment, the one at which it is called here."""
+    """A linearizable register: a request takes effect at the moment of the call."""
 
     def __init__(self, changed: Callable[[str], None]) -> None:
         self.entries: dict[str, Entry] = {}
-        self.down = 0  # how many reasons there are for not answering
+        self.down = 0  # the number of reasons not to answer
         self._revision = 0
         self._changed = changed
 
     def read(self) -> Mapping[str, Entry]:
-        """Every key."""
+        """Return all keys with their entries."""
         return self.entries.copy()
 
     def swap(self, key: str, value: bytes | None, expected: Version | None) -> Version | None:
-        """The new version, or None for a conflict."""
+        """Write if the version is the expected one. Returns the new version, or None for a conflict."""
         present = self.entries.get(key)
         if (present.version if present else None) != expected:
             return None
         return self.put(key, value)
 
     def put(self, key: str, value: bytes | None) -> Version:
-        """Write without looking: what an operator does, and how a swap ends."""
+        """Write without a check of the version, as an operator does. Returns the new version."""
         self._revision += 1
         version = Version(str(self._revision))
         if value is None:
@@ -51,11 +51,11 @@ class Register:
         return version
 
     def snapshot(self) -> Snapshot:
-        """A backup to restore from."""
+        """Return a backup to restore from."""
         return Snapshot(self.entries.copy(), self._revision)
 
     def restore(self, backup: Snapshot, *, rewind: bool) -> None:
-        """Go back to the backup. `rewind`: versions begin again where they were then, as etcd's revisions do."""
+        """Go back to a backup. With `rewind` the versions go back, too, as etcd's revisions do."""
         self.entries = dict(backup.entries)
         if rewind:
             self._revision = backup.revision

@@ -1,4 +1,4 @@
-"""What happened, in words. Costs nothing unless somebody listens."""
+"""What happened, in words. A story costs nothing unless it is listening."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LAST = 150  # lines of full detail before the end
 
 
 class Story:
-    """Keeps all chapters (faults, roles, ownership), and the last lines of everything else."""
+    """Keeps all chapters (faults, roles, ownership) and the last lines of everything else."""
 
     def __init__(self, world: World, *, listening: bool = False) -> None:
         self._world = world
@@ -33,19 +33,19 @@ class Story:
         self._lines: deque[tuple[float, str, str]] = deque(maxlen=LAST)
 
     def tell(self, who: str, what: Callable[[], str]) -> None:
-        """A detail; `what` is asked only if somebody listens."""
+        """Add a detail. `what` is called only if the story is listening."""
         if self.listening:
             self._lines.append((self._world.now, who, f"    {what()}"))
 
     def chapter(self, who: str, what: Callable[[], str]) -> None:
-        """Something that no story of this cluster could leave out."""
+        """Add an event that every story of this cluster must contain."""
         if self.listening:
             line = self._world.now, who, what()
             self._lines.append(line)
             self.chapters.append(line)
 
     def decided(self, process: Process, event: Event, decision: Decision) -> None:
-        """What one event led to."""
+        """Add the decision that an event led to."""
         if not self.listening:
             return
         name = process.host.name
@@ -56,7 +56,7 @@ class Story:
             self.chapter(name, partial(transition_line, transition))
 
     def landing(self, message: Message, before: Entry | None, version: Version | None) -> None:
-        """How a write ended at the store."""
+        """Add the outcome of a write at the store."""
         action = message.action
         if not self.listening or not isinstance(action, Write):
             return
@@ -69,7 +69,7 @@ class Story:
         told("store", lambda: f"{action.key} = {record_line(action.key, action.value)}, by {who}{copied}")
 
     def text(self) -> Iterable[str]:
-        """The whole story: first only the chapters, then every step."""
+        """Return the whole story: first only the chapters, then the last lines in full."""
         first = self._lines[0][0] if self._lines else 0.0
         yield from (_line(*chapter) for chapter in self.chapters if chapter[0] < first)
         yield "    ... from here on in full:"
@@ -87,13 +87,13 @@ def _is_beat(action: Write, before: Entry | None) -> bool:
 
 
 def transition_line(transition: Transition) -> str:
-    """A role changed, as a story tells it."""
+    """Return a role's change as a story shows it."""
     detail = f" ({transition.detail})" if transition.detail else ""
     return f"{transition.group}: {transition.before} -> {transition.after}, {transition.reason}{detail}"
 
 
 def record_line(key: str, value: bytes | None) -> str:
-    """A record in a few words."""
+    """Return a record in a few words."""
     if value is None:
         return "nothing"
     try:
@@ -114,14 +114,14 @@ def _ownership(owner: Ownership) -> str:
 
 
 def event_line(event: Event) -> str:
-    """An event in a few words."""
+    """Return an event in a few words."""
     if isinstance(event, Listed):
         return f"Listed {event.request} sent {event.sent_at:.4f}, {len(event.entries)} records"
     return str(event)
 
 
 def action_line(action: Action) -> str:
-    """An action in a few words."""
+    """Return an action in a few words."""
     match action:
         case Write():
             return f"Write {action.request} {action.key} = {record_line(action.key, action.value)} if {action.expected}"

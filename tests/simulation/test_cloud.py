@@ -1,4 +1,4 @@
-"""Troubled clusters in each cloud's network: in the end it leads to whoever serves, late calls or not."""
+"""Troubled clusters in each cloud's network: at the end it leads to the node that serves, in spite of late calls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.simulation.cloud_seeds import MECHANISMS, run_seed, run_seeds
 
 SEEDS = int(os.environ.get("ANYVIP_CLOUD_SEEDS", "5"))  # of each mechanism
 
-# What must have happened in these seeds, or they show nothing.
+# What must happen in these seeds. Otherwise they prove nothing.
 HAPPENS = {
     *("late call", "lost", "copied", "long operation", "failed"),
     *("assigned", "wrote", "gave", "inserted", "deleted", "Put refused: busy", "Patch refused: busy"),

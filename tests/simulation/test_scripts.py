@@ -1,4 +1,4 @@
-"""The stories told by hand: what is seen is what they say, and each mutant has one that catches it."""
+"""The stories written by hand: each matches what the simulator sees, and each mutant has a story that catches it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ALL = sorted(SCRIPTS.glob("**/*.txt"))
 @pytest.mark.parametrize("path", ALL, ids=lambda path: str(path.relative_to(SCRIPTS)))
 def test_what_is_seen_is_what_the_story_says(path: Path) -> None:
     told = path.read_text(encoding="utf-8")
-    assert transcript(told) == told, f"python -m tests.simulation.script {path.name} writes it anew"
+    assert transcript(told) == told, f"python -m tests.simulation.script {path.name} rewrites it"
     assert WRONG not in told
 
 

@@ -1,4 +1,4 @@
-"""The random search: the core survives it, weaker ones do not, and a seed is the same world each time."""
+"""The random search: the core survives it, weaker cores do not, and a seed is always the same world."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.simulation.seeds import Outcome
 
-SHORT = 120  # `make simulate` runs as many as it is told
+SHORT = 120  # seeds; `make simulate SEEDS=...` runs more
 
 
 def search(mutant: Mutant, seeds: range) -> Iterator[Outcome]:

@@ -1,4 +1,4 @@
-"""True time and what happens in it, in order; the clocks that see it; how long things take when nobody disturbs them."""
+"""True time and the events in it, the nodes' clocks, and the weather: how long things take and what fails by itself."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Violation(Exception):  # noqa: N818  (what the search is for, not an error of the search)
-    """A promise that did not hold; the message says which, where and when."""
+class Violation(Exception):  # noqa: N818  (the search looks for it; it is not an error of the search)
+    """A promise did not hold. The message names the promise and the hosts."""
 
 
 class World:
-    """True time in seconds, and a heap of what is to come."""
+    """True time in seconds, and a heap of the events to come."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -28,11 +28,11 @@ class World:
         self._heap: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
 
     def after(self, delay: float, call: Callable[..., object], *args: Any) -> None:
-        """Have it happen `delay` true seconds from now, after everything that was put there before."""
+        """Schedule a call in `delay` true seconds, after everything that was scheduled for that moment before."""
         heappush(self._heap, (self.now + delay, next(self._order), call, args))
 
     def run(self, until: float) -> None:
-        """Let everything happen that happens no later than `until`."""
+        """Run all calls up to and including the moment `until`."""
         heap = self._heap
         while heap and heap[0][0] <= until:
             self.now, _, call, args = heappop(heap)
@@ -49,51 +49,51 @@ class Clock:
     rate: float
 
     def at(self, true: float) -> float:
-        """What the clock shows at a moment of true time."""
+        """Return what the clock shows at a moment of true time."""
         return self.offset + self.rate * true
 
     def true(self, local: float) -> float:
-        """When the clock shows this."""
+        """Return the true time at which the clock shows `local`."""
         return (local - self.offset) / self.rate
 
 
 class Weather:
-    """How long things take, and what goes wrong by itself: here nothing does, and everything takes its fixed time."""
+    """How long things take and what fails by itself. In fair weather nothing fails and every duration is fixed."""
 
     def trip(self) -> float:
-        """Seconds one way between a node and the store."""
+        """Return the seconds for one way between a node and the store."""
         return 0.005
 
     def lost(self) -> bool:
-        """Whether this message never arrives."""
+        """Decide whether this message never arrives."""
         return False
 
     def copies(self) -> tuple[float, ...]:
-        """After how many seconds further copies of this request land."""
+        """Return the seconds after which further copies of this request land."""
         return ()
 
     def hinted(self) -> bool:
-        """Whether a watch reports this change."""
+        """Decide whether a watch reports this change."""
         return True
 
     def told(self) -> bool:
-        """Whether the watch says what the change was."""
+        """Decide whether the watch's report contains the changed record."""
         return True
 
     def loop(self) -> float:
-        """Seconds between two steps of a daemon that is not disturbed."""
+        """Return the seconds between two steps of an undisturbed daemon."""
         return 0.0002
 
     def overshoot(self, longest: float) -> float:
-        """How late the kernel ends this timer."""
+        """Return how late the kernel ends this timer, in seconds."""
         return longest
 
     def kernel(self) -> tuple[bool, str | None]:
-        """Whether this call into the kernel takes effect, and the error that the caller sees."""
+        """Decide whether this call into the kernel takes effect, and which error the caller sees."""
         return True, None
 
     def step(self, step: Step) -> tuple[float, str | None]:
-        """How many seconds a step takes, and how it fails."""
+        """Return the seconds that a step takes, and its error."""
         return _USUAL[step], None
 
 
@@ -109,7 +109,7 @@ _USUAL = {
 
 
 class Storm(Weather):
-    """Weather by a seed: every number is drawn, and faults turn the probabilities up and down."""
+    """Weather drawn from a seed. Faults raise and lower its probabilities."""
 
     def __init__(self, rng: Random, usual_trip: float) -> None:
         self._rng = rng
@@ -117,7 +117,7 @@ class Storm(Weather):
         self.settle()
 
     def settle(self) -> None:
-        """From here on nothing is lost, late or failing."""
+        """End the storm: from now on nothing is lost, late or failing."""
         self.slow = self.lose = self.copy = self.fail = self.kernel_fail = self.deaf = self.terse = 0.0
         self.slowest = 0.0
 
