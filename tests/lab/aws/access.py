@@ -1,4 +1,4 @@
-"""Who asks, and whether a policy lets them: IAM for the fake, policy documents and all."""
+"""IAM for the fake: access keys, roles, and policy documents that allow or deny a request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SCOPE = re.compile(
 
 @dataclass
 class Key:
-    """An access key: what it may do, and the session token that belongs to it."""
+    """An access key with its policies and its session token."""
 
     policy: Policy = field(default_factory=lambda: ADMIN)
     token: str | None = None
@@ -28,7 +28,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Role:
-    """Who may assume it (by access key), with which external id, and what it may do."""
+    """A role: the access keys that can assume it, the external id that they need, and its policies."""
 
     arn: str
     trusted: frozenset[str]
@@ -43,7 +43,7 @@ class Access:
     region: str = "eu-central-1"
 
     def authenticate(self, headers: Mapping[str, str]) -> tuple[str, str]:
-        """The access key, and the service that the request is for. Raises Refused."""
+        """Return the access key and the service of a signed request. Raises Refused."""
         found = _SCOPE.fullmatch(headers.get("authorization", ""))
         if found is None:
             raise Refused("MissingAuthenticationToken", "Request is missing Authentication Token", 403)
@@ -58,7 +58,7 @@ class Access:
         return name, service
 
     def authorize(self, key: str, action: str, resources: Iterable[str]) -> None:
-        """Raises Refused, as EC2 says it."""
+        """Raise Refused with EC2's words if the key's policies do not allow the action."""
         for resource in resources:
             if not allowed(self.keys[key].policy, action, resource):
                 message = (
@@ -69,7 +69,7 @@ class Access:
 
 
 def allowed(policy: Policy, action: str, resource: str) -> bool:
-    """Whether the policy lets this be done. Conditions are not understood, and so are refused."""
+    """Report whether the policy allows an action. Conditions are not supported, so they are refused."""
     effects = set()
     for statement in policy["Statement"]:
         assert statement.keys() <= {"Sid", "Effect", "Action", "Resource"}, statement
@@ -79,7 +79,7 @@ def allowed(policy: Policy, action: str, resource: str) -> bool:
 
 
 def without(policy: Policy, action: str) -> Policy:
-    """The policy with one action taken away. Fails where it does not have it."""
+    """Return the policy without one action. Fails if the policy does not have the action."""
     assert any(action in statement["Action"] for statement in policy["Statement"]), action
     statements = [{**each, "Action": [a for a in each["Action"] if a != action]} for each in policy["Statement"]]
     return {**policy, "Statement": statements}

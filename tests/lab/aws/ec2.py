@@ -1,4 +1,4 @@
-"""EC2 (and STS) over real HTTP, strict: it refuses what EC2 refuses, and fails where the test tells it to.
+"""A strict fake of EC2 and STS over real HTTP: it refuses what EC2 refuses, and fails where the test says so.
 
 Requests and answers are checked against botocore's own models (`ec2_wire`), access keys against their policies
 (`ec2_access`), and what a network may look like by `ec2_state`.
@@ -22,15 +22,15 @@ from tests.lab.aws.operations import CHANGES, DESCRIPTIONS, resources
 from tests.lab.aws.query import Refused, answer, operation, parameters, refusal
 from tests.lab.aws.state import Cloud
 
-_KEPT = ("interfaces", "tables", "elastics")  # what descriptions may show late
+_KEPT = ("interfaces", "tables", "elastics")  # what descriptions can show late
 
 
 @dataclass
 class Fault:
-    """What goes wrong with calls of one operation (`*`: any) that `concerns` says, so many `times` (-1: always).
+    """A fault in the next `times` calls (-1: in all) of an operation (`*`: of any) that `concerns` selects.
 
-    `refuse`: this is answered. `silent`: nothing is, before or after the call took effect. `late`: it is under way
-    until `Ec2.landing` is set, and takes effect then. `delay_seconds`: the answer takes so long.
+    `refuse` is the answer. With `silent` there is no answer, before or after the call takes effect. With `late` the
+    call is under way until `Ec2.landing` is set, and takes effect then. `delay_seconds` delays the answer.
     """
 
     operation: str
@@ -44,7 +44,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Call:
-    """One request that arrived: when (time.monotonic()), from whom, and what it said."""
+    """One request that arrived: its time (time.monotonic()), its sender and its parameters."""
 
     at: float
     key: str
@@ -58,8 +58,8 @@ class Ec2:
     access: Access = field(default_factory=Access)
     faults: list[Fault] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
-    stale_seconds: float = 0.0  # descriptions show what there was so long ago
-    delay_seconds: float = 0.0  # every answer takes so long
+    stale_seconds: float = 0.0  # how old the state is that descriptions show
+    delay_seconds: float = 0.0  # of every answer
     most_at_once: int = 0
     broken: list[AssertionError] = field(default_factory=list)
     url: str = ""
@@ -78,21 +78,21 @@ class Ec2:
         self.faults.append(Fault(operation, times, refuse, **fault))
 
     def asked(self, *operations: str) -> list[Call]:
-        """The calls of these operations; of all, where none is named."""
+        """Return the calls of these operations, or all calls if no operation is named."""
         return [call for call in self.calls if not operations or call.operation in operations]
 
     def names(self) -> list[str]:
         return [call.operation for call in self.calls]
 
     def remember(self) -> None:
-        """The network was arranged by the test: descriptions show it at once."""
+        """Make descriptions show immediately what a test has changed in the network."""
         with self._lock:
             self._before = [(0.0, self._kept())]
 
     # --- one request
 
     def handle(self, headers: Mapping[str, str], form: Mapping[str, str]) -> tuple[int, str, Mapping[str, str]] | None:
-        """Status, body, headers; None: nothing is answered."""
+        """Return status, body and headers, or None to send no answer."""
         service = "sts" if "/sts/" in headers.get("authorization", "") else "ec2"
         with self._lock:
             self._under_way += 1
@@ -180,11 +180,11 @@ class _Server(ThreadingHTTPServer):
 
 @contextmanager
 def serving(fake: Ec2, host: str = "127.0.0.1", port: int = 0) -> Iterator[Ec2]:
-    """Answer on this address, of the network namespace that the thread is in."""
+    """Serve the fake on this address in the thread's network namespace."""
 
     class Request(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        wbufsize = -1  # headers and body in one segment: two would wait for each other (Nagle, delayed ACK)
+        wbufsize = -1  # one segment for headers and body: two would wait for each other (Nagle, delayed ACK)
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
@@ -202,7 +202,7 @@ def serving(fake: Ec2, host: str = "127.0.0.1", port: int = 0) -> Iterator[Ec2]:
             self.wfile.write(text.encode())
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Say nothing."""
+            """Log nothing."""
 
     with _Server((host, port), Request) as server:
         fake.url = f"http://{host}:{server.server_address[1]}"

@@ -1,4 +1,4 @@
-"""EC2's instance metadata service, version 2 only (EC2 User Guide, "Use IMDSv2"): no token, no answer."""
+"""A fake of EC2's instance metadata service, version 2 only (EC2 User Guide, "Use IMDSv2"), which requires tokens."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from itertools import count
 
 from tests.lab.aws.state import Cloud, Interface
 
-LONGEST = 21600  # seconds that a token may be asked for
+LONGEST = 21600  # the longest life of a token that can be requested, in seconds
 
 
 @dataclass
 class Imds:
-    """What one instance is told. `interfaces`: its own, the primary one first."""
+    """The service of one instance. `interfaces` are the instance's own, the primary one first."""
 
     cloud: Cloud
     interfaces: list[Interface]
@@ -28,8 +28,8 @@ class Imds:
     session_token: str | None = None
     region: str = "eu-central-1"
     asked: list[str] = field(default_factory=list)
-    tokens: dict[str, float] = field(default_factory=dict)  # and when each ends, time.monotonic()
-    gone: bool = False  # connections are closed without an answer
+    tokens: dict[str, float] = field(default_factory=dict)  # the end of each token, in time.monotonic()
+    gone: bool = False  # whether connections are closed without an answer
     url: str = ""
     _numbers: count[int] = field(default_factory=count)
 
@@ -108,7 +108,7 @@ class _Server6(_Server):
 
 @contextmanager
 def serving(imds: Imds, host: str = "127.0.0.1", port: int = 0) -> Iterator[Imds]:
-    """Answer on this address, of the network namespace that the thread is in."""
+    """Serve the fake on this address in the thread's network namespace."""
 
     class Request(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -130,7 +130,7 @@ def serving(imds: Imds, host: str = "127.0.0.1", port: int = 0) -> Iterator[Imds
         do_PUT = do_GET  # noqa: N815  (http.server's name)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Say nothing."""
+            """Log nothing."""
 
     kind = _Server6 if ":" in host else _Server
     with kind((host, port), Request) as server:

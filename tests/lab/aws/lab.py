@@ -1,6 +1,6 @@
-"""Two nodes in a VPC: a router that delivers as the fake EC2 says, the client's view, and HAProxy before the nodes.
+"""Two nodes in a VPC: a router that delivers packets as the fake EC2 says, the client's view, and HAProxy.
 
-EC2 and a metadata service for each node answer on the router.
+EC2 and a metadata service for each node run on the router.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ listen service
 
 
 class Ec2Lab(CloudLab):
-    """The namespaces, the fakes, and what runs there. Made by `ec2_lab`."""
+    """The namespaces, the fakes and the processes of this lab. `ec2_lab` makes it."""
 
     store: Mapping[str, Any] = {"type": "etcd", "endpoints": [f"http://{GATEWAY}:2379"]}
 
@@ -67,13 +67,13 @@ class Ec2Lab(CloudLab):
 
     @property
     def groups(self) -> Mapping[str, Mapping[str, Any]]:
-        """One for each mechanism."""
+        """The groups, one for each mechanism."""
         return GROUPS
 
     # --- setting up
 
     def wire(self) -> None:
-        """Cables, addresses, and the router's idea of the VPC."""
+        """Make the links, the addresses and the router's view of the VPC."""
         self.router.ip("link set lo up", "link add cp type veth peer name eth0 netns " + self.client.name)
         self.router.ip("link set cp up", "address add 10.78.0.1/24 dev cp", "address add fd78::1/64 dev cp nodad")
         self.client.ip("link set lo up", "link set eth0 up", "address add 10.78.0.2/24 dev eth0")
@@ -96,8 +96,8 @@ class Ec2Lab(CloudLab):
         self.deliver()
 
     def deliver(self) -> None:
-        """Bring the router up to what the fake holds now."""
-        self.led.append(self.owners())  # first: while the router is told, the next change may come
+        """Update the router to the state of the fake."""
+        self.led.append(self.owners())  # first, because the next change can come while the router is updated
         cloud = self.ec2.cloud
         ports = {NODES[name]: f"{name}p" for name in self.nodes}
         neighbours, routes = [], {}
@@ -114,7 +114,7 @@ class Ec2Lab(CloudLab):
         self.translate({each.public: each.association.address for each in elastics if each.association is not None})
 
     def serve(self) -> None:
-        """EC2, and one metadata service for each node, on the router; etcd, the balancer, the service, the client."""
+        """Start EC2 and a metadata service for each node on the router, etcd, balancer, service and client."""
         with self.router.entered():
             self._ending.enter_context(fake_ec2.serving(self.ec2, "0.0.0.0", EC2_PORT))
             for number, eni in enumerate(NODES.values()):
@@ -128,7 +128,7 @@ class Ec2Lab(CloudLab):
         self.run_services()
 
     def environment(self, name: str) -> Mapping[str, str]:
-        """Where EC2 and the metadata service are, and a key that IAM knows."""
+        """Return the environment that names EC2, the metadata service and a key that IAM knows."""
         number = list(NODES).index(name)
         return {
             "AWS_ENDPOINT_URL": f"http://{GATEWAY}:{EC2_PORT}",
@@ -138,10 +138,10 @@ class Ec2Lab(CloudLab):
             "AWS_CONFIG_FILE": str(self.directory / "none"),
         }
 
-    # --- who has it, by EC2
+    # --- owners by EC2
 
     def owners(self) -> dict[str, str | None]:
-        """The node that EC2 leads each group to."""
+        """Return the node that EC2 leads each group to."""
         cloud = self.ec2.cloud
         names = {eni: name for name, eni in NODES.items()}
         elastic = cloud.elastics["eipalloc-1"].association
@@ -156,7 +156,7 @@ class Ec2Lab(CloudLab):
 
 @contextmanager
 def ec2_lab(directory: Path) -> Iterator[Ec2Lab]:
-    """All of it, with both daemons started; nothing of it is left however the test ends."""
+    """Make the lab with both daemons started, and remove all of it when the test ends."""
     with namespaces("vpc", "client", *NODES) as spaces, ExitStack() as ending:
         lab = Ec2Lab(directory, spaces, ending)
         lab.wire()

@@ -1,4 +1,4 @@
-"""Providers of AWS as the registry makes them, but without the guest's part: that needs a kernel of its own."""
+"""AWS providers as the registry makes them, but without the guest's part, which needs its own kernel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from providers.base import Grant
 from providers.cloud.deadline import Deadline
 from providers.cloud.moving import Moving
 
-LIVENESS = 60.0  # seconds; generous: this machine may have more to do
+LIVENESS = 60.0  # seconds, generous because the machine can be busy
 
 Kind = type[SecondaryIp | Route | ElasticIp]
 
@@ -34,13 +34,13 @@ def grant(epoch: int = 1, seconds: float = LIVENESS) -> Grant:
 
 @dataclass
 class Movers:
-    """Makes them; `close` ends their threads and connections."""
+    """Makes movers. `close` ends their threads and connections."""
 
     made: list[Moving] = field(default_factory=list)
     interface: str | None = None
 
     def make(self, kind: Kind, *vips: str, **options: Any) -> tuple[Any, Moving]:
-        """A mover, and the provider that is made of it."""
+        """Return a mover and the provider made of it."""
         given = kind.Options.model_validate({"region": "eu-central-1", "move_seconds": LIVENESS, **options})
         asking = calls("web", clock)
         ec2 = Ec2(given, asking, interface=self.interface)

@@ -1,4 +1,4 @@
-"""The network that the tests begin with: two nodes, one interface each, in one subnet; overlay routes; an Elastic IP."""
+"""The network that tests begin with: two nodes with an interface each in one subnet, overlay routes, an Elastic IP."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NODES = {"n1": "eni-1", "n2": "eni-2"}
 
 
 def small_network(tables: int = 2) -> Ec2:
-    """`tables` route tables rtb-1, ..., tagged; nothing is assigned, routed or associated yet."""
+    """Return a network with `tables` tagged route tables (rtb-1, ...). Nothing is assigned, routed or associated."""
     cloud = Cloud()
     cloud.subnets["subnet-1"] = Subnet("subnet-1", "10.77.0.0/24", "fd77::/64")
     for number in (1, 2):

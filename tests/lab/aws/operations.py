@@ -1,4 +1,4 @@
-"""EC2's operations by name: parameters in, answers out, and the resources that a policy is asked about."""
+"""EC2's operations by name: their parameters, their answers, and the resources that a policy must allow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.lab.aws.state import Cloud, Elastic, Interface, Subnet, Table
 
 Params = Mapping[str, Any]
 Result = dict[str, Any]
-Filters = Mapping[str, Callable[[Any], Iterable[str]]]  # by name: the values that a thing has
+Filters = Mapping[str, Callable[[Any], Iterable[str]]]  # by the filter's name: the values that an item has
 
 _ARNS = {
     "NetworkInterfaceId": "network-interface",
@@ -21,7 +21,7 @@ _ARNS = {
 
 
 def resources(params: Params) -> list[str]:
-    """The ARNs that the parameters name; `*` where they name none."""
+    """Return the ARNs that the parameters name, or `*` if they name none."""
     found = [
         f"arn:aws:ec2:eu-central-1:123456789012:{kind}/{params[name]}" for name, kind in _ARNS.items() if name in params
     ]

@@ -1,4 +1,4 @@
-"""The query protocols of EC2 and STS, both ways, by botocore's own service models: what they do not know is refused."""
+"""The query protocols of EC2 and STS in both directions. What botocore's service models do not know is refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAMESPACE = "http://ec2.amazonaws.com/doc/2016-11-15/"
 
 
 class Refused(Exception):  # noqa: N818  (an answer)
-    """What the API answers instead: EC2's "Error codes"."""
+    """The API answers with an error (EC2's "Error codes")."""
 
     def __init__(self, code: str, message: str, status: int = 400, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(f"{code}: {message}")
@@ -37,7 +37,7 @@ def operation(service: str, form: Mapping[str, str]) -> OperationModel:
 
 
 def parameters(asked: OperationModel, form: Mapping[str, str]) -> dict[str, Any]:
-    """The form as the parameters of that operation. Raises Refused for whatever its model does not have."""
+    """Return the form as parameters of the operation. Raises Refused for anything that its model does not have."""
     tree: dict[str, Any] = {}
     for key, value in form.items():
         if key not in {"Action", "Version"}:
@@ -65,7 +65,7 @@ def _read(given: Any, shape: Shape, path: str) -> Any:
     if isinstance(shape, ListShape):
         numbers = sorted(given, key=int)
         if numbers != [str(n) for n in range(1, len(numbers) + 1)]:
-            raise Refused("InvalidParameterValue", f"{path} is not numbered from 1")
+            raise Refused("InvalidParameterValue", f"{path}: number the items from 1")
         return [_read(given[number], shape.member, f"{path}.{number}") for number in numbers]
     return _read_scalar(given, shape, path)
 
@@ -80,7 +80,7 @@ def _read_structure(given: Any, shape: StructureShape, path: str) -> dict[str, A
 
 def _read_scalar(given: Any, shape: Shape, path: str) -> Any:
     if not isinstance(given, str):
-        raise Refused("InvalidParameterValue", f"{path} is no {shape.type_name}")
+        raise Refused("InvalidParameterValue", f"{path} is not a {shape.type_name}")
     if shape.type_name == "boolean":
         if given not in {"true", "false"}:
             raise Refused("InvalidParameterValue", f"{path}: {given!r} is not true or false")
@@ -98,7 +98,7 @@ def _query_name(member: Shape, name: str) -> str:
 
 
 def answer(asked: OperationModel, result: Mapping[str, Any]) -> str:
-    """The answer as XML. Fails where botocore's model would not have it so."""
+    """Return the answer as XML. Fails if the answer does not match botocore's model."""
     shape = asked.output_shape
     if shape is not None:
         report = ParamValidator().validate(dict(result), shape)

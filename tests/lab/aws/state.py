@@ -1,4 +1,4 @@
-"""What EC2 keeps of a virtual network, and what it refuses to do with it (EC2 API reference, by operation)."""
+"""A virtual network as EC2 keeps it, and the changes that EC2 refuses (EC2 API reference, by operation)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import count
 
 from tests.lab.aws.query import Refused
 
-RESERVED = 4  # first addresses of a subnet, and its last one
+RESERVED = 4  # first addresses of a subnet; the last one is reserved, too
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Subnet:
 
 @dataclass
 class Interface:
-    """`addresses`: the first is the primary one."""
+    """A network interface. The first of `addresses` is the primary one."""
 
     id: str
     subnet: str
@@ -37,7 +37,7 @@ class Interface:
 
 @dataclass
 class Table:
-    """`routes`: the network interface that each destination leads to."""
+    """A route table. `routes` maps each destination to a network interface."""
 
     id: str
     routes: dict[str, str] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class Elastic:
 
 @dataclass
 class SecurityGroup:
-    """`admits`: protocol, first and last port, CIDR."""
+    """A security group. `admits` has protocol, first and last port, and CIDR."""
 
     id: str
     admits: list[tuple[str, int, int, str]] = field(default_factory=list)
@@ -70,7 +70,7 @@ class SecurityGroup:
 
 @dataclass
 class Cloud:
-    """One account's network. Every change is one method; each refuses what EC2 refuses."""
+    """One account's network. Each change is one method, which refuses what EC2 refuses."""
 
     vpcs: dict[str, list[str]] = field(default_factory=lambda: {"vpc-1": ["10.77.0.0/16", "fd77::/56"]})
     subnets: dict[str, Subnet] = field(default_factory=dict)
@@ -101,7 +101,7 @@ class Cloud:
         return self.elastics[given]
 
     def owner(self, address: str) -> str | None:
-        """The network interface that has this address."""
+        """Return the network interface that has this address."""
         owners = [eni.id for eni in self.interfaces.values() if address in (*eni.addresses, *eni.ipv6)]
         assert len(owners) <= 1, f"{address} is on {owners}"
         return owners[0] if owners else None
@@ -121,7 +121,7 @@ class Cloud:
                 if address in other.addresses:
                     other.addresses.remove(address)
             eni.addresses.append(address)
-            for elastic in self.elastics.values():  # it goes where its private address goes
+            for elastic in self.elastics.values():  # an Elastic IP follows its private address
                 if elastic.association and elastic.association.address == address:
                     elastic.association = Association(elastic.association.id, eni.id, address)
         self.changed()

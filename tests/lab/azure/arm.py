@@ -1,6 +1,6 @@
-"""Azure Resource Manager with Microsoft.Network's NICs, route tables and public IP addresses, as strict as the real one.
+"""A fake of Azure Resource Manager with NICs, route tables and public IP addresses, as strict as the real one.
 
-Requests and answers are checked against the SDK's own models. Writes take `seconds`; meanwhile what is written shows
+Requests and answers are checked against the SDK's own models. Writes take `seconds`. Until then the resource shows
 `Updating` and refuses further writes, and what it gives up is not free yet.
 """
 
@@ -28,10 +28,10 @@ _OPERATION = re.compile(r"/subscriptions/[^/]+/providers/microsoft\.network/loca
 
 @dataclass
 class Fault:
-    """What goes wrong with the next `times` requests of this method whose path has this in it.
+    """A fault in the next `times` requests of a method whose path contains `path`.
 
-    `kind`: throttle (429, Retry-After `seconds`); status; lost (carried out, not answered); late (not answered, carried out
-    by `Arm.land`); fails (accepted, and the operation fails with `code`).
+    `kind` is throttle (429, Retry-After `seconds`), status, lost (carried out without an answer), late (carried out by
+    `Arm.land` without an answer), or fails (accepted, but the operation fails with `code`).
     """
 
     method: str
@@ -47,20 +47,20 @@ class Arm:
     """One subscription. Thread-safe."""
 
     def __init__(self, *, seconds: float = 0.0, changed: Callable[[], None] = lambda: None) -> None:
-        """`seconds`: how long a write takes. `changed` is called whenever one has taken effect."""
-        self.audience = ""  # what tokens must be for: our own URL
-        self.oldest_token = 0  # the number of the oldest one that counts
+        """Set `seconds`, the duration of a write, and `changed`, which is called when a write has taken effect."""
+        self.audience = ""  # the audience that tokens must have: this server's URL
+        self.oldest_token = 0  # the number of the oldest valid token
         self.versions = frozenset({SDK_VERSION})
-        self.actions = ["*"]  # what every identity may do
-        self.checks_etags = True  # whether If-Match counts: that Azure heeds it everywhere is not documented
+        self.actions = ["*"]  # what every identity is allowed to do
+        self.checks_etags = True  # whether If-Match counts: it is not documented that Azure respects it everywhere
         self.faults: list[Fault] = []
         self.requests: list[Request] = []
         self._lock = threading.RLock()
         self._changed = changed
         self._resources = Resources(seconds, changed)
-        self.under_way: list[Request] = []  # sent and not answered: `land` carries them out
+        self.under_way: list[Request] = []  # sent but not answered; `land` carries them out
 
-    # --- what a test sets up, and looks at ---
+    # --- what a test sets up and reads ---
 
     @property
     def seconds(self) -> float:
@@ -72,7 +72,7 @@ class Arm:
 
     @property
     def broken(self) -> list[str]:
-        """Answers of ours that the SDK's models refuse."""
+        """The fake's answers that the SDK's models refuse."""
         return self._resources.broken
 
     @property
@@ -80,45 +80,45 @@ class Arm:
         return [request for request in self.requests if request.method != "GET"]
 
     def add(self, identifier: str, resource: Mapping[str, Any]) -> str:
-        """Put a resource there; its id."""
+        """Add a resource, and return its id."""
         with self._lock:
             return self._resources.add(identifier, resource)
 
     def resource(self, identifier: str) -> Json:
-        """As a GET would show it."""
+        """Return a resource as a GET shows it."""
         with self._lock:
             self._resources.settle()
             return self._resources.shown(identifier.lower())
 
     def written(self, identifier: str) -> Json:
-        """What its writers decide: all that a PUT could lose."""
+        """Return the part of a resource that its writers decide, which is all that a PUT can lose."""
         return writable(Resources.place(identifier).kind.model, self.resource(identifier))
 
     def all(self, kind: str) -> list[Json]:
-        """Every resource of this type (as `networkinterfaces`) as packets meet it: not before a write has ended."""
+        """Return every resource of a type (such as `networkinterfaces`) as packets meet it, without running writes."""
         with self._lock:
             self._resources.settle()
             return [self._resources.effective(key) for key in self._resources.of(KINDS[kind])]
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """What a test puts there meanwhile takes effect in one moment, and is told as a write is."""
+        """Make all changes of a test in this context take effect at one moment, and announce them like a write."""
         with self._lock:
             yield
             self._changed()
 
     def finish(self) -> None:
-        """What is being written has been, however many seconds it was to take, and what follows takes none."""
+        """Complete all running writes immediately."""
         with self._lock:
             self._resources.seconds = 0.0
             self._resources.finish()
 
     def land(self) -> None:
-        """What was under way arrives."""
+        """Carry out the requests that are under way."""
         with self._lock:
             self._resources.settle()
             for request in self.under_way:
-                with suppress(Refused):  # nobody hears of it
+                with suppress(Refused):  # no client is waiting for the answer
                     self._carried_out(request)
             self.under_way = []
 
@@ -220,7 +220,7 @@ class Arm:
         elif place.kind.action == "routeTables/routes":
             fresh = self._resources.fresh_route(place, body)
         else:
-            raise Refused(400, "NotInThisFake", f"nobody here writes {place.kind.action} as a whole")
+            raise Refused(400, "NotInThisFake", f"this fake does not write {place.kind.action} as a whole")
         name = self._resources.begin(place, fresh, failing)
         within = "/".join(request.path.split("/")[:3])
         url = f"{self.audience}{within}/providers/Microsoft.Network/locations/westeurope/operations/{name}"

@@ -1,7 +1,7 @@
-"""Two nodes in a virtual network: a router that delivers as the fake Azure says, and the client's view.
+"""Two nodes in a virtual network: a router that delivers packets as the fake Azure says, and the client's view.
 
-Azure Resource Manager answers on the router; each node has its own metadata service, at the address of the real one. The
-router is a load balancer with floating IP, too, which probes from the address that Azure's do.
+Azure Resource Manager runs on the router. Each node has its own metadata service, at the address of the real one. The
+router is also a load balancer with floating IP, which probes from the same address as Azure's.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ OPERATION_SECONDS = 0.3
 
 
 class AzureLab(CloudLab):
-    """The namespaces, the fakes, and what runs there. Made by `azure_lab`."""
+    """The namespaces, the fakes and the processes of this lab. `azure_lab` makes it."""
 
     store: Mapping[str, Any] = {"type": "etcd", "endpoints": [f"http://{GATEWAY}:2379"]}
 
@@ -55,7 +55,7 @@ class AzureLab(CloudLab):
 
     @property
     def groups(self) -> Mapping[str, Mapping[str, Any]]:
-        """One for each mechanism."""
+        """The groups, one for each mechanism."""
         where = {"endpoint": self.arm.audience, "ca_file": str(self.ca_file), "polling_seconds": 0.1}
         moved: dict[str, tuple[str, dict[str, Any]]] = {
             "web": (f"{VIP}/24", {"type": "azure.ip_config", "nics": ["nic1", "nic2"]}),
@@ -67,13 +67,13 @@ class AzureLab(CloudLab):
         return {**groups, "lb": balanced}
 
     def environment(self, name: str) -> Mapping[str, str]:  # noqa: ARG002
-        """The metadata service's own address, which the tests' environment leads astray."""
+        """Return the metadata service's real address, which the tests' environment replaces."""
         return {"AZURE_POD_IDENTITY_AUTHORITY_HOST": f"http://{METADATA}"}
 
     # --- setting up
 
     def wire(self) -> None:
-        """Cables, addresses, and the router's idea of the virtual network."""
+        """Make the links, the addresses and the router's view of the virtual network."""
         self.router.ip("link set lo up", f"link add cp type veth peer name eth0 netns {self.client.name}")
         self.router.ip("link set cp up", "address add 10.78.0.1/24 dev cp")
         self.client.ip("link set lo up", "link set eth0 up", "address add 10.78.0.2/24 dev eth0")
@@ -92,8 +92,8 @@ class AzureLab(CloudLab):
         self.deliver()
 
     def deliver(self) -> None:
-        """Bring the router up to what has taken effect in the fake, which calls this, one call at a time."""
-        self.led.append(self.owners())  # first: while the router is told, the next change may come
+        """Update the router to what has taken effect in the fake. The fake makes one such call at a time."""
+        self.led.append(self.owners())  # first, because the next change can come while the router is updated
         neighbours, routes, translated = [], {}, {}
         publics = {each["id"].lower(): each["properties"]["ipAddress"] for each in self.arm.all("publicipaddresses")}
         ports, forwarding = {}, set()
@@ -111,7 +111,7 @@ class AzureLab(CloudLab):
                 forwarding.add(f"{name}p")
         for route in self._in_effect():
             hop = route["properties"]["nextHopIpAddress"]
-            if ports.get(hop) in forwarding:  # else Azure drops it
+            if ports.get(hop) in forwarding:  # otherwise Azure drops the packets
                 routes[route["properties"]["addressPrefix"]] = f"via {hop} dev {ports[hop]} onlink"
         gone = [f"route delete {destination}" for destination in self._routes.keys() - routes.keys()]
         self._routes = routes
@@ -119,13 +119,13 @@ class AzureLab(CloudLab):
         self.translate(translated)
 
     def _in_effect(self) -> list[dict[str, Any]]:
-        """The routes of the table, without those that are just being written."""
+        """Return the routes of the table without those that are being written."""
         (table,) = self.arm.all("routetables")
         routes: list[dict[str, Any]] = table["properties"]["routes"]
         return [route for route in routes if route["properties"]["provisioningState"] == "Succeeded"]
 
     def serve(self) -> None:
-        """Azure on the router, a metadata service on each node; etcd, the service, the client."""
+        """Start Azure on the router, a metadata service on each node, etcd, the service and the client."""
         authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert(GATEWAY).configure_cert(context)
         authority.cert_pem.write_to_path(self.ca_file)
@@ -142,10 +142,10 @@ class AzureLab(CloudLab):
         self.balancer.serve(self._ending)
         self.run_services()
 
-    # --- who has it, by Azure
+    # --- owners by Azure
 
     def owners(self) -> Mapping[str, str | None]:
-        """The node that Azure leads each target to; None while that is being changed."""
+        """Return the node that Azure leads each target to, or None while that is changing."""
         nics = {each["id"]: each for each in self.arm.all("networkinterfaces")}
         having: dict[str, str | None] = {"web": None, "db": None, "pub": None, "lb": self.balancer.leads_to()}
         for name, node in NODES.items():
@@ -161,7 +161,7 @@ class AzureLab(CloudLab):
 
 @contextmanager
 def azure_lab(directory: Path) -> Iterator[AzureLab]:
-    """All of it, with both daemons started; nothing of it is left however the test ends."""
+    """Make the lab with both daemons started, and remove all of it when the test ends."""
     with namespaces("vnet", "client", *NODES) as spaces, ExitStack() as ending:
         lab = AzureLab(directory, spaces, ending)
         lab.wire()

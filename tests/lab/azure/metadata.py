@@ -1,4 +1,4 @@
-"""Azure's instance metadata service, as strict as the real one: header, api-version, no proxy, one token per identity."""
+"""A fake of Azure's instance metadata service, as strict as the real one: header, api-version, no proxy, identities."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TOKEN_VERSIONS = frozenset({"2018-02-01"})
 
 @dataclass(frozen=True)
 class Machine:
-    """One virtual machine, as its metadata service describes it. `macs` by NIC, in upper case without colons."""
+    """One virtual machine as its metadata service describes it. `macs` is by NIC, in upper case without colons."""
 
     name: str
     subscription: str
@@ -52,13 +52,13 @@ def _interface(network: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass
 class Metadata:
-    """What one machine's service answers. `identities` are client ids of user-assigned identities."""
+    """The metadata service of one machine. `identities` are client ids of user-assigned identities."""
 
     machine: Machine
     identities: frozenset[str] = frozenset()
     system_assigned: bool = True
     seconds: int = 86400  # a token's life
-    number: int = 1  # of the tokens that it gives now
+    number: int = 1  # of the tokens that it issues now
     failing: list[int] = field(default_factory=list)  # statuses of the next answers
     requests: list[Request] = field(default_factory=list)
 
@@ -109,7 +109,7 @@ class Metadata:
 
 
 def token(who: str, resource: str, number: int = 1) -> str:
-    """What the fake of Azure Resource Manager takes as proof of an identity, for one audience."""
+    """Return a token that the fake of Azure Resource Manager accepts as proof of an identity, for one audience."""
     return f"token|{who}|{resource.rstrip('/')}|{number}"
 
 

@@ -1,4 +1,4 @@
-"""Movers of a node in the fake of Azure, made as the entry points make them, but for the guest's part."""
+"""Movers of a node in the fake of Azure, as the entry points make them, but without the guest's part."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def vips(*given: str) -> tuple[Vip, ...]:
 
 @asynccontextmanager
 async def moving(kind: Any, where: dict[str, Any], *addresses: str, **keys: Any) -> AsyncIterator[tuple[Any, Moving]]:
-    """One node's mover of this class, and the provider made of it. `where`: the keys that lead to the fake."""
+    """Open one node's mover of a class and the provider made of it. `where` has the keys that lead to the fake."""
     options = kind.Options.model_validate_json(json.dumps({**where, **keys}), strict=True)
     asking = calls("web", clock, threads=16)
     here = Here.of(options, group="web", vips=vips(*addresses), calls=asking, link=None)
@@ -51,7 +51,7 @@ async def moving(kind: Any, where: dict[str, Any], *addresses: str, **keys: Any)
 
 
 async def given_up_under_way(arm: Arm, former: Moving, path: str) -> None:
-    """An owner sends a write to where `path` is, and is then cut off before it hears of it."""
+    """Let an owner send a write to a path that contains `path`, and cut the owner off before it gets an answer."""
     arm.faults = [Fault("PUT", path, "late"), Fault("PUT", path, "status", times=99, status=503)]
     binding = asyncio.create_task(former.bind(grant(8)))
     await until(lambda: bool(arm.under_way))
@@ -61,7 +61,7 @@ async def given_up_under_way(arm: Arm, former: Moving, path: str) -> None:
 
 
 async def led_here(mover: Mover) -> None:
-    """Wait until it is so. Raises TimeoutError."""
+    """Wait until the mover's VIPs lead here. Raises TimeoutError."""
     async with asyncio.timeout(LONG):
-        while (await mover.look(soon())).place is not Place.HERE:  # noqa: ASYNC110  (that is the point)
+        while (await mover.look(soon())).place is not Place.HERE:  # noqa: ASYNC110  (polling is intended)
             await asyncio.sleep(0.05)

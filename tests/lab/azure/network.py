@@ -1,4 +1,4 @@
-"""What Microsoft.Network refuses, beyond the form: addresses in use, primaries, prefixes, what a change must be joined to."""
+"""What Microsoft.Network refuses in well-formed requests: addresses in use, primaries, prefixes, missing joins."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Refused(Exception):  # noqa: N818  (an answer)
 
 @dataclass(frozen=True)
 class Kind:
-    """One resource type: its model, and the actions that reading and writing it take."""
+    """One resource type: its model, and the actions that reading and writing it need."""
 
     model: type
     action: str
@@ -47,7 +47,7 @@ KINDS: Mapping[str, Kind] = {
     "virtualnetworks/subnets": Kind(models.Subnet, "virtualNetworks/subnets"),
 }
 
-# What a NIC refers to, and the action on it that whoever writes the NIC needs.
+# What a NIC refers to, and the action on it that a write of the NIC needs.
 _JOINS = {
     "networkSecurityGroup": "Microsoft.Network/networkSecurityGroups/join/action",
     "subnet": "Microsoft.Network/virtualNetworks/subnets/join/action",
@@ -59,7 +59,7 @@ _JOINS = {
 
 
 def joins(nic: Json) -> Iterator[tuple[str, str]]:
-    """Action and id of everything that a NIC is joined to."""
+    """Yield action and id of everything that a NIC is joined to."""
     for part in (nic["properties"], *(config["properties"] for config in configurations(nic))):
         for key, action in _JOINS.items():
             found = part.get(key) or []
@@ -72,7 +72,10 @@ def configurations(nic: Json) -> list[Json]:
 
 
 def check_nic(fresh: Json, old: Json | None, others: Mapping[str, Json], subnets: Mapping[str, Json]) -> None:
-    """Raises Refused. `others`: every other NIC as it is, and as it still holds its addresses while it is written."""
+    """Raise Refused for an impossible NIC.
+
+    `others` has every other NIC as it is and, while a write of it is running, as it was: it still holds its addresses.
+    """
     configs = configurations(fresh)
     if not configs:
         raise Refused(400, "NetworkInterfaceMustHaveIpConfiguration", "a NIC has at least one IP configuration")
@@ -132,7 +135,7 @@ def _check_taken(configs: list[Json], others: Mapping[str, Json]) -> None:
 
 
 def check_route(name: str, fresh: Json, table: Json) -> None:
-    """Raises Refused."""
+    """Raise Refused for an impossible route."""
     properties = fresh.get("properties") or {}
     for key in ("addressPrefix", "nextHopType"):
         if not properties.get(key):

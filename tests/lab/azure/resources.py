@@ -1,4 +1,4 @@
-"""The resources of the fake Azure Resource Manager: what is there, what is being written, and what a write refuses."""
+"""The resources of the fake Azure Resource Manager, the writes that are running, and the writes that it refuses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _RESOURCE = re.compile(
 
 @dataclass(frozen=True)
 class Place:
-    """Where a resource is: its id in lower case, what kind it is, and its last name."""
+    """A resource's place: its id in lower case, its kind, and its last name."""
 
     key: str
     kind: Kind
@@ -31,7 +31,7 @@ class Place:
 
 @dataclass
 class Operation:
-    """A write under way: which resource, until when, what was there before, and what it fails with."""
+    """A running write: its resource, its end, the content before it, and its error."""
 
     key: str
     ends_at: float
@@ -41,18 +41,18 @@ class Operation:
 
 
 class Resources:
-    """Everything that there is. `seconds`: how long a write takes. Not thread-safe: its owner holds a lock."""
+    """All resources. A write takes `seconds`. Not thread-safe: the owner holds a lock."""
 
     def __init__(self, seconds: float, changed: Callable[[], None]) -> None:
-        """`changed` is called whenever a write has taken effect."""
+        """Make an empty set of resources. `changed` is called when a write has taken effect."""
         self.seconds = seconds
         self.operations: dict[str, Operation] = {}
-        self.broken: list[str] = []  # answers of ours that the SDK's models refuse
+        self.broken: list[str] = []  # the fake's answers that the SDK's models refuse
         self._changed = changed
         self._all: dict[str, Json] = {}
 
     def add(self, identifier: str, resource: Mapping[str, Any]) -> str:
-        """Put a resource there; its id."""
+        """Add a resource, and return its id."""
         fresh = {"id": identifier, "name": identifier.rpartition("/")[2], **copy.deepcopy(dict(resource))}
         validate(self.place(identifier).kind.model, fresh)
         self._all[identifier.lower()] = _finished(fresh, "Succeeded")
@@ -62,7 +62,7 @@ class Resources:
 
     @staticmethod
     def place(path: str) -> Place:
-        """Raises Refused."""
+        """Return the place that a path names. Raises Refused for an unknown type."""
         where = _RESOURCE.match(path.lower())
         kind = KINDS.get(f"{where['type']}/{where['child']}" if where["child"] else where["type"]) if where else None
         if where is None or kind is None:
@@ -70,14 +70,14 @@ class Resources:
         return Place(where["id"], kind, where["child_name"] or where["name"])
 
     def of(self, kind: Kind) -> Iterator[str]:
-        """The keys of all resources of a kind."""
+        """Return the keys of all resources of a kind."""
         return (key for key in list(self._all) if self.place(key).kind is kind)
 
     def existing(self, key: str) -> Json | None:
         return self._all.get(key) or self._route(key)
 
     def checked(self, kind: Kind, key: str) -> Json:
-        """An answer."""
+        """Return a resource as an answer, checked against the SDK's model."""
         shown = self.shown(key)
         try:
             validate(kind.model, shown)
@@ -98,7 +98,7 @@ class Resources:
         return shown
 
     def effective(self, key: str) -> Json:
-        """What packets meet: while a write is under way, still what was before it."""
+        """Return what packets meet: while a write is running, the content before it."""
         under_way = self._busy(key)
         return copy.deepcopy(under_way.before if under_way and under_way.before else self.shown(key))
 
@@ -110,7 +110,7 @@ class Resources:
     # --- writing ---
 
     def body(self, place: Place, content: bytes) -> Json:
-        """What the writer decides, as JSON. Raises Refused."""
+        """Return the part of a request's content that the writer decides, as JSON. Raises Refused."""
         try:
             body = json.loads(content)
             validate(place.kind.model, body)
@@ -119,7 +119,7 @@ class Resources:
         return writable(place.kind.model, body)
 
     def fresh_nic(self, place: Place, body: Json) -> Json:
-        """The NIC as it would be. Raises Refused."""
+        """Return the NIC as a write would make it. Raises Refused."""
         old = self._all.get(place.key)
         if old is None:
             raise Refused(404, "ResourceNotFound", "this fake makes no NICs")
@@ -142,7 +142,7 @@ class Resources:
         return body | {"id": old["id"], "name": old["name"], "type": "Microsoft.Network/networkInterfaces"}
 
     def fresh_route(self, place: Place, body: Json) -> Json:
-        """The route as it would be. Raises Refused."""
+        """Return the route as a write would make it. Raises Refused."""
         table = place.key.rpartition("/routes/")[0]
         if table not in self._all:
             raise Refused(404, "ResourceNotFound", f"The Resource '{table}' was not found.")
@@ -152,7 +152,7 @@ class Resources:
         return body | {"id": place.key, "name": place.name}
 
     def begin(self, place: Place, fresh: Json, failing: str) -> str:
-        """Start writing; the operation's name."""
+        """Begin a write, and return the operation's name."""
         before = copy.deepcopy(self.existing(place.key))
         self._store(place.key, _finished(fresh, "Updating"))
         name = str(uuid.uuid4())
@@ -168,7 +168,7 @@ class Resources:
         self.settle()
 
     def settle(self) -> None:
-        """End the writes whose time has come."""
+        """End the writes that are due."""
         now = time.monotonic()
         for operation in self.operations.values():
             if not operation.ended and operation.ends_at <= now:
@@ -192,7 +192,7 @@ class Resources:
 
 
 def _finished(resource: Json, state: str) -> Json:
-    """With what the platform says of it."""
+    """Return the resource with the fields that the platform sets."""
     resource["etag"] = _etag()
     properties = resource.setdefault("properties", {})
     properties["provisioningState"] = state

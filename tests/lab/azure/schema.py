@@ -1,4 +1,4 @@
-"""Whether JSON is what Azure's API takes and gives: read off the SDK's own models, which are made of its specification."""
+"""Checks of JSON against Azure's API, by the SDK's own models, which are generated from the API's specification."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from azure.mgmt.network import models
 
 
 class Invalid(Exception):  # noqa: N818  (an answer, like those of ARM)
-    """It is not: where, and why."""
+    """JSON does not match its model. The message names the place and the reason."""
 
 
 def validate(model: type, value: Any, where: str = "$") -> None:
     """Check the whole value: unknown keys, wrong types, unknown words. Raises Invalid."""
     if not isinstance(value, dict):
-        raise Invalid(f"{where}: an object is expected, not {value!r}")
+        raise Invalid(f"{where}: expected an object, not {value!r}")
     fields = _fields(model)
     for key, item in value.items():
         if key not in fields:
@@ -28,7 +28,7 @@ def validate(model: type, value: Any, where: str = "$") -> None:
 
 
 def writable(model: type, value: dict[str, Any]) -> dict[str, Any]:
-    """The value without what only the platform says, all the way down."""
+    """Return the value without the fields that only the platform sets, at every depth."""
     kept = {}
     for key, item in value.items():
         kind, read_only = _fields(model)[key], key in _read_only(model)
@@ -66,7 +66,7 @@ def _check(kind: Any, value: Any, where: str) -> None:
                 _check(get_args(choice)[1], each, f"{where}.{key}")
             return
     if not any(_plain(choice, value) for choice in choices):
-        raise Invalid(f"{where}: {value!r} is no {kind}")
+        raise Invalid(f"{where}: {value!r} is not a {kind}")
 
 
 def _plain(choice: Any, value: Any) -> bool:
@@ -88,13 +88,13 @@ def _is_model(kind: Any) -> bool:
 
 @cache
 def _fields(model: Any) -> dict[str, Any]:
-    model({})  # the SDK fills in its table of fields when the first is made
+    model({})  # the SDK fills its table of fields when the first object is made
     hints = get_type_hints(model, globalns={**vars(models), "_models": models, **vars(_builtins())})
     return {field._rest_name: hints[name] for name, field in model._attr_to_rest_field.items()}
 
 
 def _builtins() -> Any:
-    from azure.mgmt.network.models import _models  # noqa: PLC0415  (where its annotations are meant)
+    from azure.mgmt.network.models import _models  # noqa: PLC0415  (its annotations are resolved there)
 
     return _models
 

@@ -1,4 +1,4 @@
-"""A virtual network in the fake of Azure: a subnet, a NIC for each node with all that a NIC can have, route tables."""
+"""A virtual network in the fake of Azure: a subnet, route tables, and a NIC with all possible fields for each node."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOCATION = "westeurope"
 
 @dataclass(frozen=True)
 class Node:
-    """One virtual machine: its number, NIC, and address."""
+    """One virtual machine: its number, NIC and address."""
 
     number: int
 
@@ -61,7 +61,7 @@ def ip_config(name: str, address: str, *, primary: bool = False, **more: Any) ->
 
 
 def nic(node: Node, *secondary: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """With everything that a careless PUT would lose."""
+    """Return a node's NIC with everything that a careless PUT would lose."""
     primary = ip_config(
         "primary",
         node.address,
@@ -90,7 +90,7 @@ def nic(node: Node, *secondary: Mapping[str, Any], **more: Any) -> dict[str, Any
 
 
 def network(arm: Arm) -> None:
-    """The subnet, and a security group that lets probes in."""
+    """Add the subnet and a security group that lets probes in."""
     arm.add(
         SUBNET, {"properties": {"addressPrefixes": ["10.7.0.0/24", "fd07::/64"], "networkSecurityGroup": {"id": NSG}}}
     )
@@ -98,7 +98,7 @@ def network(arm: Arm) -> None:
 
 
 def route_table(arm: Arm, name: str, prefix: str, next_hop: str, **others: str) -> str:
-    """A table with the route `vip` to `prefix`, and other ones by their prefixes' next hops."""
+    """Add a table with the route `vip` to `prefix` and the routes in `others`, and return its id."""
     routes = {"vip": (prefix, next_hop), **{key: (value, "10.7.0.99") for key, value in others.items()}}
     listed = [
         {"name": key, "properties": {"addressPrefix": to, "nextHopType": "VirtualAppliance", "nextHopIpAddress": hop}}

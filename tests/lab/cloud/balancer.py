@@ -1,6 +1,7 @@
-"""A load balancer that leaves the destination as it is: it routes to whichever nodes say 200, and to nobody if none does.
+"""A load balancer that keeps the destination address: it routes to the nodes that answer 200, or drops if none does.
 
-So do Azure's with floating IP and Google's passthrough ones. A connection goes to one of the healthy nodes, by its ports.
+Azure's with floating IP and Google's passthrough ones do the same. A connection goes to one of the healthy nodes,
+depending on its ports.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from dataclasses import dataclass
 from tests.lab.cloud.lab import LIVENESS, CloudLab
 from tests.lab.host.namespaces import Namespace, eventually
 
-_PAUSE_SECONDS = 0.2  # the clouds' are 1 s and more
+_PAUSE_SECONDS = 0.2  # 1 s or more in the clouds
 _TIMEOUT_SECONDS = 10.0
 _FIRST_TABLE = 100
 
 
 @dataclass(frozen=True)
 class Backend:
-    """A node: its own address, and the router's link to it."""
+    """A node's own address and the router's link to it."""
 
     address: str
     link: str
@@ -30,7 +31,7 @@ class Backend:
 
 @dataclass(frozen=True)
 class Probe:
-    """What nodes are asked, and by whom: each at its own address, or all `at` the same one."""
+    """The request and the source address of the probes. They go to each node's own address, or all to `at`."""
 
     path: str
     port: int
@@ -39,10 +40,10 @@ class Probe:
 
 
 class Balancer:
-    """Runs on the router. `frontend`: the address that clients ask."""
+    """A load balancer on the router. Clients connect to the address `frontend`."""
 
     def __init__(self, router: Namespace, frontend: str, backends: Mapping[str, Backend], probe: Probe) -> None:
-        """`backends`: by the node's name."""
+        """Prepare the load balancer. `backends` is by node name."""
         self.router = router
         self.frontend = frontend
         self._backends = backends
@@ -53,12 +54,12 @@ class Balancer:
         self._ending = threading.Event()
 
     def serve(self, ending: ExitStack) -> None:
-        """Route and probe from now on, until `ending`."""
+        """Route and probe from now on, until `ending` is closed."""
         self.router.run("sysctl -qw net.ipv4.fib_multipath_hash_policy=1")
         self.router.ip("link set lo up", f"address add {self._probe.source}/32 dev lo")
         for table, backend in enumerate(self._backends.values(), _FIRST_TABLE):
             self.router.ip(
-                f"rule add oif {backend.link} lookup {table}",  # only what is bound to the link asks by it
+                f"rule add oif {backend.link} lookup {table}",  # only probes, which are bound to the link, use it
                 f"route add default via {backend.address} dev {backend.link} onlink table {table}",
             )
         self._route()
@@ -70,12 +71,12 @@ class Balancer:
         ending.callback(self._ending.set)
 
     def leads_to(self) -> str | None:
-        """The one healthy node; None where there is no such one."""
+        """Return the only healthy node, or None if there is none or several."""
         healthy = self._healthy
         return next(iter(healthy)) if len(healthy) == 1 else None
 
     def send_to_everybody(self, *, on: bool) -> None:
-        """Whoever is healthy: as load balancers may when they find nobody so."""
+        """Route to all nodes, healthy or not, as load balancers can do when they find no healthy node."""
         with self._changing:
             self._to_everybody = on
             self._route()
@@ -109,7 +110,10 @@ class Balancer:
 
 
 def refused_by_the_standby(lab: CloudLab, balancer: Balancer, target: str) -> None:
-    """Its guard alone refuses, with the VIP on its loopback as by the usual instructions for such load balancers."""
+    """Check that the standby's guard alone refuses traffic.
+
+    The VIP is on the standby's loopback, as in the usual instructions for such load balancers.
+    """
     active = lab.settled()
     other = lab.other(active)
     vip, standby = f"{balancer.frontend}/32", lab.nodes[other]
@@ -117,12 +121,12 @@ def refused_by_the_standby(lab: CloudLab, balancer: Balancer, target: str) -> No
     assert vip not in standby.run("ip address show dev lo")
     standby.ip(f"address add {vip} dev lo")
     try:
-        assert eventually(lambda: lab.asked_from(standby, target) == other), "it would answer, but for the guard"
+        assert eventually(lambda: lab.asked_from(standby, target) == other), "without the guard the standby would answer"
         at = time.monotonic()
         balancer.send_to_everybody(on=True)
         assert eventually(lambda: {None, active} <= set(lab.view.answers(at, target)[20:]), LIVENESS)
         assert set(lab.view.answers(at, target)) == {None, active}, (
-            "half of it goes to the standby, and nowhere from there"
+            "half of the traffic goes to the standby, whose guard drops it"
         )
     finally:
         balancer.send_to_everybody(on=False)

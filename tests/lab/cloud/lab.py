@@ -1,10 +1,10 @@
-"""Nodes in a cloud's network: a router that delivers as the cloud's fake says, and what a client sees all the time.
+"""Nodes in a cloud's network: a router that delivers packets as the cloud's fake says, and a client that always asks.
 
     n1 --+
-         +-- router (the cloud; its API answers here, and etcd) -- client
+         +-- router (the cloud; its API and etcd run here) -- client
     n2 --+
 
-The router knows nobody by ARP: what leads where is in the fake alone.
+The router does not use ARP: only the fake knows where an address leads.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from controller.api.client import Client, NotThere
 from tests.lab.host.namespaces import Namespace, eventually, source_root
 
 SERVICE_PORT, HEALTH_PORT = 7000, 9010
-LIVENESS = 60.0  # seconds; generous
+LIVENESS = 60.0  # seconds, generous because the machine can be busy
 
 _SERVICE = f"""
 import socket, sys
@@ -45,7 +45,7 @@ with socket.create_server(("::", {SERVICE_PORT}), family=socket.AF_INET6, dualst
 
 @dataclass(frozen=True)
 class Seen:
-    """One question of the client: when, and which node answered (None: none)."""
+    """One request of the client: its time, and the node that answered (None if none did)."""
 
     at: float
     node: str | None
@@ -53,7 +53,7 @@ class Seen:
 
 @dataclass
 class View:
-    """What the client sees of each target (host and port), all the time."""
+    """What the client sees of each target (host and port). It asks all the time."""
 
     targets: Mapping[str, tuple[str, int]]
     seen: dict[str, list[Seen]] = field(default_factory=dict)
@@ -71,11 +71,11 @@ class View:
         return self.seen[name][-1].node if self.seen.get(name) else None
 
     def answers(self, at: float, name: str) -> list[str | None]:
-        """What came of each question from then on."""
+        """Return the answer to each request since `at`."""
         return [each.node for each in self.seen[name] if each.at >= at]
 
     def since(self, at: float, name: str) -> list[str]:
-        """The nodes that answered from then on, each change once."""
+        """Return the nodes that answered since `at`, without repetitions in a row."""
         found: list[str] = []
         for node in self.answers(at, name):
             if node is not None and node not in found[-1:]:
@@ -92,7 +92,7 @@ def _answer(target: tuple[str, int]) -> str | None:
 
 
 class CloudLab(ABC):
-    """The namespaces, and what runs there. A cloud's lab wires them, serves its fakes, and says who its owners are."""
+    """The namespaces and their processes. A cloud's lab links them, serves its fakes, and reports the owners."""
 
     store: Mapping[str, Any]  # as in the daemons' configuration
     lease_seconds = 4.0  # one that a busy machine keeps
@@ -107,7 +107,7 @@ class CloudLab(ABC):
         targets: Mapping[str, tuple[str, int]],
         ending: ExitStack,
     ) -> None:
-        """`ending` ends what runs here."""
+        """Prepare the lab. `ending` ends its processes."""
         self.directory = directory
         self.router, self.client, self.nodes = router, client, nodes
         self.view = View(targets)
@@ -115,25 +115,25 @@ class CloudLab(ABC):
         self._ending = ending
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
 
-    # --- what each cloud does its own way
+    # --- what differs between clouds
 
     @property
     @abstractmethod
     def groups(self) -> Mapping[str, Mapping[str, Any]]:
-        """As in the daemons' configuration."""
+        """The groups, as in the daemons' configuration."""
 
     @abstractmethod
     def owners(self) -> Mapping[str, str | None]:
-        """The node that the cloud leads each target to that it leads itself."""
+        """Return the node that the cloud leads each of its targets to."""
 
     def environment(self, name: str) -> Mapping[str, str]:  # noqa: ARG002
-        """What the node's daemon finds in its environment, besides our own."""
+        """Return what the node's daemon finds in its environment in addition to the test's."""
         return {}
 
     # --- setting up
 
     def run_services(self) -> None:
-        """A service on each node that says the node's name; the client asks for it from now on."""
+        """Run a service on each node that answers with the node's name, and let the client ask from now on."""
         for name, node in self.nodes.items():
             self.spawn(node, [sys.executable, "-c", _SERVICE, name])
         for name in self.view.targets:
@@ -161,7 +161,7 @@ class CloudLab(ABC):
         subprocess.run(command, input=script, text=True, check=True)
 
     def translate(self, public: Mapping[str, str]) -> None:
-        """Have the router send what is for these public addresses to private ones."""
+        """Make the router send packets for these public addresses to private ones."""
         rules = (f"ip daddr {address} dnat to {private}" for address, private in public.items())
         chain = "\n".join(["type nat hook prerouting priority dstnat;", *rules])
         self.nft(f"table ip cloud {{}}\ndelete table ip cloud\ntable ip cloud {{\nchain pre {{\n{chain}\n}}\n}}\n")
@@ -175,7 +175,7 @@ class CloudLab(ABC):
         self._daemons[name] = self.spawn(self.nodes[name], command, **self.environment(name))
 
     def start_all(self) -> None:
-        """One after the other: begun at once, each might take some of the groups."""
+        """Start the daemons one after another, because started at the same time each might take some groups."""
         for name in self.nodes:
             self.start(name)
             assert eventually(lambda: any(self.served_by(node) for node in self._daemons), 5 * LIVENESS), self.log()
@@ -188,7 +188,7 @@ class CloudLab(ABC):
             "store": self.store,
             "lease": {"duration_seconds": self.lease_seconds},
             "health": {"listen": [f"0.0.0.0:{HEALTH_PORT}"]},
-            "reconcile": {"looks_per_minute": 60},  # as many groups, taken over every few seconds, need
+            "reconcile": {"looks_per_minute": 60},  # so many groups, taken over every few seconds, need that
             "groups": self.groups,
         }
 
@@ -203,7 +203,7 @@ class CloudLab(ABC):
         self._daemons[name].send_signal(signal.SIGCONT)
 
     def cut(self, name: str) -> None:
-        """Nothing passes between the node and the router; both keep their carrier."""
+        """Stop all packets between the node and the router. Both keep their carrier."""
         hooks = ("ingress", "egress")
         chains = "\n".join(
             f"chain {hook} {{\ntype filter hook {hook} device {name}p priority 0; policy drop;\n}}" for hook in hooks
@@ -226,7 +226,7 @@ class CloudLab(ABC):
         assert done.returncode == 0, done.stderr
 
     def doctor(self, name: str) -> list[dict[str, str]]:
-        """What `anyvip doctor` finds on the node."""
+        """Return what `anyvip doctor` finds on the node."""
         command = [sys.executable, "-m", "controller.cli.main", "doctor", "--json"]
         asked = subprocess.run(
             [
@@ -253,28 +253,28 @@ class CloudLab(ABC):
     # --- who serves
 
     def asked_from(self, where: Namespace, name: str) -> str | None:
-        """Which node answers for a target to whoever asks from there."""
+        """Return the node that answers a request for a target from a namespace."""
         with where.entered():
             return _answer(self.view.targets[name])
 
     def other(self, node: str) -> str:
-        """The one that it is not."""
+        """Return the other node."""
         return next(name for name in self.nodes if name != node)
 
     def served_by(self, node: str) -> bool:
-        """Whether the client is answered by this node alone, and the cloud leads there, for every target."""
+        """Report whether this node answers the client and the cloud leads there, for every target."""
         led = all(owner == node for owner in self.owners().values())
         return led and all(self.view.now(name) == node for name in self.view.targets)
 
     def has_led(self, since: int, node: str, targets: Iterable[str]) -> bool:
-        """Whether the cloud led all of these to the node, ever since it had changed so many times (`led`)."""
+        """Report whether the cloud led all targets to the node at some time after its first `since` changes (`led`)."""
         return any(all(led[name] == node for name in targets) for led in self.led[since:])
 
     def stands_by(self, node: str) -> bool:
         return all(self.role(node, group) == "standby" for group in self.groups)
 
     def has_successor(self, node: str) -> bool:
-        """Whether the node knows the other one to be fit for every group: what it has not heard of, it hands nothing."""
+        """Report whether the node knows that the other one is fit for every group, so that it would hand over."""
         try:
             members = self.ask(node, "/v1/status")["members"]
         except (NotThere, OSError):
@@ -283,7 +283,7 @@ class CloudLab(ABC):
         return any(all(m["groups"].get(group, {}).get("healthy") for group in self.groups) for m in others)
 
     def settled(self) -> str:
-        """The node that serves everything; the other one stands by, and it knows that."""
+        """Wait until one node serves everything and knows that the other one stands by, and return it."""
         found: list[str] = []
 
         def look() -> bool:
@@ -297,7 +297,7 @@ class CloudLab(ABC):
         return self.served_by(active) and self.stands_by(self.other(active)) and self.has_successor(active)
 
     def moved_once(self, since: float, before: str, targets: Iterable[str]) -> None:
-        """Everything goes to the other node, the cloud as well, and none of these targets comes back in between."""
+        """Check that everything moves to the other node, in the cloud, too, and that no target goes back in between."""
         after = self.other(before)
         assert eventually(lambda: self.served_by(after), LIVENESS), self.log()
         for name in targets:

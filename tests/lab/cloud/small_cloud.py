@@ -1,6 +1,6 @@
-"""A small platform in memory with one address, and the mover that a provider for it would be: for no cloud in particular.
+"""A small platform in memory with one address, and a mover for it. It stands for no particular cloud.
 
-Calls to it are made in real threads, by `providers.cloud.calls`.
+`providers.cloud.calls` makes the calls to it in real threads.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ T = TypeVar("T")
 
 
 class CloudError(Exception):
-    """What the platform's SDK raises."""
+    """An error that the platform's SDK raises."""
 
 
-class Silence(CloudError):  # noqa: N818  (what happens, not an error)
+class Silence(CloudError):  # noqa: N818  (it names an event)
     """The platform did not answer."""
 
 
 class Cloud:
-    """One address of a small platform: who has it, what was asked of it, and what it does wrong."""
+    """A small platform with one address: its holder, its requests and its faults."""
 
     def __init__(self, script: Script | None = None) -> None:
-        """`script`: what becomes of each call, where a contract decides it."""
+        """Prepare the platform. A contract's `script` decides what happens to each call."""
         self._script = script or Script()
         self.holder = "other"
-        self.begun: list[str] = []  # what has arrived, answered or not
+        self.begun: list[str] = []  # the calls that have arrived, answered or not
         self.asked: list[str] = []
-        self.seconds = 0.0  # each call's
-        self.answering = threading.Event()  # while it is clear, calls are under way
+        self.seconds = 0.0  # the duration of each call
+        self.answering = threading.Event()  # while it is clear, calls stay under way
         self.answering.set()
         self.shows_after = 0  # looks that still show the state before
         self.fails: dict[str, int] = {}  # how many calls of each kind fail
@@ -69,7 +69,7 @@ class Cloud:
         self.begun.append(what)
         time.sleep(self.seconds)
         if not self.answering.wait(LIVENESS):
-            raise TimeoutError(f"no test lets {what} be answered")
+            raise TimeoutError(f"the test never allows an answer to {what}")
         self.asked.append(what)
         if self.fails.get(what, 0):
             self.fails[what] -= 1
@@ -83,7 +83,7 @@ class Cloud:
 
 
 class CloudMover:
-    """Moves that address to `node`."""
+    """Moves the platform's address to `node`."""
 
     def __init__(self, cloud: Cloud, calls: Calls, node: str = "me") -> None:
         self.cloud, self.calls, self.node = cloud, calls, node
@@ -159,7 +159,7 @@ def moving(
     clock: Callable[[], float] = boottime,
     threads: int | Executor = 2,
 ) -> tuple[Moving, CloudMover]:
-    """A provider that moves this cloud's address. To be closed."""
+    """Return a provider that moves this cloud's address, and its mover. The caller closes the provider."""
     calls = Calls("test", clock=clock, translate=translate, threads=threads)
     mover = CloudMover(cloud, calls, node)
     options = MovingOptions(reconcile_seconds=reconcile_seconds, move_seconds=move_seconds)

@@ -1,4 +1,4 @@
-"""What a project looks like in Compute Engine's answers."""
+"""A project's resources as Compute Engine's answers show them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def shown_nic(cloud: Cloud, nic: Nic) -> dict[str, Any]:
         "stackType": "IPV4_ONLY",
         "fingerprint": _fingerprint([nic.aliases, nic.access, nic.ip]),
     }
-    if nic.aliases:  # empty lists are never shown
+    if nic.aliases:  # Compute Engine never shows empty lists
         shown["aliasIpRanges"] = [dict(each) for each in nic.aliases]
     if nic.access:
         shown["accessConfigs"] = [dict(each) for each in nic.access]

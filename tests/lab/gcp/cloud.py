@@ -12,7 +12,7 @@ NUMBER = 481516
 
 
 class Refused(Exception):  # noqa: N818  (an answer)
-    """Compute refuses at once, or when the operation lands: `reason` is its own word for why."""
+    """Compute Engine refuses a call, immediately or when the operation lands. `reason` is its own code."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(message)
@@ -22,7 +22,7 @@ class Refused(Exception):  # noqa: N818  (an answer)
 
 @dataclass
 class Nic:
-    """A network interface. `aliases` and `access` are as the API has them."""
+    """A network interface. `aliases` and `access` are as in the API."""
 
     name: str
     subnet: str
@@ -51,7 +51,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Subnet:
-    """A subnetwork, in one region of one network. `secondary`: ranges by name."""
+    """A subnetwork in one region of one network. `secondary` has ranges by name."""
 
     name: str
     cidr: str
@@ -76,20 +76,20 @@ class Address:
 
 @dataclass(frozen=True)
 class Route:
-    """A route, which nobody can change: only make and delete."""
+    """A route, which can only be made and deleted, never changed."""
 
     name: str
     network: str
     dest: str
     priority: int
-    machine: str = ""  # path of an instance
+    machine: str = ""  # the path of an instance
     description: str = ""
     gateway: str = ""
 
 
 @dataclass
 class Cloud:
-    """What there is in the project. What changes it may raise Refused, and then has changed nothing."""
+    """The resources of a project. A change that raises Refused has changed nothing."""
 
     machines: list[Machine]
     subnets: list[Subnet]
@@ -116,7 +116,7 @@ class Cloud:
         return next(each for each in self.subnets if each.name == name)
 
     def holders(self, cidr: str) -> list[Machine]:
-        """The machines that have an address of this range, as their own or as an alias."""
+        """Return the machines that have an address of this range, as their own or as an alias."""
         wanted = ip_network(cidr)
         return [
             machine
@@ -125,7 +125,7 @@ class Cloud:
         ]
 
     def leads_to(self, destination: str, network: str = "vpc") -> list[str]:
-        """The machines that packets for an address go to: by routes of the best priority, else whose address it is."""
+        """Return the machines that packets for an address go to: by the best routes, else the address's holders."""
         wanted = ip_address(destination)
         fitting = [r for r in self.routes.values() if r.network == network and wanted in ip_network(r.dest)]
         if fitting:
@@ -137,7 +137,7 @@ class Cloud:
         return inside or [machine.name for machine, _ in self.with_external(destination)]
 
     def with_external(self, address: str) -> list[tuple[Machine, Nic]]:
-        """The interfaces that an external address is on."""
+        """Return the interfaces that have an external address."""
         return [
             (machine, nic)
             for machine in self.machines
@@ -145,7 +145,7 @@ class Cloud:
             if any(each.get("natIP") == address for each in nic.access)
         ]
 
-    # --- what operations do when they land ---
+    # --- the effects of operations when they land ---
 
     def set_aliases(self, machine: Machine, nic: Nic, wanted: list[dict[str, str]]) -> None:
         for each in wanted:

@@ -1,4 +1,4 @@
-"""Compute Engine over HTTP, as strict as the real one: schemas, identities, permissions, operations that take time."""
+"""A fake of Compute Engine over HTTP, as strict as the real one: schemas, identities, permissions, slow operations."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from tests.lab.http.discovery import Call, Discovery, Mismatch
 from tests.lab.http.rest import Answer, Dropped, Request
 
 _URL = "https://www.googleapis.com/compute/v1/"
-_WAIT_SECONDS = 120.0  # how long Compute lets `wait` wait
+_WAIT_SECONDS = 120.0  # the longest time that `wait` waits in Compute Engine
 
 
 @dataclass
 class Fault:
-    """What goes wrong with the next `times` calls of a method (a pattern, as `routes.*`) that `concerns` says.
+    """A fault in the next `times` calls of a method (a pattern such as `routes.*`) that `concerns` selects.
 
-    `status`, `reason`: refused at once. `lost`: carried out, but the answer never comes. `late`: under way until
-    `Compute.land`, and carried out then. `error`: the operation ends with this code.
+    With `status` and `reason` the call is refused immediately. With `lost` it is carried out, but the answer never
+    comes. With `late` it is under way until `Compute.land`, and carried out then. With `error` the operation ends with
+    this code.
     """
 
     method: str
@@ -44,7 +45,7 @@ class Fault:
 
 @dataclass
 class Seen:
-    """One call that came in."""
+    """One call that arrived."""
 
     at: float
     method: str
@@ -54,21 +55,21 @@ class Seen:
 
 
 class Compute:
-    """One project's API. `answer` serves it; everything else is for the test, at any time and from any thread."""
+    """One project's API. `answer` serves it. Everything else is for tests, at any time and from any thread."""
 
     def __init__(self, cloud: Cloud, *, seconds: float = 0.02) -> None:
-        """`seconds`: how long an operation takes."""
+        """Prepare the API. An operation takes `seconds`."""
         self.cloud = cloud
         self.seconds = seconds
         self.methods = Methods(cloud, self.may, self._begin)
         self.faults: list[Fault] = []
         self.seen: list[Seen] = []
-        self.mismatches: list[str] = []  # what clients sent, or this answered, against the discovery document
-        self.landed: Callable[[], None] = lambda: None  # called whenever a change took effect
+        self.mismatches: list[str] = []  # requests and answers that contradict the discovery document
+        self.landed: Callable[[], None] = lambda: None  # called when a change has taken effect
         self.denied: dict[str, Collection[str]] = {}  # permissions taken away, by account
-        self.granted: dict[str, Collection[str]] = {}  # the only ones that an account has; else it has all
-        self.under_way = 0  # late calls
-        self.answering = 0  # all calls that came and are not answered, late ones too
+        self.granted: dict[str, Collection[str]] = {}  # the only permissions of an account; an absent account has all
+        self.under_way = 0  # the number of late calls
+        self.answering = 0  # the number of calls without an answer yet, with late ones
         self._operations: dict[str, Operation] = {}
         self._by_request: dict[str, Operation] = {}
         self._numbers = count(1)
@@ -77,7 +78,7 @@ class Compute:
         self._closed = False
 
     def close(self) -> None:
-        """Nobody waits any longer."""
+        """End all waiting calls."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -85,21 +86,21 @@ class Compute:
     # --- for tests ---
 
     def leads_to(self, address: str, network: str = "vpc") -> list[str]:
-        """Where the network sends packets for the address now."""
+        """Return where the network sends packets for the address now."""
         with self._changed:
             self._settle()
             return self.cloud.leads_to(address, network)
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """What a test changes in the cloud meanwhile lands in one moment."""
+        """Make all changes of a test in this context land at one moment."""
         with self._changed:
             self._settle()
             yield
             self.landed()
 
     def land(self) -> None:
-        """What is under way arrives; when this returns, it has taken effect. Raises TimeoutError."""
+        """Carry out what is under way, and return when it has taken effect. Raises TimeoutError."""
         with self._changed:
             assert self.under_way, "nothing is under way"
             self._landing = True
@@ -122,11 +123,11 @@ class Compute:
             self._changed.notify_all()
 
     def calls(self, method: str = "*") -> list[Seen]:
-        """The calls of a method (a pattern) so far."""
+        """Return the calls of a method (a pattern) so far."""
         return [each for each in self.seen if fnmatch(each.method, method)]
 
     def may(self, who: str, permission: str) -> bool:
-        """Whether the account has the permission."""
+        """Report whether the account has the permission."""
         return permission in self.granted.get(who, (permission,)) and permission not in self.denied.get(who, ())
 
     # --- over HTTP ---
@@ -184,7 +185,7 @@ class Compute:
 
     def _permit(self, name: str, who: str, parameters: Mapping[str, str]) -> None:
         if name not in PERMISSIONS:
-            raise Refused(501, "notImplemented", f"this fake knows nothing of {name}")
+            raise Refused(501, "notImplemented", f"this fake does not implement {name}")
         if parameters.get("project", parameters.get("resource", PROJECT)) not in {PROJECT, str(NUMBER)} and (
             "project" in parameters
         ):
@@ -241,7 +242,7 @@ class Compute:
         return operation
 
     def _settle(self) -> None:
-        """Let land what is due, in order."""
+        """Let due operations land, in order."""
         for operation in sorted(self._operations.values(), key=lambda each: each.due):
             if not operation.done and operation.due <= time.monotonic():
                 operation.done = True

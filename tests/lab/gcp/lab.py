@@ -1,6 +1,6 @@
-"""Two nodes in a VPC of Google Cloud: a router that delivers as the fake of Compute Engine says, and the client's view.
+"""Two nodes in a VPC of Google Cloud: a router that delivers packets as the fake says, and the client's view.
 
-Compute Engine and a metadata service for each node answer on the router, which is a passthrough load balancer, too.
+Compute Engine and a metadata service for each node run on the router, which is also a passthrough load balancer.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PROBES = "35.191.0.1"
 
 
 def vpc() -> Cloud:
-    """Two machines in one subnet, in two zones."""
+    """Return a VPC with two machines in one subnet and two zones."""
     zones = ("europe-west1-b", "europe-west1-c")
     machines = [
         Machine(name, zone, [Nic("nic0", "inner", f"10.77.0.1{number}", mac=f"42:01:0a:4d:00:1{number}")])
@@ -39,7 +39,7 @@ def vpc() -> Cloud:
 
 
 class GcpLab(CloudLab):
-    """The namespaces, the fakes, and what runs there. Made by `gcp_lab`."""
+    """The namespaces, the fakes and the processes of this lab. `gcp_lab` makes it."""
 
     store: Mapping[str, Any] = {"type": "etcd", "endpoints": [f"http://{GATEWAY}:2379"]}
 
@@ -54,7 +54,7 @@ class GcpLab(CloudLab):
 
     @property
     def groups(self) -> Mapping[str, Mapping[str, Any]]:
-        """One for each mechanism. Each node finds out by itself who it is, and which interface is which."""
+        """The groups, one for each mechanism. Each node finds its identity and its interfaces by itself."""
         api = {"endpoint": f"http://{GATEWAY}:{API_PORT}"}
         inside = {**api, "interface": "eth0"}
         instances = [f"{machine.zone}/{machine.name}" for machine in self.compute.cloud.machines]
@@ -67,13 +67,13 @@ class GcpLab(CloudLab):
         return {group: {"vips": [f"{TARGETS[group][0]}/32"], "providers": [keys]} for group, keys in mechanisms.items()}
 
     def environment(self, name: str) -> Mapping[str, str]:
-        """Where the node's own metadata service is."""
+        """Return the environment that names the node's own metadata service."""
         return {"GCE_METADATA_HOST": f"{GATEWAY}:{METADATA_PORT + NODES.index(name)}"}
 
     # --- setting up
 
     def wire(self) -> None:
-        """Cables, addresses, and the router's idea of the VPC."""
+        """Make the links, the addresses and the router's view of the VPC."""
         self.router.ip("link set lo up", "link add cp type veth peer name eth0 netns " + self.client.name)
         self.router.ip("link set cp up", "address add 10.78.0.1/24 dev cp")
         self.client.ip("link set lo up", "link set eth0 up", "address add 10.78.0.2/24 dev eth0")
@@ -94,7 +94,7 @@ class GcpLab(CloudLab):
         self.compute.landed = self.deliver
 
     def deliver(self) -> None:
-        """Bring the router up to what the fake holds now."""
+        """Update the router to the state of the fake."""
         leads = {group: _only(self.compute.cloud.leads_to(address)) for group, address in MOVED.items()}
         changed = {group for group in MOVED if leads[group] != self._delivered.get(group)}
         self._delivered = leads
@@ -116,7 +116,7 @@ class GcpLab(CloudLab):
         return self.compute.cloud.machines[NODES.index(node)]
 
     def serve(self) -> None:
-        """The API and one metadata service for each node, on the router; etcd, the service, the client."""
+        """Start the API and a metadata service for each node on the router, etcd, the service and the client."""
         with self.router.entered():
             self._ending.callback(self.compute.close)
             self._ending.enter_context(RestServer(self.compute.answer, ("0.0.0.0", API_PORT)))
@@ -127,10 +127,10 @@ class GcpLab(CloudLab):
         self.balancer.serve(self._ending)
         self.run_services()
 
-    # --- who has it, by Compute Engine
+    # --- owners by Compute Engine
 
     def owners(self) -> dict[str, str | None]:
-        """The node that the network leads each group to."""
+        """Return the node that the network leads each group to."""
         moved = {group: _only(self.compute.leads_to(address)) for group, address in MOVED.items()}
         return {**moved, "lb": self.balancer.leads_to()}
 
@@ -145,13 +145,13 @@ def _only(nodes: Sequence[str]) -> str | None:
 
 @contextmanager
 def gcp_lab(directory: Path) -> Iterator[GcpLab]:
-    """All of it, with both daemons started; nothing of it is left however the test ends."""
+    """Make the lab with both daemons started, and remove all of it when the test ends."""
     with namespaces("vpc", "client", *NODES) as spaces, ExitStack() as ending:
         lab = GcpLab(directory, spaces, ending)
         lab.wire()
         lab.serve()
         lab.start_all()
-        # The SDK alone takes seconds to import, and on a machine that is busy many.
+        # Importing the SDK alone takes seconds, and many on a busy machine.
         assert eventually(lambda: all(lab.role(name, "db") for name in NODES), 5 * LIVENESS), lab.log()
         yield lab
     assert lab.compute.mismatches == []

@@ -1,4 +1,4 @@
-"""Compute Engine's metadata server, as strict as the real one: the flavor header, nothing forwarded, scopes it knows."""
+"""A fake of Compute Engine's metadata server, as strict as the real one: flavor header, no proxies, known scopes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HEADERS = {"Metadata-Flavor": "Google", "Server": "Metadata Server for VM"}
 
 @dataclass
 class MetadataServer:
-    """What one machine's server answers."""
+    """The metadata server of one machine."""
 
     cloud: Cloud
     machine: Machine

@@ -1,4 +1,4 @@
-"""The methods of Compute Engine that the fake has, and what each of them needs."""
+"""The methods of Compute Engine that the fake has, and the permissions that they need."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.lab.gcp.answers import shown_address, shown_machine, shown_route, sho
 from tests.lab.gcp.cloud import PROJECT, Cloud, Machine, Refused, Route
 from tests.lab.gcp.refusals import check_access, check_has_access, check_nic, check_route
 
-# What each method needs (Google: "Method: ...", IAM permissions).
+# The permissions of each method (Google: "Method: ...", IAM permissions).
 PERMISSIONS: Mapping[str, tuple[str, ...]] = {
     "instances.get": ("compute.instances.get",),
     "instances.aggregatedList": ("compute.instances.list",),
@@ -43,7 +43,7 @@ READS = frozenset(name for name in PERMISSIONS if re.search(r"\.(get\w*|list|agg
 
 @dataclass
 class Operation:
-    """A change under way: `land` is done at `due`, and may be refused then."""
+    """A change under way. `land` runs at `due`, and can raise Refused."""
 
     name: str
     kind: str
@@ -62,7 +62,7 @@ class Operation:
 
 
 class Methods:
-    """What the API does with one project. Changes are begun by `begin(kind, zone, target, who, land)`."""
+    """The API's methods on one project. `begin(kind, zone, target, who, land)` begins a change."""
 
     def __init__(self, cloud: Cloud, may: Callable[[str, str], bool], begin: Callable[..., Operation]) -> None:
         self.cloud = cloud
@@ -141,7 +141,7 @@ class Methods:
         check_nic(self.cloud, nic, body)
 
         def land() -> None:
-            if "aliasIpRanges" in body:  # a PATCH: what is not there stays
+            if "aliasIpRanges" in body:  # a PATCH keeps absent fields
                 self.cloud.set_aliases(machine, nic, body["aliasIpRanges"])
 
         return self._begin("updateNetworkInterface", machine.zone, machine.path, who, land)
@@ -189,7 +189,7 @@ class Methods:
 
 
 def _fits(item: Mapping[str, Any], asked: str) -> bool:
-    """Whether a filter holds: alternatives of `(field = "value")`, which is as much of the language as is needed."""
+    """Report whether an item matches a filter. Only alternatives of `(field = "value")` are supported."""
     if not asked:
         return True
     terms = [re.fullmatch(r'\(?(\w+) ?= ?"([^"]*)"\)?', term) for term in asked.split(" OR ")]

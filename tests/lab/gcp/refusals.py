@@ -1,4 +1,4 @@
-"""What Compute Engine refuses before an operation begins, beyond the form."""
+"""What Compute Engine refuses in well-formed requests before an operation begins."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.lab.gcp.cloud import PROJECT, Cloud, Machine, Nic, Refused, Route, Su
 
 
 def check_nic(cloud: Cloud, nic: Nic, body: dict[str, Any]) -> None:
-    """Alias ranges of an interface. Raises Refused."""
+    """Check a change of an interface's alias ranges. Raises Refused."""
     given = body.get("fingerprint")
     if not given:
         raise Refused(400, "required", "Required field 'resource.fingerprint' not specified")
@@ -25,7 +25,7 @@ def check_nic(cloud: Cloud, nic: Nic, body: dict[str, Any]) -> None:
 
 
 def check_route(cloud: Cloud, body: dict[str, Any]) -> Route:
-    """The route that is asked for. Raises Refused."""
+    """Return the requested route. Raises Refused."""
     for name in ("name", "network", "destRange"):
         if not body.get(name):
             raise Refused(400, "required", f"Required field 'resource.{name}' not specified")
@@ -48,7 +48,7 @@ def check_route(cloud: Cloud, body: dict[str, Any]) -> Route:
 
 
 def check_access(cloud: Cloud, nic: Nic, body: dict[str, Any]) -> None:
-    """A new access config. Raises Refused: also when the operation lands."""
+    """Check a new access config, also when the operation lands. Raises Refused."""
     if nic.access:
         raise Refused(400, "invalid", "At most one access config currently supported.")
     wanted = body.get("natIP")
@@ -62,7 +62,7 @@ def check_access(cloud: Cloud, nic: Nic, body: dict[str, Any]) -> None:
 
 
 def check_has_access(nic: Nic, name: str) -> None:
-    """The access config to be deleted. Raises Refused."""
+    """Check the deletion of an access config. Raises Refused."""
     if name not in {each["name"] for each in nic.access}:
         raise Refused(400, "invalid", f"Invalid value for field 'accessConfig': '{name}'. It is not specified.")
 

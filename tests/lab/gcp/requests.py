@@ -1,4 +1,4 @@
-"""What a request to Google Cloud is: the method that it calls, and the account that asks."""
+"""Reads requests to Google Cloud: the method that a request calls, and the account that sends it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.lab.http.rest import Request
 TOKEN = "ya29."
 
 
-@cache  # megabytes of JSON
+@cache  # a document has megabytes of JSON
 def compute_v1() -> Discovery:
     return Discovery("compute.v1")
 
@@ -25,7 +25,7 @@ def resource_manager_v1() -> Discovery:
 
 
 def routed(request: Request) -> tuple[Discovery, Call]:
-    """The document that knows the method, and the call. Raises Refused."""
+    """Return the document that has the method, and the call. Raises Refused."""
     for document in (compute_v1(), resource_manager_v1()):
         call = document.call(request.method, request.path, request.query)
         if call is not None:
@@ -34,7 +34,7 @@ def routed(request: Request) -> tuple[Discovery, Call]:
 
 
 def account(request: Request) -> str:
-    """The account that a token proves: one of the fake metadata server, or one that the account signed itself.
+    """Return the account that a token proves. The fake metadata server or the account itself has made the token.
 
     Raises Refused.
     """
@@ -42,7 +42,7 @@ def account(request: Request) -> str:
     if kind == "Bearer" and token.startswith(TOKEN):
         return token.removeprefix(TOKEN)
     try:
-        claims = jwt.decode(token, verify=False)  # no authority here knows the key
+        claims = jwt.decode(token, verify=False)  # the fake does not know the key
         if kind == "Bearer" and claims["scope"].endswith("/auth/cloud-platform") and claims["exp"] > time.time():
             return str(claims["iss"])
     except (ValueError, KeyError) as error:

@@ -1,12 +1,12 @@
-"""Clocks that a test sets, so that a deadline ends when the test says so and not by the speed of the machine."""
+"""Clocks that a test sets, so that deadlines do not depend on the speed of the machine."""
 
 import asyncio
 
 
 class HandClock:
-    """Seconds, as CLOCK_BOOTTIME would give them: they stand still until the test adds some to `now`.
+    """A clock in seconds, like CLOCK_BOOTTIME, that stands still until the test adds to `now`.
 
-    Where there is a `step`, each reading takes so many seconds.
+    Each reading advances the clock by `step` seconds.
     """
 
     def __init__(self, now: float = 1000.0, *, step: float = 0.0) -> None:
@@ -19,7 +19,7 @@ class HandClock:
 
 
 def put_forward(seconds: float) -> None:
-    """Let the clock of the running loop jump ahead: what it was to do within so many seconds is due now."""
+    """Advance the running loop's clock, so that everything scheduled within these seconds is due now."""
     loop = asyncio.get_running_loop()
     before = loop.time
     loop.time = lambda: before() + seconds  # type: ignore[method-assign]

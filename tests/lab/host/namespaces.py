@@ -1,4 +1,4 @@
-"""Network namespaces that a test makes for itself, and a neighbour that asks from the next one."""
+"""Network namespaces that a test makes for itself, and a neighbour that sends requests from another namespace."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Namespace:
             pytest.skip(f"cannot make network namespaces: {made.stderr.strip()}")
 
     def run(self, command: str) -> str:
-        """Run one command in it; its output. Fails the test if the command fails."""
+        """Run one command in the namespace, and return its output. Fails the test if the command fails."""
         ended = subprocess.run(
             ["ip", "netns", "exec", self.name, *command.split()], capture_output=True, text=True, check=False
         )
@@ -47,7 +47,7 @@ class Namespace:
         return ended.stdout
 
     def ip(self, *commands: str) -> None:
-        """Run `ip` commands in it, all by one process."""
+        """Run `ip` commands in the namespace, all in one process."""
         batch = "\n".join(commands) + "\n"
         ended = subprocess.run(
             ["ip", "-netns", self.name, "-batch", "-"], input=batch, capture_output=True, text=True, check=False
@@ -56,7 +56,7 @@ class Namespace:
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """This thread in the namespace: sockets made meanwhile belong there, threads started meanwhile live there."""
+        """Enter the namespace with this thread. Sockets and threads that it makes in this context belong there."""
         before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         there = os.open(f"/run/netns/{self.name}", os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -78,12 +78,12 @@ def _setns(descriptor: int) -> None:
 
 @contextmanager
 def namespaces(*roles: str) -> Iterator[list[Namespace]]:
-    """One namespace per role; gone afterwards, however the test ends."""
+    """Make one namespace per role, and remove them when the test ends."""
     if shutil.which("ip") is None:
         pytest.skip("cannot make network namespaces: no ip command (iproute2)")
     made: list[Namespace] = []
     try:
-        made.extend(Namespace(role) for role in roles)  # those made before one fails are in it
+        made.extend(Namespace(role) for role in roles)  # `made` has those that were made before one failed
         yield made
     finally:
         for namespace in made:
@@ -91,7 +91,7 @@ def namespaces(*roles: str) -> Iterator[list[Namespace]]:
 
 
 def eventually(true: Callable[[], object], seconds: float = LIVENESS) -> bool:
-    """Whether it becomes true within a generous time."""
+    """Wait until a condition is true, and report whether it became true within a generous time."""
     end = time.monotonic() + seconds
     while not true():
         if time.monotonic() > end:
@@ -101,7 +101,7 @@ def eventually(true: Callable[[], object], seconds: float = LIVENESS) -> bool:
 
 
 class Neighbour:
-    """A host on the LAN that asks for addresses by each protocol, past its own caches."""
+    """A host on the LAN that asks for addresses by each protocol, without its own caches."""
 
     def __init__(self, namespace: Namespace, interface: str, four: str, six: str) -> None:
         self.namespace = namespace
@@ -129,27 +129,27 @@ class Neighbour:
         return made
 
     def answered(self, address: IPAddress, within: float) -> bytes | None:
-        """The MAC that answers ARP or neighbour discovery for the address."""
+        """Return the MAC that answers ARP or neighbour discovery for the address, or None."""
         if address.version == 4:
             asked = arp.Arp(arp.REQUEST, self.mac, self.four, b"\0" * 6, address).frame()
             return self._heard(self._arp, [asked], lambda frame: _replier(frame, address), within)
         return self._heard(self._nd, [ndp.probe(address, self.mac)], lambda frame: _advertiser(frame, address), within)
 
     def announced(self, address: IPAddress, within: float) -> bytes | None:
-        """The MAC that announces the address, unasked."""
+        """Return the MAC that announces the address without a request, or None."""
         if address.version == 4:
             return self._heard(self._arp, [], lambda frame: _announcer(frame, address), within)
         return self._heard(self._nd, [], lambda frame: _advertiser(frame, address), within)
 
     def echoed(self, address: IPAddress, within: float) -> bool:
-        """Whether UDP comes back from the address."""
+        """Report whether the address answers UDP."""
         asking = self._udp[address.version]
         self.forget()
         asking.sendto(b"?", (str(address), 7))
         return self.received(address, within)
 
     def received(self, address: IPAddress, within: float) -> bool:
-        """Whether UDP comes from the address."""
+        """Report whether UDP arrives from the address."""
         asking = self._udp[address.version]
         end = time.monotonic() + within
         while (left := end - time.monotonic()) > 0:
@@ -163,7 +163,7 @@ class Neighbour:
         return False
 
     def forget(self) -> None:
-        """Throw away what has come so far."""
+        """Discard what has arrived so far."""
         for each in (self._arp, self._nd, *self._udp.values()):
             each.setblocking(False)
             try:
@@ -213,7 +213,7 @@ def _advertiser(frame: bytes, address: IPAddress) -> bytes | None:
 
 
 def interface_mac(name: str) -> bytes:
-    """The MAC of an interface of the namespace that this thread is in."""
+    """Return the MAC of an interface in this thread's namespace."""
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as asking:
         asking.bind((name, 0))
         mac: bytes = asking.getsockname()[4]

@@ -1,4 +1,4 @@
-"""What has become of a process, and waiting for it."""
+"""The state of processes, and waiting for it."""
 
 import asyncio
 import os
@@ -8,23 +8,23 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-LIVENESS = 60.0  # seconds; generous: this machine may have more to do
+LIVENESS = 60.0  # seconds, generous because the machine can be busy
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Wait for something that nobody tells. Raises TimeoutError."""
+    """Wait until a condition holds that sends no event. Raises TimeoutError."""
     async with asyncio.timeout(LIVENESS):
-        while not holds():  # noqa: ASYNC110  (that is the point)
+        while not holds():  # noqa: ASYNC110  (polling is intended)
             await asyncio.sleep(0.005)
 
 
 def written(path: Path) -> bool:
-    """Whether a process has written a whole line there."""
+    """Report whether a process has written a whole line to the file."""
     return path.exists() and path.read_text().endswith("\n")
 
 
 def reaped(pid: int) -> bool:
-    """Whether there is no such process, not even a zombie."""
+    """Report whether there is no such process, not even a zombie."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -33,7 +33,7 @@ def reaped(pid: int) -> bool:
 
 
 def freeze(process: subprocess.Popen[bytes]) -> None:
-    """Stop it, and wait until each of its threads has. Raises TimeoutError."""
+    """Stop a process, and wait until all its threads have stopped. Raises TimeoutError."""
     process.send_signal(signal.SIGSTOP)
     end = time.monotonic() + LIVENESS
     while any(_state(task / "stat") not in "TZ" for task in Path(f"/proc/{process.pid}/task").iterdir()):
@@ -47,7 +47,7 @@ def _state(stat: Path) -> str:
 
 
 def ended(pid: int) -> bool:
-    """Whether the process is gone, or only waits for init to reap it."""
+    """Report whether the process is gone or only waits for init to reap it."""
     try:
         return _state(Path(f"/proc/{pid}/stat")) == "Z"
     except (FileNotFoundError, ProcessLookupError):

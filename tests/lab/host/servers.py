@@ -1,4 +1,4 @@
-"""Stand-ins for clouds as processes of their own: started, waited for, frozen, ended by their process id."""
+"""Servers that stand for clouds, each a process: started, awaited, frozen, and ended by its process id."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Server:
-    """A process that prints its URL once it serves. A context: ended when it is left."""
+    """A process that prints its URL when it serves. Leaving its context ends it."""
 
     command: Sequence[str]
     log: Path
@@ -25,7 +25,7 @@ class Server:
 
     @classmethod
     def start(cls, command: Sequence[str], log: Path, cwd: Path | None = None, ready: str = "") -> Self:
-        """Start it, and wait for the line that has its URL, after `ready`. Raises RuntimeError when it ends before."""
+        """Start the process, and wait for the line with `ready` and its URL. Raises RuntimeError if it ends before."""
         with log.open("ab") as errors:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, cwd=cwd
@@ -33,7 +33,7 @@ class Server:
         server = cls(command, log, process)
         try:
             server.url = server._said(ready)
-        except BaseException:  # a test's time may be over while it is waited for
+        except BaseException:  # the test can time out while it waits
             server.stop()
             raise
         return server
@@ -47,7 +47,7 @@ class Server:
         raise RuntimeError(f"{self.command} does not serve: {self.log.read_text()[-2000:]}")
 
     def stop(self) -> None:
-        """SIGKILL, and wait until it is gone."""
+        """Kill the process, and wait until it is gone."""
         self.process.kill()
         self.process.wait()
         if self.process.stdout:

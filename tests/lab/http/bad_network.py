@@ -1,4 +1,4 @@
-"""Bad network, on loopback: a proxy that loses replies and holds requests up, a dark host, servers that talk nonsense."""
+"""A bad network on loopback: a proxy that loses replies and holds requests, a dark host, servers that send nonsense."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ if TYPE_CHECKING:
 
 
 class Proxy:
-    """Forwards bytes both ways. `losing`: the first reply of a connection is thrown away and the connection closed.
+    """A proxy that forwards bytes in both directions.
 
-    While `letting_through` is clear, requests are kept here; they go on once it is set, even if their sender has left.
+    While `losing`, it discards the first reply of a connection and closes the connection. While `letting_through` is
+    clear, it holds requests. It sends them when that is set, even if their sender has left.
     """
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
         self._lines: set[asyncio.Task[None]] = set()
-        self._unanswered: set[asyncio.StreamWriter] = set()  # the servers' ends of lines
+        self._unanswered: set[asyncio.StreamWriter] = set()  # the servers' ends of connections
         self._answered = asyncio.Event()
         self.losing = False
         self.lost = 0
@@ -30,7 +31,7 @@ class Proxy:
         self.endpoint = ""
 
     async def settled(self) -> None:
-        """Return when the server has answered all that went on to it, whoever is there to hear it."""
+        """Return when the server has answered every forwarded request, even if its client has left."""
         while self._unanswered:
             self._answered.clear()
             await self._answered.wait()
@@ -65,7 +66,7 @@ class Proxy:
                 self._unanswered.add(to_server)
                 to_server.write(data)
                 await to_server.drain()
-            while to_server in self._unanswered:  # a request whose sender has left is answered, not torn down under way
+            while to_server in self._unanswered:  # a request whose sender has left is still answered
                 self._answered.clear()
                 await self._answered.wait()
         except ConnectionError:
@@ -81,7 +82,7 @@ class Proxy:
 
 @asynccontextmanager
 async def proxy_to(endpoint: str) -> AsyncIterator[Proxy]:
-    """A proxy in front of ``http://host:port``, on a free loopback port."""
+    """Run a proxy in front of ``http://host:port``, on a free loopback port."""
     host, _, port = endpoint.removeprefix("http://").partition(":")
     proxy = Proxy(host, int(port))
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
@@ -95,7 +96,7 @@ async def proxy_to(endpoint: str) -> AsyncIterator[Proxy]:
 
 @asynccontextmanager
 async def answering(answer: bytes) -> AsyncIterator[str]:
-    """The endpoint of a server that answers every request with these bytes and closes."""
+    """Run a server that answers every request with these bytes and closes, and yield its endpoint."""
 
     lines: set[asyncio.Task[None]] = set()
 
@@ -125,7 +126,7 @@ async def answering(answer: bytes) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def dark_endpoint() -> AsyncIterator[str]:
-    """An endpoint that neither takes a connection nor refuses it: its queue is full, so that the kernel drops each SYN."""
+    """Yield an endpoint that neither accepts nor refuses connections: its queue is full, and the kernel drops SYNs."""
     with socket.socket() as listening, socket.socket() as first, socket.socket() as second:
         listening.bind(("127.0.0.1", 0))
         listening.listen(0)

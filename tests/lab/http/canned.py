@@ -1,4 +1,4 @@
-"""An HTTP server on loopback that gives the answers it was told to, one after the other, and keeps what it was asked."""
+"""An HTTP server on loopback that gives prepared answers one after another, and keeps the requests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 @dataclass(frozen=True)
 class Answer:
-    """`status` None: the request is read, and nothing is answered until the server ends."""
+    """A prepared answer. With `status` None the request is read, but not answered until the server ends."""
 
     status: int | None = 200
     body: str = ""
@@ -21,7 +21,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Asked:
-    """One request, its form read."""
+    """One request with its parsed form."""
 
     method: str
     path: str
@@ -31,7 +31,7 @@ class Asked:
 
 @dataclass
 class Canned:
-    """The last answer is given again and again."""
+    """The server. It repeats its last answer."""
 
     answers: list[Answer]
     asked: list[Asked] = field(default_factory=list)
@@ -48,7 +48,7 @@ def canned(*answers: Answer) -> Iterator[Canned]:
 
     class Request(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        wbufsize = -1  # headers and body in one segment: two would wait for each other (Nagle, delayed ACK)
+        wbufsize = -1  # one segment for headers and body: two would wait for each other (Nagle, delayed ACK)
 
         def setup(self) -> None:
             told.connections += 1
@@ -72,7 +72,7 @@ def canned(*answers: Answer) -> Iterator[Canned]:
         do_POST = do_PUT = do_GET  # noqa: N815  (http.server's names)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Request) as server:
         server.daemon_threads = True

@@ -1,7 +1,7 @@
-"""Counts what goes through: ``python -m tests.lab.http.counter HOST PORT TO_HOST TO_PORT FILE``.
+"""A proxy for HTTP/1.1 that counts requests: ``python -m tests.lab.http.counter HOST PORT TO_HOST TO_PORT FILE``.
 
-A proxy for HTTP/1.1 without TLS. Ten times a second it writes to FILE, as JSON, how many requests and bytes (both ways, without
-TCP's and IP's own) each client has cost so far.
+It does not support TLS. Ten times a second it writes to FILE, as JSON, how many requests and bytes each client has cost
+so far. The bytes are those of both directions, without TCP's and IP's headers.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ async def main(host: str, port: str, to_host: str, to_port: str, file: str) -> N
 
 
 def _write(file: Path, text: str) -> None:
-    """Whole or not at all: somebody reads it at any time."""
+    """Write the file as a whole, because another process can read it at any time."""
     draft = file.with_suffix(".draft")
     draft.write_text(text)
     draft.rename(file)

@@ -1,6 +1,6 @@
-"""A store that is far away, on loopback: a proxy that hands every byte on so many seconds later, each way half of it.
+"""A distant store on loopback: a proxy that delays every byte by half of the round trip in each direction.
 
-It counts the round trips: how often a client had to wait for an answer, which is the same on a busy machine.
+It counts round trips: how often a client had to wait for an answer, which does not depend on how busy the machine is.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Far:
-    """Where the store seems to be, and how many times somebody has asked there and waited."""
+    """The endpoint of the distant store, and how many times clients have waited for an answer."""
 
     endpoint: str = ""
     round_trips: int = 0
@@ -24,7 +24,7 @@ class _Line:
 
     def __init__(self, far: Far) -> None:
         self._far = far
-        self._answered = True  # so that what comes next from the client is a request
+        self._answered = True  # whether the next bytes from the client begin a request
 
     def asked(self) -> None:
         self._far.round_trips += self._answered
@@ -36,7 +36,7 @@ class _Line:
 
 @asynccontextmanager
 async def far_away(endpoint: str, round_trip: float) -> AsyncIterator[Far]:
-    """A proxy in front of ``http://host:port``; an answer takes `round_trip` seconds longer through it."""
+    """Run a proxy in front of ``http://host:port``. An answer takes `round_trip` seconds longer through it."""
     host, _, port = endpoint.removeprefix("http://").partition(":")
     lines: set[asyncio.Task[None]] = set()
     far = Far()
@@ -71,7 +71,7 @@ async def _delayed(
         while data := await source.read(65536):
             passing()
             loop.call_later(seconds, target.write, data)
-        await asyncio.sleep(2 * seconds)  # what is under way arrives before the end does
+        await asyncio.sleep(2 * seconds)  # bytes under way arrive before the end of the stream
     except ConnectionError:
         pass
     finally:

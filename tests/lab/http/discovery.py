@@ -1,4 +1,4 @@
-"""What Google publishes of an API (its discovery document, as google-api-python-client carries it), made into checks."""
+"""Checks by an API's discovery document, which Google publishes and google-api-python-client contains."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _RANGES = {
 
 
 class Mismatch(Exception):  # noqa: N818  (an answer)
-    """Something is not as the discovery document has it. `where` names the field or the parameter."""
+    """Something contradicts the discovery document. `where` names the field or the parameter."""
 
     def __init__(self, where: str, why: str) -> None:
         super().__init__(f"{where}: {why}")
@@ -32,7 +32,7 @@ class Mismatch(Exception):  # noqa: N818  (an answer)
 
 @dataclass(frozen=True)
 class Method:
-    """One method of the API: `name` as `routes.insert`, the path's pattern, and its description."""
+    """One method of the API: its name, such as `routes.insert`, its path's pattern, and its description."""
 
     name: str
     verb: str
@@ -52,14 +52,14 @@ class Method:
 
 @dataclass(frozen=True)
 class Call:
-    """A request that the API knows: its method, and its parameters, from path and query, as strings."""
+    """A request that the API knows: its method, and its parameters from path and query, as strings."""
 
     method: Method
     parameters: Mapping[str, str]
 
 
 class Discovery:
-    """Routing, parameters and schemas of one API, as `compute.v1`."""
+    """Routing, parameters and schemas of one API, such as `compute.v1`."""
 
     def __init__(self, api: str) -> None:
         directory = files("googleapiclient.discovery_cache") / "documents"
@@ -72,7 +72,7 @@ class Discovery:
 
     @cached_property
     def _by_shape(self) -> Mapping[tuple[str, int], list[Method]]:
-        """There are hundreds: by verb and number of slashes."""
+        """The methods by verb and number of slashes, because there are hundreds."""
         shapes = defaultdict(list)
         for method in self.methods:
             shapes[method.verb, (self._base + method.told["path"]).count("/")].append(method)
@@ -86,7 +86,7 @@ class Discovery:
             yield from self._methods(resource.get("resources", {}), (*above, name))
 
     def call(self, verb: str, path: str, query: Mapping[str, str]) -> Call | None:
-        """What is asked; None where the API has no such method. Raises Mismatch for parameters that it does not take."""
+        """Return the call of a request, or None if the API has no such method. Raises Mismatch for wrong parameters."""
         for method in self._by_shape.get((verb, path.count("/")), ()):
             found = method.pattern.fullmatch(path)
             if found:
@@ -109,7 +109,7 @@ class Discovery:
                 raise Mismatch(name, f"{method.name} needs this parameter")
 
     def check(self, schema: str, value: Any, *, written: bool = False) -> None:
-        """Whether the value is one of the schema. `written`: by a client, which sets no output. Raises Mismatch."""
+        """Check a value against a schema. A value `written` by a client has no output fields. Raises Mismatch."""
         self._check(self._document["schemas"][schema], value, schema, written)
 
     def _check(self, told: Mapping[str, Any], value: Any, where: str, written: bool) -> None:
@@ -120,7 +120,7 @@ class Discovery:
             self._check_object(told, value, where, written)
         elif kind == "array":
             if not isinstance(value, list):
-                raise Mismatch(where, f"{value!r} is no array")
+                raise Mismatch(where, f"{value!r} is not an array")
             for number, each in enumerate(value):
                 self._check(told["items"], each, f"{where}[{number}]", written)
         elif kind != "any":
@@ -128,7 +128,7 @@ class Discovery:
 
     def _check_object(self, told: Mapping[str, Any], value: Any, where: str, written: bool) -> None:
         if not isinstance(value, dict):
-            raise Mismatch(where, f"{value!r} is no object")
+            raise Mismatch(where, f"{value!r} is not an object")
         known, more = told.get("properties", {}), told.get("additionalProperties")
         for name, each in value.items():
             field = known.get(name, more)
@@ -142,7 +142,7 @@ class Discovery:
 def _check_plain(kind: str, told: Mapping[str, Any], value: Any, where: str) -> None:
     kinds: dict[str, Any] = {"string": str, "boolean": bool, "integer": int, "number": (int, float)}
     if not isinstance(value, kinds[kind]) or (isinstance(value, bool) and kind != "boolean"):
-        raise Mismatch(where, f"{value!r} is no {kind}")
+        raise Mismatch(where, f"{value!r} is not a {kind}")
     form = told.get("format", "")
     if form in _RANGES:
         _check_range(form, value, where)
@@ -160,8 +160,8 @@ def _check_plain(kind: str, told: Mapping[str, Any], value: Any, where: str) -> 
 def _check_range(form: str, value: Any, where: str) -> None:
     low, high = _RANGES[form]
     try:
-        number = int(value)  # 64 bits are sent as strings
+        number = int(value)  # the API sends 64-bit numbers as strings
     except ValueError as error:
-        raise Mismatch(where, f"{value!r} is no {form}") from error
+        raise Mismatch(where, f"{value!r} is not {form}") from error
     if not low <= number < high:
-        raise Mismatch(where, f"{value!r} is no {form}")
+        raise Mismatch(where, f"{value!r} is not {form}")

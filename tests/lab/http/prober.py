@@ -1,4 +1,4 @@
-"""A health endpoint on loopback, and who asks it."""
+"""A health endpoint on loopback, and a client for it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 
 from health.endpoint import Address, Endpoint, GroupStatus, Limits, Status
 
-LIVENESS = 60.0  # seconds; generous
+LIVENESS = 60.0  # seconds, generous because the machine can be busy
 GET = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 def nothing() -> None:
-    """What happens while the status is rendered, usually."""
+    """Do nothing, which is what usually happens while the status is rendered."""
 
 
 @dataclass
 class Node:
-    """What the daemon would say, and the clock it would say it by."""
+    """A daemon's answers and the clock that they depend on."""
 
     now: float = 100.0
     groups: dict[str, GroupStatus] = field(default_factory=lambda: {"web": GroupStatus(None)})
@@ -36,7 +36,7 @@ class Node:
 
 
 def active() -> Node:
-    """A node that serves its only group until 101, at 100."""
+    """Return a node that serves its only group until 101. Its clock shows 100."""
     node = Node()
     node.serve(web=101.0)
     return node
@@ -81,12 +81,12 @@ async def read_reply(reader: asyncio.StreamReader, *, head: bool = False) -> Rep
 
 
 async def ask(address: Address, path: str, *, method: str = "GET") -> Reply:
-    """One request on a connection of its own, which the endpoint ends."""
+    """Send one request on its own connection, which the endpoint closes."""
     reader, writer = await asyncio.open_connection(*address)
     writer.write(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
     try:
         reply = await read_reply(reader, head=method == "HEAD")
-        assert await reader.read() == b""  # nothing more, and the end
+        assert await reader.read() == b""  # no more bytes, but the end of the stream
     finally:
         writer.close()
         await writer.wait_closed()

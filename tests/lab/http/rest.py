@@ -1,4 +1,4 @@
-"""An HTTP server for fakes of clouds: on loopback or in a namespace, plain or TLS, one thread for each connection."""
+"""An HTTP server for fakes of clouds, on loopback or in a namespace, with or without TLS, one thread per connection."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asked. Header names are in lower case."""
+    """A client's request. Header names are in lower case."""
 
     method: str
     path: str
@@ -30,7 +30,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What it gets: `body` is sent as JSON, or as it is where it is bytes; None for no body."""
+    """An answer. `body` is sent as JSON, or unchanged if it is bytes. None means no body."""
 
     status: int
     body: Any = None
@@ -42,13 +42,13 @@ class Answer:
         return self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
 
 
-class Dropped(Exception):  # noqa: N818  (what happens, not an error)
-    """Raised by a fake: the connection ends without an answer."""
+class Dropped(Exception):  # noqa: N818  (it names an event)
+    """A fake raises this to end the connection without an answer."""
 
 
 class _Connection(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    wbufsize = -1  # one write for head and body: two would meet delayed acknowledgements
+    wbufsize = -1  # one write for head and body: two would wait for a delayed acknowledgement
     server: _Server
 
     def handle(self) -> None:
@@ -77,11 +77,11 @@ class _Connection(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_POST = do_DELETE = do_PATCH = do_HEAD = _serve  # noqa: N815  (http.server's names)
 
     def log_message(self, *_: object) -> None:
-        """Nothing is logged."""
+        """Log nothing."""
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = False  # they are waited for
+    daemon_threads = False  # closing the server waits for them
     request_queue_size = 128
 
     def __init__(
@@ -95,7 +95,7 @@ class _Server(ThreadingHTTPServer):
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, peer = super().get_request()
-        if self._tls:  # the handshake comes with the first read, in the connection's own thread
+        if self._tls:  # the handshake happens at the first read, in the connection's own thread
             connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         with self._lock:
             self._lines.add(connection)
@@ -107,7 +107,7 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, *_: object) -> None:
-        """A client that leaves is no news; what a fake itself fails in shows in the answer that is missing."""
+        """Ignore errors: clients are allowed to leave, and an error of a fake shows as a missing answer."""
 
     def end(self) -> None:
         self.shutdown()
@@ -119,7 +119,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class RestServer:
-    """Serves `answer` while the context lasts. `url` says where. With port 0 the kernel chooses one."""
+    """Serves `answer` at `url` while the context lasts. With port 0 the kernel chooses a port."""
 
     def __init__(
         self,

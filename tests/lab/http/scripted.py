@@ -1,4 +1,4 @@
-"""A fake cloud over HTTP whose requests the contract of movers decides about."""
+"""A fake cloud over HTTP, for which the contract of movers decides what happens to each request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _FORBIDDEN = {"error": {"code": "AuthorizationFailed", "message": "refused by th
 
 
 def scripted(answer: Callable[[Request], Answer], script: Script) -> Callable[[Request], Answer]:
-    """What `answer` says, as far as the script lets it; every method but GET writes."""
+    """Wrap `answer`, so that the script decides about each request. Every method except GET is a write."""
 
     def answer_by_script(request: Request) -> Answer:
         what = f"{request.method} {request.path}"

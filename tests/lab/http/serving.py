@@ -1,4 +1,4 @@
-"""Fakes of services over HTTP: served in the loop of a test, or as a process of their own; and what ails them."""
+"""Fakes of services over HTTP, served in a test's loop or as a process, and the faults that they can have."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass
 class Ailments:
-    """What goes wrong between a fake and those who ask it. All of it may be changed under way."""
+    """The faults between a fake and its clients. A test can change them at any time."""
 
-    losing: bool = False  # requests are carried out, and the connection is closed instead of answering
-    slow_seconds: float = 0.0  # before a request is carried out
-    refusing: int = 0  # so many requests get `refusal`, and nothing is done
+    losing: bool = False  # requests are carried out, but the connection is closed without an answer
+    slow_seconds: float = 0.0  # the delay before a request is carried out
+    refusing: int = 0  # how many requests get `refusal` and have no effect
     refusal: Callable[[], web.Response] = web.HTTPServiceUnavailable
-    ahead_seconds: float = 0.0  # the server's clock
-    asked: Counter[str] = field(default_factory=Counter)  # how often each kind of request came, whatever became of it
+    ahead_seconds: float = 0.0  # how far the server's clock is ahead
+    asked: Counter[str] = field(default_factory=Counter)  # how many requests of each method came, answered or not
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -54,7 +54,7 @@ class Ailments:
 async def serving(
     application: web.Application, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
 ) -> AsyncIterator[str]:
-    """The endpoint of the application, on a free port."""
+    """Serve an application on a free port, and yield its endpoint."""
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
@@ -67,14 +67,14 @@ async def serving(
 
 
 def start_fake(name: str, log: Path, *, host: str = "127.0.0.1", inside: tuple[str, ...] = ()) -> Server:
-    """The module ``tests.lab.stores.<name>`` as a process. `inside`: what the command begins with."""
+    """Start the module ``tests.lab.stores.<name>`` as a process. `inside` is a prefix for the command."""
     return Server.start([*inside, sys.executable, "-m", f"tests.lab.stores.{name}", host], log, ROOT)
 
 
 def run_as_process(application: web.Application, wipe: Callable[[], object]) -> None:
-    """Serve on the host in argv until this process is killed or its parent has gone. Prints its endpoint at the start.
+    """Serve on the host in argv until this process is killed or its parent has ended. Prints its endpoint at the start.
 
-    ``DELETE /`` wipes what it holds.
+    ``DELETE /`` deletes all data.
     """
 
     async def wiped(_: web.Request) -> web.Response:
@@ -86,7 +86,7 @@ def run_as_process(application: web.Application, wipe: Callable[[], object]) -> 
         application.router.add_delete("/", wiped)
         async with serving(application, host=sys.argv[1]) as endpoint:
             print(endpoint, flush=True)
-            while os.getppid() == parent:  # noqa: ASYNC110  (nobody tells)
+            while os.getppid() == parent:  # noqa: ASYNC110  (there is no event for it)
                 await asyncio.sleep(1)
 
     asyncio.run(forever())

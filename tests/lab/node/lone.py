@@ -1,4 +1,4 @@
-"""One node's core with a store of its own that answers at once: for what the simulator meets too seldom to count on."""
+"""One node's core with its own store that answers immediately, for cases that the simulator meets too rarely."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TIMING = Timing.derive(3.0)
 
 @dataclass
 class Lone:
-    """Carries actions out in order; what is in `held` is left unanswered and kept in `waiting`."""
+    """A node that carries out actions in order. Those of a type in `held` stay unanswered in `waiting`."""
 
     policy: Policy = field(
         default_factory=lambda: Policy("n1", "boot", TIMING, {"web": GroupPolicy(), "db": GroupPolicy()})

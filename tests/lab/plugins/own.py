@@ -1,4 +1,4 @@
-"""The stores and providers of this tree, by their entry points: whatever else is installed is not for its tests."""
+"""The stores and providers of this tree, by their entry points. Its tests ignore other installed plugins."""
 
 from __future__ import annotations
 

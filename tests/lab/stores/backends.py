@@ -1,4 +1,4 @@
-"""Where the contract tests store: each kind of store on something real, and processes that race on it."""
+"""Backends of the contract tests: each kind of store on a real service, and processes that race on it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class WatchedStore(Store, Watcher, Protocol):
-    """What `Backend.open` is taken to give: tests that watch do so only where the store can be watched."""
+    """The type of `Backend.open`'s stores. Tests watch only those stores that can be watched."""
 
 
 ROOT = Path(__file__).parents[3]
@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[3]
 
 @dataclass
 class Backend:
-    """One place to store, and the stores that were opened on it."""
+    """One backend, and the stores that were opened on it."""
 
     type: str
     options: dict[str, Any] = field(default_factory=dict)
@@ -59,18 +59,18 @@ class Backend:
 
 @dataclass
 class Racers:
-    """Processes that race on one backend. `processes` may be frozen and thawed; all are killed at the end."""
+    """Processes that race on one backend. Tests can freeze and thaw them, and all are killed at the end."""
 
     processes: list[Popen[str]]
 
     def go(self) -> None:
-        """Let them begin. All of them have read the counter before the first one adds to it: they do race."""
+        """Start the race. All processes read the counter before the first one adds to it."""
         self._say("go")
         self._hear("read")
         self._say("add")
 
     def await_ready(self) -> None:
-        """Return when each has opened its store."""
+        """Return when each process has opened its store."""
         self._hear("ready")
 
     def _say(self, word: str) -> None:
@@ -106,7 +106,10 @@ def racing(backend: Backend, number: int, rounds: int, call_timeout: float = 60.
 
 
 async def eventually(attempt: Callable[[], Awaitable[Any]], *errors: type[Exception]) -> Any:
-    """The first true result of attempt, which may raise these errors before; fails after PATIENCE_SECONDS."""
+    """Return the first true result of `attempt`, which can raise these errors before.
+
+    Fails the test after PATIENCE_SECONDS.
+    """
     failure: Exception | None = None
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -123,7 +126,7 @@ async def eventually(attempt: Callable[[], Awaitable[Any]], *errors: type[Except
 
 @contextmanager
 def etcd_or_skip(members: int, directory: Path, **keywords: Any) -> Iterator[EtcdCluster]:
-    """Members with etcd's own defaults: those that elect sooner elect anew where the machine is busy."""
+    """Start members with etcd's default timeouts, because shorter ones cause new elections on a busy machine."""
     if reason := missing():
         pytest.skip(reason)
     with start_etcd(members, directory, heartbeat_ms=100, election_ms=1000, **keywords) as cluster:
@@ -131,7 +134,7 @@ def etcd_or_skip(members: int, directory: Path, **keywords: Any) -> Iterator[Etc
 
 
 async def says(call: Awaitable[object], pattern: str) -> bool:
-    """Whether the call fails and says this."""
+    """Report whether the call fails with a message that matches the pattern."""
     try:
         await call
     except StoreError as error:
@@ -140,10 +143,10 @@ async def says(call: Awaitable[object], pattern: str) -> bool:
 
 
 async def warmed_up(store: Store, direct: Store, key: str) -> Version:
-    """Let both write `key`, which says "one" then, and read; its version.
+    """Warm up both stores by reads and writes, leave `key` as "one", and return its version.
 
-    What a store does only once (clients, connections, proofs) may take several deadlines of `store`, which may be
-    short, on a slow machine; that of `direct` is long.
+    On a slow machine the first requests, which make clients, connections and proofs, can take several deadlines of
+    `store`, which can be short. The deadline of `direct` is long.
     """
     stale = await direct.swap(key, b"none", None)
     version = await direct.swap(key, b"one", stale)
@@ -155,6 +158,6 @@ async def warmed_up(store: Store, direct: Store, key: str) -> Version:
             return True
         return False
 
-    assert await eventually(refused, StoreError), "a write on a version that is gone"
+    assert await eventually(refused, StoreError), "a write on an old version succeeded"
     await eventually(lambda: store.read(key), StoreError)
     return version

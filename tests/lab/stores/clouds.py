@@ -1,4 +1,4 @@
-"""Stores on real servers (moto, Azurite) behind a proxy that can make them ail, and strict about what goes through."""
+"""Stores on real servers (moto, Azurite) behind a proxy that can add faults and checks the requests."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "date
 
 @dataclass
 class Passage:
-    """What the proxy does with what goes through, and what it saw."""
+    """How the proxy changes requests, and what it saw."""
 
-    without: frozenset[str] = frozenset()  # headers of requests that get lost, in lower case
-    asking: Callable[[str], str] = str  # the path and query that are asked for instead
+    without: frozenset[str] = frozenset()  # headers that it removes from requests, in lower case
+    asking: Callable[[str], str] = str  # replaces the path and query of a request
     target: str = ""
     connections: set[int] = field(default_factory=set)
-    listed: int = 0  # S3's listings, each page
+    listed: int = 0  # the number of pages of S3's listings
 
 
 def behind(target: str, ailments: Ailments, passage: Passage) -> web.Application:
-    """An application that hands every request on to the target, and its answer back."""
+    """Return an application that passes every request to the target, and the answer back."""
     application = web.Application(middlewares=[ailments.middleware], client_max_size=1 << 24)
 
     async def connected(application: web.Application) -> AsyncIterator[None]:
@@ -63,27 +63,27 @@ def behind(target: str, ailments: Ailments, passage: Passage) -> web.Application
 
 @dataclass
 class CloudLab(Lab):
-    """A real server behind the proxy. `destroy` deletes the table, bucket or container, `make` makes it again."""
+    """A real server behind the proxy. `destroy` deletes the table, bucket or container, and `make` makes it again."""
 
     passage: Passage = field(default_factory=Passage)
     destroy: Callable[[], object] = lambda: None
     make: Callable[[], object] = lambda: None
-    names: str = ""  # the table, bucket or container
-    gone: str = ""  # what the service says when it is not there
+    names: str = ""  # the name of the table, bucket or container
+    gone: str = ""  # the service's message when it is missing
 
     def open(self, cluster: str = "shop", call_timeout: float = 30.0, **options: Any) -> Store:
-        """A store with a deadline that only a test of deadlines notices."""
+        """Open a store with a deadline so long that only tests of deadlines notice it."""
         return self.backend.open(cluster, call_timeout, **options)
 
 
 def xml_error(status: int, code: str, message: str) -> web.Response:
-    """S3's and Azure Storage's errors look the same."""
+    """Return an error of S3 or Azure Storage, which have the same form."""
     text = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'
     return web.Response(status=status, text=text, content_type="application/xml", headers={"x-ms-error-code": code})
 
 
 def dynamodb_error(code: str, message: str) -> web.Response:
-    """DynamoDB's errors are 400, and say what they are."""
+    """Return an error of DynamoDB, whose status is 400 and whose type names the error."""
     body = f'{{"__type": "com.amazonaws.dynamodb.v20120810#{code}", "message": "{message}"}}'
     return web.Response(status=400, text=body, content_type="application/x-amz-json-1.0")
 

@@ -1,7 +1,8 @@
-"""A strict Consul: its key/value store, transactions, blocking queries and ACL tokens, as far as anyvip uses them.
+"""A strict fake of Consul: key/value store, transactions, blocking queries and ACL tokens, as far as anyvip uses them.
 
-``python -m tests.lab.stores.consul HOST`` serves one as a process. It does what agent/kvs_endpoint.go, agent/txn_endpoint.go and
-agent/consul/state/kvs.go of hashicorp/consul do, and refuses with 400 what they do not know or would ignore.
+``python -m tests.lab.stores.consul HOST`` serves it as a process. It does what agent/kvs_endpoint.go,
+agent/txn_endpoint.go and agent/consul/state/kvs.go of hashicorp/consul do, and refuses with 400 what they do not know or
+would ignore.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ class Pair:
 
 
 class Failed(Exception):  # noqa: N818  (an answer)
-    """An operation of a transaction that cannot be carried out."""
+    """An operation of a transaction cannot be carried out."""
 
 
 @dataclass
 class Consul:
-    """`tokens`: the key prefixes that each may read, and of these the ones that it may write. Empty: no ACLs."""
+    """The server. `tokens` maps each token to the key prefixes that it can read and write; without tokens, no ACLs."""
 
     tokens: dict[str, tuple[str, str]] = field(default_factory=dict)
     ailments: Ailments = field(default_factory=Ailments)
@@ -57,7 +58,7 @@ class Consul:
         return made
 
     def wipe(self, index: int = 1) -> None:
-        """An empty snapshot is restored: what waits is answered at once (agent/consul/state: AbandonCh)."""
+        """Restore an empty snapshot, which answers waiting queries immediately (agent/consul/state: AbandonCh)."""
         self.pairs, self.graves, self.index = {}, {}, index
         self.restored += 1
         self._wake()
@@ -69,7 +70,7 @@ class Consul:
         if unknown := set(query) - {"recurse", "consistent", "index", "wait", "dc"}:
             return _bad(f"unknown parameters: {unknown}")
         if "recurse" not in query or "consistent" not in query:
-            return _bad("only ?recurse&consistent is known here")
+            return _bad("this fake supports only ?recurse&consistent")
         if why := refused_key(key):
             return _bad(why)
         if (refusal := self._dc(query) or self._who(request)) is not None:
@@ -133,7 +134,7 @@ class Consul:
         return self._carried_out(operations, request.headers.get("X-Consul-Token", ""))
 
     def _carried_out(self, operations: list[dict[str, Any]], token: str) -> web.Response:
-        """All of it or nothing: tried on copies, which are the present afterwards."""
+        """Carry out all operations or none: on copies, which become the present state."""
         readable, writable = self.tokens.get(token, ("", ""))
         before = (dict(self.pairs), dict(self.graves))
         results, errors = [], []
@@ -196,13 +197,13 @@ class Consul:
 
 
 def _operation(each: Any) -> dict[str, Any]:
-    """What one operation says. Raises ValueError, KeyError, TypeError for what Consul refuses or would ignore."""
+    """Parse one operation. Raises ValueError, KeyError or TypeError for what Consul refuses or would ignore."""
     (kind, operation) = next(iter(each.items()))
     wanted = {"cas": {"Verb", "Key", "Index", "Value", "Flags"}}.get(operation["Verb"], {"Verb", "Key", "Index"})
     if len(each) != 1 or kind != "KV" or operation["Verb"] not in {"cas", "check-index", "delete-cas"}:
         raise ValueError(f"unknown KV verb {operation['Verb']!r}")
     if set(operation) != wanted:
-        raise ValueError(f"keys {set(operation)} where {wanted} belong")
+        raise ValueError(f"keys {set(operation)} instead of {wanted}")
     if type(operation["Index"]) is not int or not 0 <= operation["Index"] < 2**64:
         raise ValueError(f"index {operation['Index']!r}")
     if not 0 <= operation.get("Flags", 0) < 2**64:
@@ -215,7 +216,7 @@ def _operation(each: Any) -> dict[str, Any]:
 
 
 def refused_key(key: str) -> str | None:
-    """Why Consul 1.22 and later do not take such a key."""
+    """Return why Consul 1.22 and later refuse a key, or None."""
     if not key or key.startswith("/") or not re.fullmatch(r"[A-Za-z0-9,_./-]+", key, re.ASCII):
         return f"key {key!r} contains invalid character"
     if "../" in key or _FILES.search(key):
@@ -224,7 +225,7 @@ def refused_key(key: str) -> str | None:
 
 
 def described(key: str, pair: Pair) -> dict[str, Any]:
-    """The pair without its value, as Consul describes it."""
+    """Return the pair without its value, as Consul describes it."""
     return {
         "LockIndex": 0,
         "Key": key,

@@ -1,4 +1,4 @@
-"""Real etcd members on this machine: on loopback, or each in a network namespace of its own."""
+"""Real etcd members on this machine, on loopback or each in its own network namespace."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ START_SECONDS = 30.0
 
 
 def missing() -> str | None:
-    """Why etcd cannot be started here; None when it can."""
+    """Return why etcd cannot start here, or None if it can."""
     return None if shutil.which("etcd") else "etcd is not on PATH (Debian: apt-get install etcd-server)"
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where one member listens: its host, ports, and the namespace they are in (None: this one)."""
+    """The host and ports that one member listens on, and their namespace (None for this one)."""
 
     host: str
     client_port: int
@@ -42,7 +42,7 @@ class Address:
 
 @dataclass
 class Member:
-    """One etcd process. Ended by its own process id, never by name."""
+    """One etcd process, which is ended by its process id."""
 
     name: str
     endpoint: str
@@ -57,13 +57,13 @@ class Member:
         return self.process.pid
 
     def start(self) -> None:
-        """Start, or start again with the data of before. Does not wait."""
+        """Start the member, or start it again with its previous data. Does not wait."""
         self._log_begin = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def wait_ready(self) -> None:
-        """Return once it has joined a cluster with a leader and serves clients."""
+        """Return when the member has joined a cluster with a leader and serves clients."""
         give_up_at = time.monotonic() + START_SECONDS
         while READY not in self._log():
             assert self.process is not None
@@ -72,7 +72,7 @@ class Member:
             time.sleep(0.02)
 
     def kill(self) -> None:
-        """SIGKILL, and wait until it is gone."""
+        """Kill the process, and wait until it is gone."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -93,7 +93,7 @@ class Member:
 
 @dataclass
 class EtcdCluster:
-    """Members that form one cluster. A context: all are ended when it is left."""
+    """Members that form one cluster. Leaving its context ends all of them."""
 
     members: list[Member]
 
@@ -127,10 +127,10 @@ def start_etcd(
     client_scheme: str = "http",
     extra: Sequence[str] = (),
 ) -> EtcdCluster:
-    """Start that many members and wait until each serves.
+    """Start members, and wait until each serves.
 
-    Member i listens on hosts[i] inside namespace netns[i] (both used in turn when there are fewer than members). In
-    this namespace it gets free ports, in another one 2379 and 2380 (and 10 more for each further member).
+    Member i listens on hosts[i] in namespace netns[i]. If there are fewer of these than members, they are used in turn.
+    A member gets free ports in this namespace, and 2379 and 2380 (plus 10 for each further member) in another one.
     """
     spaces = cycle(netns or [None])
     addresses = [_address(n, host, next(spaces)) for n, host in zip(range(members), cycle(hosts), strict=False)]
@@ -159,7 +159,7 @@ def start_etcd(
 
 
 def leader_of(cluster: EtcdCluster) -> Member:
-    """The member that leads, once one does. Asks over HTTP, so the members must be reachable from here."""
+    """Wait for a leader and return it. Asks over HTTP, so the members must be reachable from this namespace."""
     give_up_at = time.monotonic() + START_SECONDS
     while time.monotonic() < give_up_at:
         for member in cluster.members:
@@ -168,8 +168,8 @@ def leader_of(cluster: EtcdCluster) -> Member:
                 status = json.load(answer)
             if status.get("leader") == status["header"]["member_id"]:
                 return member
-        time.sleep(0.02)  # they elect
-    raise RuntimeError("no member says that it leads")
+        time.sleep(0.02)  # the election is running
+    raise RuntimeError("no member reports that it leads")
 
 
 def _address(number: int, host: str, netns: str | None) -> Address:
@@ -200,9 +200,9 @@ _given: set[int] = set()
 
 
 def _free_port(host: str) -> int:
-    """A TCP port that nothing listens on now, and that was not given before.
+    """Return a TCP port that nothing listens on and that was not returned before.
 
-    It is none of those that the kernel hands out: a member that was killed finds its own again.
+    It is outside the kernel's ephemeral range, so a member that was killed gets the same port again.
     """
     while True:
         port = secrets.choice(range(20_000, 32_768))

@@ -1,4 +1,4 @@
-"""Stores on strict fakes in the loop of the test, which can make them ail."""
+"""Stores on strict fakes in the test's loop. The test can add faults to them."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ SECRET = "a-secret-that-nobody-logs"
 
 @dataclass
 class Lab:
-    """One fake, and the stores that are opened on it. `options` at another endpoint; `wipe` deletes all it holds.
+    """One fake and the stores that are opened on it.
 
-    `throttled`: what it says then; `requests`: how many a round takes at most.
+    `options` returns a store's options for another endpoint. `wipe` deletes all data. `throttled` is part of the
+    message of a throttled request. `requests` is the most requests that a round takes.
     """
 
     backend: Backend
@@ -82,7 +83,7 @@ def _in_kubeconfig(url: str, directory: Path) -> dict[str, Any]:
     return {"kubeconfig": kubeconfig(directory / "kubeconfig", url), "namespace": "default"}
 
 
-# Fakes that can be processes of their own: the module in tests.lab.stores, and the options of a store on it at this URL.
+# Fakes that can run as processes: their module in tests.lab.stores, and the options of a store on them at a URL.
 PROCESSES: dict[str, tuple[str, Callable[[str, Path], dict[str, Any]]]] = {
     "consul": ("consul", lambda url, _: {"endpoints": [url]}),
     "kubernetes": ("kube", _in_kubeconfig),
@@ -92,7 +93,7 @@ PROCESSES: dict[str, tuple[str, Callable[[str, Path], dict[str, Any]]]] = {
 
 @contextmanager
 def fake_process(kind: str) -> Iterator[Backend]:
-    """A store on a fake in a process of its own, for several processes to share."""
+    """Run a fake as a process, which several processes can share, and yield a backend on it."""
     module, options = PROCESSES[kind]
     with TemporaryDirectory() as directory, start_fake(module, Path(directory) / "log") as server:
         yield Backend(kind, options(server.url, Path(directory)))
@@ -103,7 +104,7 @@ FAKES = {"consul": _consul, "kubernetes": _kubernetes, "gcs": _gcs}
 
 @asynccontextmanager
 async def lab_of(kind: str) -> AsyncIterator[Lab]:
-    """A fake of this kind of store; what was opened on it is closed at the end."""
+    """Run a fake of this kind of store. Stores that were opened on it are closed at the end."""
     async with FAKES[kind]() as lab:
         try:
             yield lab

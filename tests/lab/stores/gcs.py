@@ -1,6 +1,7 @@
-"""A strict Google Cloud Storage: objects, generations, conditions, tokens; requests and answers checked by storage.v1.
+"""A strict fake of Google Cloud Storage: objects, generations, conditions and tokens.
 
-``python -m tests.lab.stores.gcs HOST`` serves one as a process, with the buckets ``lab-...`` and without tokens.
+It checks requests and answers against storage.v1. ``python -m tests.lab.stores.gcs HOST`` serves it as a process, with
+the buckets ``lab-...`` and without tokens.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def storage_v1() -> Discovery:
 
 
 class Refused(Exception):  # noqa: N818  (an answer)
-    """An error as Google's JSON API words it."""
+    """An error in the form of Google's JSON API."""
 
     def __init__(self, code: int, reason: str, message: str) -> None:
         super().__init__(message)
@@ -48,16 +49,20 @@ class Refused(Exception):  # noqa: N818  (an answer)
 
 @dataclass
 class Gcs:
-    """`tokens`: who may do all; empty: everybody. `write_pause_seconds`: two writes of an object closer than this: 429."""
+    """The server.
+
+    Requests with one of `tokens` are allowed everything; if there are none, all requests are. Two writes of an object
+    within `write_pause_seconds` are refused with 429.
+    """
 
     tokens: set[str] = field(default_factory=set)
     ailments: Ailments = field(default_factory=Ailments)
     buckets: dict[str, dict[str, tuple[dict[str, Any], bytes]]] = field(default_factory=dict)
     page: int = _PAGE
     write_pause_seconds: float = 0.0
-    heedless: bool = False  # conditions are ignored, as some emulators do
+    heedless: bool = False  # whether conditions are ignored, as by some emulators
     seen_tokens: list[str] = field(default_factory=list)
-    given: str = "ya29.lab"  # what the metadata server gives out, and for how long it holds
+    given: str = "ya29.lab"  # the token that the metadata server issues, with its life in the next field
     given_seconds: float = 3600.0
     given_times: int = 0
     _generation: int = 0
@@ -70,7 +75,7 @@ class Gcs:
         return made
 
     def metadata_server(self) -> web.Application:
-        """Gives out tokens as a virtual machine's does."""
+        """Return a metadata server that issues tokens as a virtual machine's does."""
         made = web.Application()
         made.router.add_get(_TOKEN_PATH, self.token)
         return made
@@ -83,7 +88,7 @@ class Gcs:
         return web.json_response(told, headers={"Metadata-Flavor": "Google"})
 
     def make_again(self, bucket: str) -> None:
-        """The bucket is deleted with all that is in it, and made again."""
+        """Delete the bucket with everything in it, and make it again."""
         self.buckets[bucket] = {}
 
     @web.middleware
@@ -119,7 +124,7 @@ class Gcs:
             return self._got(bucket, call)
         if call.method.name == "objects.delete" and not raw:
             return self._deleted(bucket, call)
-        raise Refused(400, "invalid", f"{call.method.name} is not known here, or not so")
+        raise Refused(400, "invalid", f"this fake does not support this form of {call.method.name}")
 
     def _authenticated(self, request: web.Request) -> None:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -144,16 +149,16 @@ class Gcs:
             body["items"] = [bucket[name][0] for name in names[: self.page]]
         if len(names) > self.page:
             body["nextPageToken"] = names[self.page - 1]
-        storage_v1().check("Objects", body | {"items": []})  # each of them was checked when it was written
+        storage_v1().check("Objects", body | {"items": []})  # each object was checked when it was written
         return web.json_response(_partial(body, call.parameters.get("fields", "*")))
 
     def _inserted(self, bucket: dict[str, Any], call: Call, kind: str, raw: bytes) -> web.Response:
         if call.parameters.get("uploadType") != "multipart" or not kind.startswith("multipart/related; boundary="):
-            raise Refused(400, "invalid", "only multipart uploads are known here")
+            raise Refused(400, "invalid", "this fake supports only multipart uploads")
         told, media_type, media = _parts(kind, raw)
         storage_v1().check("Object", told, written=True)
         if unknown := set(told) - {"name", "metadata", "cacheControl", "contentType"}:
-            raise Refused(400, "invalid", f"these are not for clients to set, or not known here: {unknown}")
+            raise Refused(400, "invalid", f"clients cannot set these, or this fake does not know them: {unknown}")
         name, metadata = told.get("name", ""), told.get("metadata", {})
         if not 0 < len(name.encode()) <= 1024 or set(name) & set("\r\n"):
             raise Refused(400, "invalid", "Invalid object name")
@@ -190,7 +195,7 @@ class Gcs:
             return
         wanted = call.parameters.get("ifGenerationMatch")
         if wanted is None or not wanted.isdecimal():
-            raise Refused(400, "invalid", f"whoever writes with the condition {wanted!r} is wrong here")
+            raise Refused(400, "invalid", f"the condition {wanted!r} is not allowed for this write")
         if int(wanted) != (int(present[0]["generation"]) if present else 0):
             raise Refused(412, "conditionNotMet", "At least one of the pre-conditions you specified did not hold.")
 
@@ -219,7 +224,7 @@ class Gcs:
 
 
 def _parts(kind: str, raw: bytes) -> tuple[dict[str, Any], str, bytes]:
-    """The metadata, the content's type, and the content of a multipart upload (RFC 2387)."""
+    """Return the metadata, the content's type and the content of a multipart upload (RFC 2387)."""
     boundary = kind.partition("boundary=")[2].encode()
     pieces = raw.split(b"--" + boundary)
     if len(pieces) != 4 or pieces[0] or pieces[3] not in {b"--\r\n", b"--"}:
@@ -231,12 +236,15 @@ def _parts(kind: str, raw: bytes) -> tuple[dict[str, Any], str, bytes]:
     except ValueError as error:
         raise Refused(400, "parseError", "Parse Error") from error
     if types[0] != "application/json" or not isinstance(told, dict):
-        raise Refused(400, "badContent", "the first part is no JSON object")
+        raise Refused(400, "badContent", "the first part is not a JSON object")
     return told, types[1], bodies[1].removesuffix(b"\r\n")
 
 
 def _partial(body: Any, fields: str) -> Any:
-    """What the parameter `fields` chooses (Google: "Partial responses"): names, and names in parentheses below one."""
+    """Return the part of an answer that the parameter `fields` selects (Google: "Partial responses").
+
+    It supports names, and names in parentheses below a name.
+    """
     if fields == "*":
         return body
     if isinstance(body, list):

@@ -1,8 +1,8 @@
-"""A strict Kubernetes API server that has Leases only: optimistic concurrency, RBAC, watches.
+"""A strict fake of a Kubernetes API server that has only Leases: optimistic concurrency, RBAC and watches.
 
-``python -m tests.lab.stores.kube HOST`` serves one as a process. Requests and answers are checked against Kubernetes' own schemas. It
-does what the registry of kube-apiserver does (registry/generic/registry/store.go, registry/coordination/lease), and refuses
-what it does not know.
+``python -m tests.lab.stores.kube HOST`` serves it as a process. It checks requests and answers against Kubernetes' own
+schemas. It does what the registry of kube-apiserver does (registry/generic/registry/store.go,
+registry/coordination/lease), and refuses what it does not know.
 """
 
 from __future__ import annotations
@@ -56,7 +56,11 @@ class Refused(Exception):  # noqa: N818  (an answer)
 
 @dataclass
 class Kube:
-    """`users`: what each token may do. Empty: everybody may do everything. Namespaces ``test-...`` are there, too."""
+    """The server.
+
+    `users` maps each token to the verbs that it is allowed; if empty, every request is allowed. Namespaces ``test-...``
+    always exist.
+    """
 
     users: dict[str, frozenset[str]] = field(default_factory=dict)
     namespaces: set[str] = field(default_factory=lambda: {"default"})
@@ -64,11 +68,11 @@ class Kube:
     leases: dict[tuple[str, str], Lease] = field(default_factory=dict)
     version: int = 100
     events: list[tuple[int, str, Lease]] = field(default_factory=list)
-    forgotten: int = 0  # watches from before this resourceVersion are told 410
+    forgotten: int = 0  # watches from before this resourceVersion get 410
     seen_tokens: list[str] = field(default_factory=list)
     bookmark_seconds: float = 1.0
-    marked: int = 0  # the newest resourceVersion that a bookmark told
-    lists: int = 0  # how often everything was asked for
+    marked: int = 0  # the newest resourceVersion in a bookmark
+    lists: int = 0  # the number of listings
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def application(self) -> web.Application:
@@ -80,12 +84,12 @@ class Kube:
         return made
 
     def wipe(self) -> None:
-        """Everything is deleted."""
+        """Delete everything."""
         for key in list(self.leases):
             self._record("DELETED", self.leases.pop(key))
 
     def forget(self) -> None:
-        """etcd is compacted: no watch may begin before now."""
+        """Forget old events, as when etcd is compacted: no watch can begin before now."""
         self.forgotten = self.version
         self.events.clear()
 
@@ -98,7 +102,7 @@ class Kube:
             return refused.answer()
         return response
 
-    # --- who and what -------------------------------------------------------------------------------------------------
+    # --- access and bodies --------------------------------------------------------------------------------------------
 
     def _authenticated(self, request: web.Request) -> None:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -107,7 +111,7 @@ class Kube:
             raise Refused(401, "Unauthorized", "Unauthorized")
 
     def _may(self, request: web.Request, verb: str) -> str:
-        """The namespace, where the user may do this in it (RBAC)."""
+        """Return the request's namespace if the user is allowed the verb in it (RBAC)."""
         token, namespace = self.seen_tokens[-1], request.match_info["namespace"]
         if self.users and verb not in self.users[token]:
             resource = f'resource "leases" in API group "coordination.k8s.io" in the namespace "{namespace}"'
@@ -126,7 +130,7 @@ class Kube:
         if why := problem(body):
             raise Refused(400, "BadRequest", f"strict decoding error: {why}")
         if body["kind"] != kind:
-            raise Refused(400, "BadRequest", f"a {body['kind']} where a {kind} belongs")
+            raise Refused(400, "BadRequest", f"a {body['kind']} instead of a {kind}")
         return body
 
     # --- reads -------------------------------------------------------------------------------------------------------
@@ -141,14 +145,14 @@ class Kube:
         if watching:
             return await self._watch(request, namespace, query)
         if set(query) - {"labelSelector", "resourceVersion"}:
-            raise Refused(400, "BadRequest", "these parameters are a watch's")
+            raise Refused(400, "BadRequest", "these parameters are only for watches")
         self.lists += 1
         found = [lease for lease in self.leases.values() if _chosen(lease, namespace, query.get("labelSelector", ""))]
         if query.get("resourceVersion") == "0":
-            found = []  # any state of the past will do, Kubernetes says: here it is the first one
+            found = []  # Kubernetes allows any past state here, and this is the first one
         body = {"kind": "LeaseList", "apiVersion": GROUP, "metadata": {"resourceVersion": str(self.version)}}
         assert problem(body | {"items": []}) is None
-        return _json(body | {"items": found}, check=False)  # each of them was checked when it was written
+        return _json(body | {"items": found}, check=False)  # each Lease was checked when it was written
 
     async def _watch(self, request: web.Request, namespace: str, query: Mapping[str, str]) -> web.StreamResponse:
         selector, at = query.get("labelSelector", ""), query.get("resourceVersion", "")
@@ -212,7 +216,7 @@ class Kube:
         present, given = self.leases.get((namespace, name)), lease["metadata"]
         if present is None and "uid" in given:
             raise _stale(name, f"Precondition failed: UID in precondition: {given['uid']}, UID in object meta: ")
-        if present is None:  # a Lease may be made by a PUT, whatever its resourceVersion says
+        if present is None:  # a PUT can create a Lease, whatever its resourceVersion
             return self._created(namespace, lease, allowed_version=True)
         if not given.get("resourceVersion"):
             raise Refused(
@@ -251,7 +255,7 @@ class Kube:
 
 
 def _valid(lease: Lease, namespace: str) -> str:
-    """The Lease's name. Raises Refused where Kubernetes says 422, or 400 for another namespace."""
+    """Return the name of a valid Lease. Raises Refused as Kubernetes does: 422, or 400 for another namespace."""
     metadata, spec = lease["metadata"], lease.get("spec") or {}
     wrong = []
     if not _SUBDOMAIN.fullmatch(metadata.get("name", "")) or len(metadata["name"]) > 253:
@@ -280,7 +284,7 @@ def _stale(name: str, why: str) -> Refused:
 
 
 def _chosen(lease: Lease, namespace: str, selector: str) -> bool:
-    """Whether a selector of the form ``label=value`` chooses it."""
+    """Report whether a selector of the form ``label=value`` selects the Lease."""
     if lease["metadata"]["namespace"] != namespace:
         return False
     if not selector:
@@ -302,7 +306,7 @@ def _json(body: Mapping[str, Any], status: int = 200, *, check: bool = True) -> 
 
 
 def kubeconfig(file: Path, server: str, user: Mapping[str, Any] | None = None, **cluster: Any) -> str:
-    """A kubeconfig file for the server; its path."""
+    """Write a kubeconfig file for the server, and return its path."""
     content = {
         "apiVersion": "v1",
         "kind": "Config",

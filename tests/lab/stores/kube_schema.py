@@ -1,4 +1,4 @@
-"""Kubernetes' own schemas of its objects, as kubernetes-validate carries them, strict: unknown fields are errors."""
+"""Kubernetes' own schemas of its objects, from kubernetes-validate. They are strict: unknown fields are errors."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
 def problem(body: Any) -> str | None:
-    """What is wrong with the object, by the schema of its apiVersion and kind."""
+    """Return what is wrong with an object by the schema of its apiVersion and kind, or None."""
     known = (body.get("apiVersion"), body.get("kind")) if isinstance(body, Mapping) else None
     if known not in _FILES:
-        return f"no object of a known kind: {known}"
+        return f"not an object of a known kind: {known}"
     error = best_match(_validator(_FILES[known]).iter_errors(body))
     if error is not None:
         return f"{'.'.join(map(str, error.absolute_path))}: {error.message}"
     spec = body.get("spec") or {}
     times = [spec[key] for key in ("acquireTime", "renewTime") if spec.get(key) is not None]
-    return next((f"{time!r} is no MicroTime" for time in times if not _MICRO_TIME.fullmatch(time)), None)
+    return next((f"{time!r} is not a MicroTime" for time in times if not _MICRO_TIME.fullmatch(time)), None)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""DynamoDB and S3 by moto's server, and what an operator sets up there beforehand."""
+"""DynamoDB and S3 by moto's server, and what an operator sets up in them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": SECR
 def start_moto(
     log: Path, *, ahead: float = 0.0, host: str = "127.0.0.1", port: int = 0, inside: tuple[str, ...] = ()
 ) -> Server:
-    """A server of its own. `ahead`: so many seconds its clock is off. `inside`: what the command begins with."""
+    """Start a server whose clock is `ahead` seconds ahead. `inside` is a prefix for the command."""
     command = [*inside, sys.executable, "-m", "tests.lab.stores.moto_server", host, str(port), str(ahead)]
     return Server.start(command, log, ROOT)
 
@@ -54,7 +54,7 @@ def s3_client(url: str) -> S3Client:
 
 
 def make_table(url: str, table: str | None = None) -> str:
-    """The table that docs/stores.md describes; its name."""
+    """Make the table that docs/stores.md describes, and return its name."""
     name = table or f"t-{uuid4()}"
     dynamodb_client(url).create_table(
         TableName=name,
@@ -69,14 +69,14 @@ def make_table(url: str, table: str | None = None) -> str:
 
 
 def make_bucket(url: str, bucket: str | None = None) -> str:
-    """An empty bucket; its name."""
+    """Make an empty bucket, and return its name."""
     name = bucket or f"b-{uuid4()}"
     s3_client(url).create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
     return name
 
 
 def delete_bucket(url: str, bucket: str) -> None:
-    """The bucket with all that is in it."""
+    """Delete the bucket with everything in it."""
     client = s3_client(url)
     for item in client.list_objects_v2(Bucket=bucket).get("Contents", ()):
         client.delete_object(Bucket=bucket, Key=item["Key"])

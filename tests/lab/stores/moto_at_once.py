@@ -1,7 +1,7 @@
 """moto as `terraform apply` needs it: ``python -m tests.lab.stores.moto_at_once HOST PORT``.
 
-What AWS takes minutes for is there at once, and what was said is repeated: moto forgets the description of a rule that
-names a group. Elastic IPs are public addresses, where moto's own are loopback.
+Resources that take AWS minutes are ready immediately. Descriptions of rules that name a group are kept, which moto
+forgets. Elastic IPs are public addresses, while moto's are loopback addresses.
 """
 
 from __future__ import annotations

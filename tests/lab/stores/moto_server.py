@@ -1,7 +1,7 @@
-"""moto as a server of its own: ``python -m tests.lab.stores.moto_server HOST PORT [SECONDS]``, PORT 0 for any free one.
+"""moto as a process: ``python -m tests.lab.stores.moto_server HOST PORT [SECONDS]``, with PORT 0 for any free port.
 
-Prints its URL when it serves. SECONDS puts its clock so far ahead (or back). Requests are carried out one after the
-other: moto checks a condition and writes in two steps, which AWS does in one.
+It prints its URL when it serves. SECONDS moves its clock ahead (or back). It carries out one request at a time, because
+moto checks a condition and writes in two steps, which AWS does in one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def main(host: str, port: str, ahead: str = "0") -> None:
     if seconds := float(ahead):
         _shift(seconds)
-    from moto.moto_server.werkzeug_app import (  # noqa: PLC0415  (after the clock)
+    from moto.moto_server.werkzeug_app import (  # noqa: PLC0415  (after the clock is set)
         DomainDispatcherApplication,
         create_backend_app,
     )
@@ -33,7 +33,7 @@ def main(host: str, port: str, ahead: str = "0") -> None:
             return list(application(environment, respond))
 
     class Quiet(WSGIRequestHandler):
-        disable_nagle_algorithm = True  # its head and its body are two writes
+        disable_nagle_algorithm = True  # headers and body are two writes
 
         def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002  (werkzeug's name)
             pass
@@ -44,7 +44,7 @@ def main(host: str, port: str, ahead: str = "0") -> None:
 
 
 def _shift(seconds: float) -> None:
-    """Move what this process takes for the time of day."""
+    """Shift this process's time of day."""
     real = time.time
     time.time = lambda: real() + seconds
 

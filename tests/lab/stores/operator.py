@@ -1,4 +1,4 @@
-"""What an operator does to a stand-in for a cloud: ``python -m tests.lab.stores.operator make|wipe KIND URL NAME``."""
+"""An operator's actions on a fake cloud: ``python -m tests.lab.stores.operator make|wipe KIND URL NAME``."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tests.lab.stores import azurite, moto
 
 
 def make(kind: str, url: str, name: str) -> None:
-    """A table, bucket or container of that name."""
+    """Make a table, bucket or container with this name."""
     {"dynamodb": moto.make_table, "s3": moto.make_bucket, "azure_blob": azurite.make_container}[kind](url, name)
 
 
 def wipe(kind: str, url: str, name: str) -> None:
-    """Delete it with all that is in it, and make it again."""
+    """Delete a table, bucket or container with everything in it, and make it again."""
     if kind == "dynamodb":
         moto.dynamodb_client(url).delete_table(TableName=name)
     elif kind == "azure_blob":
@@ -26,7 +26,7 @@ def wipe(kind: str, url: str, name: str) -> None:
 
 
 def _delete_bucket(url: str, name: str) -> None:
-    """While daemons write to it."""
+    """Delete a bucket to which daemons are still writing."""
     while True:
         try:
             moto.delete_bucket(url, name)

@@ -1,7 +1,7 @@
 """One of several processes that race for the same keys: ``python -m tests.lab.stores.racer '<json>'``.
 
-Prints a line when it is ready and begins when it reads one. The first time that it has read the counter it does the
-same again, so that all have read it before the first adds to it. At the end it prints what it won as JSON.
+It prints a line when it is ready, and begins when it reads one. It does the same after its first read of the counter,
+so that all processes have read it before the first adds to it. At the end it prints what it won as JSON.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COUNTER = "groups/counter"
 
 @dataclass
 class Score:
-    """What one process was told. `unsure`: how often the store could not say."""
+    """The results of one process. `unsure` counts writes with an unknown outcome."""
 
     created: list[int] = field(default_factory=list)
     counted: list[int] = field(default_factory=list)
@@ -32,7 +32,7 @@ class Score:
 
 
 async def race(store: Store, name: str, rounds: int) -> Score:
-    """In each round: try to create the round's key, then try to add one to the counter."""
+    """In each round, try to create the round's key, then try to add one to the counter."""
     score = Score()
     for number in range(rounds):
         if await _won(store, score, f"groups/round{number}", name.encode(), None):
@@ -42,7 +42,7 @@ async def race(store: Store, name: str, rounds: int) -> Score:
 
 
 async def _count(store: Store, score: Score, *, together: bool) -> None:
-    """Add one to the counter. `together`: not before all others have read it, too."""
+    """Add one to the counter, with `together` only when all other processes have read it, too."""
     entry, readable = None, True
     try:
         entry = (await store.read(COUNTER)).get(COUNTER)
@@ -70,13 +70,13 @@ async def _won(store: Store, score: Score, key: str, value: bytes, expected: Ver
 
 
 async def _meet(word: str) -> None:
-    """Say that we are there; go on when we are told to."""
+    """Report that this process has come so far, and continue when it reads a line."""
     print(word, flush=True)
     await asyncio.to_thread(sys.stdin.readline)
 
 
 async def main(arguments: Sequence[str]) -> None:
-    """Race as the one argument says."""
+    """Race as the only argument says."""
     what: dict[str, Any] = json.loads(arguments[0])
     kind = store_type(what["type"])
     options = kind.Options.model_validate(what["options"])

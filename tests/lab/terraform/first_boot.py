@@ -1,7 +1,8 @@
-"""What cloud-init does of our user data at a host's first boot: ``python tests/lab/terraform/first_boot.py USER_DATA NAME``.
+"""A first boot with the modules' user data: ``python tests/lab/terraform/first_boot.py USER_DATA NAME``.
 
-To be run in the host's network namespace, as the first process of its own mount, PID and UTS namespaces: /etc, /opt and
-/usr/local are layers over this machine's, in memory, and all of it ends with this process. Packages are this machine's.
+It does what cloud-init does. It must run in the host's network namespace, as the first process of its own mount, PID
+and UTS namespaces: /etc, /opt and /usr/local are layers in memory over this machine's, and they end with this process.
+Packages are this machine's.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def main(user_data: str, name: str) -> None:
 
 
 def settle(name: str) -> None:
-    """A host of its own, as far as the user data can tell."""
+    """Make this process a separate host, as far as the user data can tell."""
     subprocess.run(["hostname", name], check=True)
     for where in ("/run", "/mnt"):
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", where], check=True)

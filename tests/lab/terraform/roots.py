@@ -1,7 +1,6 @@
-"""Terraform on a copy of terraform/: nothing is written into the checkout, and one root is worked on at a time.
+"""Terraform on a copy of terraform/, so that it writes nothing into the checkout, on one root at a time.
 
-Providers come from wherever `terraform init` finds them: the registry, or what TF_CLI_CONFIG_FILE and
-TF_REATTACH_PROVIDERS name.
+`terraform init` finds the providers in the registry, or where TF_CLI_CONFIG_FILE and TF_REATTACH_PROVIDERS say.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ROOT = Path(__file__).parents[3]
-SECONDS = 400.0  # for one command; AWS's provider waits for minutes even where there is nothing to wait for
+SECONDS = 400.0  # for one command; AWS's provider waits for minutes even without a reason
 
 
 def roots() -> list[str]:
-    """Every module and example, by its path below terraform/."""
+    """Return every module and example, by its path below terraform/."""
     where = ROOT / "terraform"
     return sorted({str(file.parent.relative_to(where)) for file in where.rglob("*.tf")})
 
@@ -45,7 +44,7 @@ class Ran:
 
 @dataclass
 class Tree:
-    """The copy, in a directory of the test run. A context: what still runs is ended when it is left."""
+    """The copy, in a directory of the test run. Leaving its context ends running commands."""
 
     directory: Path
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -68,26 +67,26 @@ class Tree:
 
     @cached_property
     def terraform(self) -> str | None:
-        """The command, None where there is none."""
+        """The command, or None if there is none."""
         return shutil.which("terraform")
 
     def init(self, root: str) -> Ran:
-        """`terraform init`, one at a time: they share what is downloaded."""
+        """Run `terraform init`, one at a time, because they share the downloads."""
         with self._initialising:
             return self.run(root, "init", "-input=false", "-no-color", "-backend=false")
 
     def run(self, root: str, *arguments: str, **environment: str) -> Ran:
-        """One terraform command in that root."""
+        """Run one terraform command in a root."""
         if self._closed:
             raise RuntimeError("the test run is over")
         plugins = self.directory / "plugins"
         plugins.mkdir(exist_ok=True)
         own = {"TF_PLUGIN_CACHE_DIR": str(plugins), "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
-        # A cached provider is used as it is: fetched again, it is gone for a moment under who works with it.
+        # A cached provider is used as it is: fetching it again would remove it for a moment while others use it.
         own["TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE"] = "1"
-        own["GOGC"] = "400"  # it lives for seconds: collecting its garbage is a third of its work
+        own["GOGC"] = "400"  # a command lives for seconds, and collecting garbage would be a third of its work
         process = subprocess.Popen(
-            ["nice", self.terraform or "terraform", *arguments],  # tests that watch the clock run beside it
+            ["nice", self.terraform or "terraform", *arguments],  # tests that depend on time run beside it
             cwd=self.directory / "terraform" / root,
             env={**os.environ, **own, **self.environment, **environment},
             stdin=subprocess.DEVNULL,
@@ -101,12 +100,12 @@ class Tree:
             output, _ = process.communicate(timeout=SECONDS)
         finally:
             with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # its providers, if it was cut short
+                os.killpg(process.pid, signal.SIGKILL)  # its providers, too, if it did not end by itself
             self._running.discard(process)
         return Ran(f"{root}: terraform {' '.join(arguments)}", process.returncode, output)
 
     def outputs(self, root: str) -> dict[str, Any]:
-        """The outputs of what is applied there."""
+        """Return the outputs of what is applied in a root."""
         ran = self.run(root, "output", "-json")
         assert ran.code == 0, ran
         return {name: output["value"] for name, output in json.loads(ran.output).items()}

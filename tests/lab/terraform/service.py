@@ -1,8 +1,8 @@
-"""Stands in for systemctl where no systemd runs: starts a service as its unit says, and waits until it is ready.
+"""Replaces systemctl without systemd: starts a service as its unit says, and waits until it is ready.
 
-Of the unit it minds what the daemon depends on: Type=notify, ExecStart, Environment, RuntimeDirectory, and the
-capabilities, of which none but those are left. The user stays root, as an ordinary one may not be able to read this
-interpreter; without its capabilities root is one.
+It supports the settings that the daemon depends on: Type=notify, ExecStart, Environment, RuntimeDirectory, and the
+capabilities, which it limits to those in the unit. The user stays root, because an ordinary user might not be able to
+read this interpreter. Without its capabilities, root has no more rights than an ordinary user.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main(verb: str, *arguments: str) -> None:
     if verb == "daemon-reload":
         return
     if (verb, arguments[0]) != ("enable", "--now"):
-        sys.exit(f"systemctl {verb} {arguments}: not known here")
+        sys.exit(f"systemctl {verb} {arguments}: not supported here")
     start(UNITS / arguments[1])
 
 
@@ -51,7 +51,7 @@ def start(unit: Path) -> None:
 
 
 def settings(unit: Path) -> dict[str, str]:
-    """What the unit's [Service] sets; of what is set twice, the last."""
+    """Return the settings in the unit's [Service] section. The last one wins if a key is set twice."""
     service = unit.read_text().partition("[Service]\n")[2].partition("\n[")[0]
     lines = (line.partition("=") for line in service.splitlines() if "=" in line and not line.startswith("#"))
     return {name: value for name, _, value in lines}

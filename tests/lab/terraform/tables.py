@@ -1,6 +1,6 @@
-"""The tables of inputs and outputs in the modules' READMEs: ``python -m tests.lab.terraform.tables`` writes them anew.
+"""The tables of inputs and outputs in the modules' READMEs: ``python -m tests.lab.terraform.tables`` rewrites them.
 
-A README keeps them between the lines ``<!-- inputs and outputs -->`` and ``<!-- end -->``.
+A README has them between the lines ``<!-- inputs and outputs -->`` and ``<!-- end -->``.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ BEGIN, END = "<!-- inputs and outputs -->\n", "<!-- end -->"
 
 
 def readmes() -> list[Path]:
-    """Those that have tables."""
+    """Return the READMEs that have tables."""
     return sorted(file for file in (ROOT / "terraform").rglob("README.md") if BEGIN in file.read_text())
 
 
 def with_tables(readme: Path) -> str:
-    """The README as it should be."""
+    """Return the README with current tables."""
     before, _, rest = readme.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
     return f"{before}{BEGIN}{_tables(readme.parent)}{END}{after}"
@@ -46,13 +46,13 @@ def _tables(module: Path) -> str:
 
 
 def _blocks(file: Path, kind: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """Name and attributes of each block. As `terraform fmt` writes them: a block ends with a brace in column one."""
+    """Yield name and attributes of each block. `terraform fmt` ends each block with a brace in column one."""
     for name, body in re.findall(rf'^{kind} "(\w+)" {{\n(.*?)^}}', file.read_text(), re.DOTALL | re.MULTILINE):
         yield name, dict(re.findall(r"^  (\w+) += (.*?)(?=^  \w|\Z|^$)", body, re.DOTALL | re.MULTILINE))
 
 
 def _short(type_: str) -> str:
-    """On one line, as few words as tell it."""
+    """Return a type on one line, in as few words as possible."""
     return re.sub(r"\s+", " ", re.sub(r"object\(\{.*\}\)", "object", type_, flags=re.DOTALL)).strip()
 
 
