@@ -1,1 +1,1 @@
-"""Where this node runs, and which provider is right there."""
+"""Where this node runs, and the provider that is right there."""

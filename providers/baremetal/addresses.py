@@ -1,4 +1,4 @@
-"""VIPs in this host's kernel, by calls that block: addresses, announcements, connections (`baremetal.provider`)."""
+"""Blocking calls on VIPs in this host's kernel: addresses, announcements, connections (`baremetal.provider`)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from providers.linux.netlink import ROUTE, SOCK_DIAG, Socket
 from providers.linux.rtnetlink import Address, Lifetime, Link
 from providers.linux.wire import Wire
 
-_CHUNK: Final = 200  # addresses per call; the grant is looked at again before each
-_NAMED: Final = 3  # missing addresses that a message names one by one
+_CHUNK: Final = 200  # addresses per call; the grant is checked again before each call
+_NAMED: Final = 3  # how many missing addresses a message names
 
 
 class LocalVips:
-    """The VIPs of one group and their interfaces. Not for several threads at once."""
+    """The VIPs of one group and their interfaces. Not safe for use by several threads at a time."""
 
     def __init__(self, vips: tuple[Vip, ...], interface: str | None) -> None:
         """Raises ProviderError when an interface is not given and cannot be found, or has a VIP as its own address."""
@@ -32,35 +32,38 @@ class LocalVips:
             self._kernel.close()
             raise
         self._with_route: Mapping[Vip, bool] = {}
-        self._put: set[tuple[int, Vip]] = set()  # what may be there of ours, by link index
-        self._wires: dict[int, Wire] = {}  # by link index; kept, because closing one takes the kernel 10 ms
+        self._put: set[tuple[int, Vip]] = set()  # VIPs that `put` might have added, by link index
+        self._wires: dict[int, Wire] = {}  # by link index; kept open, because closing one takes the kernel 10 ms
 
     def close(self) -> None:
-        """Give the descriptors back. The addresses stay as they are."""
+        """Close the descriptors. The addresses stay as they are."""
         self._kernel.close()
         for wire in self._wires.values():
             wire.close()
 
     def links(self) -> list[Link]:
-        """Every interface of this host. Raises ProviderError."""
+        """Return every interface of this host. Raises ProviderError."""
         return list(rtnetlink.links(self._kernel).values())
 
     def addresses(self) -> list[Address]:
-        """Every address of this host. Raises ProviderError."""
+        """Return every address of this host. Raises ProviderError."""
         return rtnetlink.addresses(self._kernel)
 
     def audience(self) -> list[tuple[Link, list[Vip]]]:
-        """Each link whose neighbours must know VIPs by MAC, with those VIPs. Raises ProviderError."""
+        """Return each link whose neighbours must know VIPs by MAC, with those VIPs. Raises ProviderError."""
         links = self.links()
         needed = any(link.loopback for link in links if link.name in self.places)
         return placing.announcing_links(self.places, links, self.addresses() if needed else [])
 
     def decide_routes(self) -> None:
-        """Look which VIPs must bring the route to their network along. Raises ProviderError."""
+        """Decide which VIPs must bring the route to their network along. Raises ProviderError."""
         self._with_route = placing.prefix_routes(self.vips, self.addresses())
 
     def put(self, seconds: Callable[[], int]) -> None:
-        """Add the addresses, or give them a new lifetime: `seconds()`, asked before each call; it may raise."""
+        """Add the addresses, or give them a new lifetime.
+
+        `seconds` returns the lifetime. It is called before each call to the kernel, and can raise.
+        """
         for interface, vips in self.places.items():
             index = rtnetlink.index_of(self._kernel, interface)
             for start in range(0, len(vips), _CHUNK):
@@ -69,12 +72,15 @@ class LocalVips:
                     rtnetlink.put_address(index, vip, _lifetime(vip, valid), prefix_route=self._with_route[vip])
                     for vip in vips[start : start + _CHUNK]
                 ]
-                seconds()  # building them took time
+                seconds()  # raises if building the messages took too long
                 self._put.update((index, vip) for vip in vips[start : start + _CHUNK])
                 self._kernel.apply(messages, f"bind VIPs on {interface}")
 
     def take_back(self) -> bool:
-        """Remove what `put` added, without looking; whether that was anything. Raises ProviderError."""
+        """Remove what `put` added, without reading the addresses. Return whether it had added any.
+
+        Raises ProviderError.
+        """
         put, self._put = self._put, set()
         ours = (Address(index, vip.packed, vip.network.prefixlen, duplicate=False) for index, vip in put)
         messages = [rtnetlink.delete_address(address) for address in ours]
@@ -82,9 +88,9 @@ class LocalVips:
         return bool(messages)
 
     def take(self) -> list[str]:
-        """Remove the VIPs from their interfaces, with whatever prefix they are there. Raises ProviderError.
+        """Remove the VIPs from their interfaces, whatever prefix they have there. Raises ProviderError.
 
-        Returns those that somebody else had put there, as people write them.
+        Returns those that another program had added, each as `ADDRESS/PREFIX on INTERFACE`.
         """
         names = {link.index: link.name for link in self.links()}
         ours = {vip.packed for vip in self.vips}
@@ -94,7 +100,7 @@ class LocalVips:
         return [f"{address.interface} on {names[address.index]}" for address in found if address.permanent]
 
     def look(self) -> Placement:
-        """Where the kernel has the VIPs. Raises ProviderError."""
+        """Return where the kernel has the VIPs. Raises ProviderError."""
         names = {link.index: link.name for link in self.links()}
         there: dict[bytes, set[str]] = defaultdict(set)
         for address in self.addresses():
@@ -117,7 +123,7 @@ class LocalVips:
             self._wires[link.index].send(announcements((vip.ip for vip in vips), link.mac or b""))
 
     def reset(self) -> int:
-        """Reset the TCP connections to the VIPs; how many there were. Raises ProviderError."""
+        """Reset the TCP connections to the VIPs and return how many there were. Raises ProviderError."""
         with Socket(SOCK_DIAG) as kernel:
             return sockdiag.reset(kernel, [vip.ip for vip in self.vips])
 
@@ -125,7 +131,7 @@ class LocalVips:
         own = placing.own_address(self.places, self.links(), self.addresses())
         if own is not None:
             raise ProviderError(
-                f"{own} is this host's own address, which would go with the VIP: choose a VIP that is nobody's own; "
+                f"{own} is this host's own address, which would go with the VIP: choose an address that no host owns; "
                 f"if another program left it there: ip address del {own.replace(' on ', ' dev ')}"
             )
 
@@ -141,7 +147,7 @@ class LocalVips:
 
 
 def take_away(addresses: Collection[bytes]) -> None:
-    """Remove addresses that an earlier life may have left, wherever they are; what has no lifetime is not ours.
+    """Remove addresses that an earlier life might have left on any interface; those without a lifetime are not ours.
 
     Raises ProviderError.
     """
@@ -151,9 +157,10 @@ def take_away(addresses: Collection[bytes]) -> None:
 
 
 def _lifetime(vip: Vip, valid: int) -> Lifetime:
-    """As long as the grant. Never preferred where that counts: IPv6 would choose the VIP as source of what we send.
+    """Return a lifetime as long as the grant.
 
-    IPv4 ignores it, and takes an address of its own in the same network, which was there first.
+    An IPv6 VIP is never preferred, or the kernel would choose it as the source of what this host sends. IPv4 ignores
+    the preference, and uses the host's own address in the same network, which was there first.
     """
     return Lifetime(valid, preferred=valid if vip.version == 4 else 0)
 

@@ -1,4 +1,4 @@
-"""What the LAN is told when VIPs come to this node. Pure."""
+"""The frames that tell the LAN that VIPs have come to this node. Pure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ IPAddress = IPv4Address | IPv6Address
 
 
 def announcements(addresses: Iterable[IPAddress], mac: bytes) -> list[bytes]:
-    """The frames that announce these addresses at this MAC.
+    """Return the frames that announce these addresses at this MAC.
 
-    First one frame for each address; after that gratuitous replies, for switches and hosts that learn from those only:
-    the last of a thousand VIPs does not wait for the first one's second frame.
+    One frame for each address comes first, then the gratuitous replies, for switches and hosts that learn only from
+    those. So the last of a thousand VIPs does not wait for the first one's second frame.
     """
     first: list[bytes] = []
     second: list[bytes] = []
@@ -28,7 +28,7 @@ def announcements(addresses: Iterable[IPAddress], mac: bytes) -> list[bytes]:
 
 
 def probes(addresses: Iterable[IPAddress], mac: bytes) -> list[bytes]:
-    """The frames that ask whether anybody has these addresses, without claiming them."""
+    """Return the frames that ask whether any machine has these addresses, without claiming them."""
     return [
         arp.probe(address, mac) if isinstance(address, IPv4Address) else ndp.probe(address, mac)
         for address in addresses
@@ -36,7 +36,7 @@ def probes(addresses: Iterable[IPAddress], mac: bytes) -> list[bytes]:
 
 
 def claim(frame: bytes) -> tuple[IPAddress, bytes] | None:
-    """The address that a received frame claims and the MAC that claims it; None if it claims none."""
+    """Return the address that a received frame claims and the MAC that claims it, or None if it claims none."""
     packet = arp.parse(frame)
     if packet is not None:
         return (packet.sender, packet.sender_mac) if int(packet.sender) else None

@@ -21,7 +21,7 @@ _IPV4: Final = 0x0800
 
 @dataclass(frozen=True, slots=True)
 class Arp:
-    """One ARP packet: who says (`sender`), and about whom (`target`). MAC addresses are six bytes."""
+    """One ARP packet, from `sender` about `target`. MAC addresses are six bytes."""
 
     operation: int
     sender_mac: bytes
@@ -30,7 +30,7 @@ class Arp:
     target: IPv4Address
 
     def frame(self, to: bytes = _BROADCAST) -> bytes:
-        """The Ethernet frame that carries it."""
+        """Return the Ethernet frame that carries the packet."""
         return _PACKET.pack(
             to,
             self.sender_mac,
@@ -48,26 +48,26 @@ class Arp:
 
 
 def announcement(address: IPv4Address, mac: bytes) -> bytes:
-    """Say "I am this address": the ARP Announcement of RFC 5227 section 3, a request for one's own address."""
+    """Say "I am this address": the ARP Announcement of RFC 5227 section 3, a request for the sender's own address."""
     return Arp(REQUEST, mac, address, _NO_MAC, address).frame()
 
 
 def gratuitous_reply(address: IPv4Address, mac: bytes) -> bytes:
-    """The same as a reply, for switches and hosts that learn from replies only.
+    """Say the same in a reply, for switches and hosts that learn only from replies.
 
-    The target MAC is our own: Linux takes one to ff:ff:ff:ff:ff:ff for a broadcast reply that must wait for the
+    The target MAC is our own. Linux takes a reply to ff:ff:ff:ff:ff:ff for a broadcast that must wait for the
     neighbour's lock time, and ignores it for a second.
     """
     return Arp(REPLY, mac, address, mac, address).frame()
 
 
 def probe(address: IPv4Address, mac: bytes) -> bytes:
-    """Ask "is anybody this address?" without claiming it: the ARP Probe of RFC 5227 section 2.1.1, sender 0.0.0.0."""
+    """Ask "who has this address?" without claiming it: the ARP Probe of RFC 5227 section 2.1.1, sender 0.0.0.0."""
     return Arp(REQUEST, mac, _NO_ADDRESS, _NO_MAC, address).frame()
 
 
 def parse(frame: bytes) -> Arp | None:
-    """The ARP packet in an Ethernet frame; None if it is none for Ethernet and IPv4."""
+    """Parse the ARP packet in an Ethernet frame; None if it is not one for Ethernet and IPv4."""
     if len(frame) < _PACKET.size:
         return None
     _, _, ethertype, hardware, protocol, mac_length, address_length, operation, *ends = _PACKET.unpack_from(frame)

@@ -1,7 +1,7 @@
-"""Does somebody else answer for a VIP? Asked when the VIP comes here; the answer is reported, never waited for.
+"""Detection of other machines that answer for a VIP. It starts when the VIP comes here, and nothing waits for it.
 
-Nobody should: a former owner's guard shut before this node could take the group. So whoever answers is a machine
-outside the cluster, or one without a guard (RFC 5227 section 2.1; for IPv6 RFC 4862 section 5.4).
+No machine should answer: a former owner's guard shut before this node could take the group. So an answer comes from a
+machine outside the cluster, or from one without a guard (RFC 5227 section 2.1; for IPv6 RFC 4862 section 5.4).
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from providers.linux.wire import Wire
 _log = logging.getLogger(__name__)
 
 _LISTEN_SECONDS: Final = 2.0  # RFC 5227's ANNOUNCE_WAIT
-_STOP_SECONDS: Final = 0.1  # how long the thread may take to notice that it is not wanted any more
+_STOP_SECONDS: Final = 0.1  # how long the thread can take to notice that it must stop
 _ONLY_ARP: Final[list[Instruction]] = one_of(LOAD_HALF, 12, [arp.ETHERTYPE])
 _ONLY_ADVERTISEMENTS: Final[list[Instruction]] = one_of(LOAD_BYTE, 54, [ndp.ADVERTISEMENT])
 
 
 class Conflicts:
-    """Asks the LAN about VIPs, and keeps what was found until it asks again."""
+    """Asks the LAN about VIPs, and keeps the findings until it asks again."""
 
     def __init__(self, group: str) -> None:
         self._group = group
@@ -39,7 +39,7 @@ class Conflicts:
 
     @property
     def found(self) -> tuple[Finding, ...]:
-        """Who else answered for a VIP, since it last came here."""
+        """Return a finding for each other machine that has answered for a VIP since the VIP last came here."""
         question = self._question
         return () if question is None else tuple(question.found.values())
 
@@ -50,14 +50,14 @@ class Conflicts:
         threading.Thread(target=self._question.ask, name=f"conflicts-{self._group}", daemon=True).start()
 
     def stop(self) -> None:
-        """Listen no longer. What was found stays."""
+        """Stop listening. The findings stay."""
         if self._question is not None:
             self._question.over.set()
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """One round of asking. In a thread, because closing a packet socket holds its thread up for 10 ms and more."""
+    """One question to the LAN, in a thread, because closing a packet socket blocks its thread for 10 ms and more."""
 
     group: str
     wanted: Sequence[tuple[Link, Sequence[Vip]]]
@@ -76,7 +76,7 @@ class _Question:
                     opened.enter_context(Wire(link.name)).send(probes(addresses, link.mac or b""))
                 self._listen(waiting)
         except ProviderError as error:
-            _log.warning("group %s: cannot look for address conflicts: %s", self.group, error)
+            _log.warning("group %s: cannot check for address conflicts: %s", self.group, error)
 
     def _listen(self, waiting: selectors.BaseSelector) -> None:
         end = time.monotonic() + _LISTEN_SECONDS
@@ -100,5 +100,5 @@ def _finding(address: IPAddress, mac: bytes, interface: str) -> Finding:
         Level.ERROR,
         f"{address}",
         f"{mac.hex(':')} on {interface} answers for {address}, which this node serves",
-        "find that machine and take the address off it: clients reach either",
+        "find that machine and remove the address from it: clients reach one or the other",
     )

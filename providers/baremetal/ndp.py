@@ -24,7 +24,7 @@ _BODY: Final = struct.Struct("!BBHB3x16s")
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """One solicitation or advertisement: `target` is the address it is about, `mac` whose frame it came in."""
+    """One solicitation or advertisement: `target` is the address it is about, `mac` the source of its frame."""
 
     kind: int
     mac: bytes
@@ -39,13 +39,13 @@ def unsolicited_advertisement(address: IPv6Address, mac: bytes) -> bytes:
 
 
 def probe(address: IPv6Address, mac: bytes) -> bytes:
-    """Ask "is anybody this address?" without claiming it: the solicitation of RFC 4862 section 5.4.2, source ::."""
+    """Ask "who has this address?" without claiming it: the solicitation of RFC 4862 section 5.4.2, source ::."""
     group = IPv6Address(_SOLICITED_NODE + address.packed[13:])
     return _frame(mac, _UNSPECIFIED, group, _BODY.pack(SOLICITATION, 0, 0, 0, address.packed))
 
 
 def parse(frame: bytes) -> Neighbour | None:
-    """The solicitation or advertisement in an Ethernet frame; None if it is neither."""
+    """Parse the solicitation or advertisement in an Ethernet frame; None if it is neither."""
     if len(frame) < _HEADERS.size + _BODY.size:
         return None
     _, mac, ethertype, _, _, following, hops, source, _ = _HEADERS.unpack_from(frame)
@@ -65,7 +65,7 @@ def _frame(mac: bytes, source: IPv6Address, to: IPv6Address, body: bytes) -> byt
 
 
 def _checksum(source: IPv6Address, to: IPv6Address, body: bytes) -> int:
-    """RFC 4443 section 2.3: one's complement over the pseudo-header and the message, whose own field is 0."""
+    """Return the checksum of RFC 4443 section 2.3, over the pseudo-header and the message, whose own field is 0."""
     data = source.packed + to.packed + struct.pack("!II", len(body), _ICMPV6) + body
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:

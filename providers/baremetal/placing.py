@@ -1,4 +1,4 @@
-"""Where VIPs belong on this host: their interfaces, and the links whose neighbours must hear of them. Pure."""
+"""Where VIPs belong on this host: their interfaces, and the links whose neighbours must know them. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from providers.linux.rtnetlink import Address, Link
 def interface_of(
     vip: Vip, links: Collection[Link], addresses: Iterable[Address], default_routes: Mapping[int, int | None]
 ) -> str:
-    """The interface that has an address of its own in the VIP's network, else the one of the default route.
+    """Return the interface that has an address of its own in the VIP's network, else the one of the default route.
 
     `default_routes`: interface index by IP version. Raises ProviderError when there is neither.
     """
@@ -30,7 +30,10 @@ def interface_of(
 
 
 def guarded_links(interfaces: Iterable[str], links: Iterable[Link]) -> tuple[str, ...]:
-    """Where packets for VIPs on these interfaces cross: there; for one on `lo` on every link that is no loopback."""
+    """Return the links that packets for VIPs on these interfaces cross.
+
+    These are the interfaces themselves; for `lo`, every link that is not a loopback.
+    """
     by_name = {link.name: link for link in links}
     found: set[str] = set()
     for interface in interfaces:
@@ -44,10 +47,10 @@ def guarded_links(interfaces: Iterable[str], links: Iterable[Link]) -> tuple[str
 def announcing_links(
     places: Mapping[str, Sequence[Vip]], links: Iterable[Link], addresses: Sequence[Address]
 ) -> list[tuple[Link, list[Vip]]]:
-    """Each Ethernet link, and the VIPs whose place its neighbours must know by MAC.
+    """Return each Ethernet link with the VIPs that its neighbours must know by MAC.
 
-    Those on the link itself; of those on `lo` the ones whose network the link is in. Other VIPs on `lo` are brought by
-    a router, which knows this host, not the VIP.
+    These are the VIPs on the link itself, and those on `lo` whose network the link is in. Packets for other VIPs on
+    `lo` come from a router, which knows this host by MAC, not the VIP.
     """
     by_name = {link.name: link for link in links}
     found: dict[str, list[Vip]] = defaultdict(list)
@@ -64,10 +67,11 @@ def announcing_links(
 def own_address(
     places: Mapping[str, Collection[Vip]], links: Iterable[Link], addresses: Sequence[Address]
 ) -> str | None:
-    """A VIP that is this host's own address, and where, as people write it: removing it would cut the host off.
+    """Return a VIP that is this host's own address, as `ADDRESS/PREFIX on INTERFACE`, or None.
 
-    One that stays for ever and is the first of its network on its interface (IPv6, which knows no first: the only one).
-    Any other that somebody left there is unbound like our own.
+    Removing such an address would cut the host off. It has no lifetime and is the first of its network on its
+    interface; for IPv6, which has no order, the only one. Any other address that a program left there is unbound like
+    our own.
     """
     names = {link.index: link.name for link in links}
     for address in addresses:
@@ -81,9 +85,10 @@ def own_address(
 
 
 def prefix_routes(vips: Collection[Vip], addresses: Sequence[Address]) -> dict[Vip, bool]:
-    """Whether each VIP must bring the route to its network along.
+    """Return whether each VIP must bring the route to its network along.
 
-    Not if the host has an address of its own there: the route is that address's, and must not end with the VIP.
+    It must not if the host has an address of its own there: the route belongs to that address, and must not end with
+    the VIP.
     """
     ours = {vip.packed for vip in vips}
     own = {address.interface.network for address in addresses if address.packed not in ours}
@@ -91,5 +96,5 @@ def prefix_routes(vips: Collection[Vip], addresses: Sequence[Address]) -> dict[V
 
 
 def _next_to(own: Address, vip: Vip) -> bool:
-    """Whether an address of the host's own has the VIP in its network."""
+    """Return whether an address of the host's own has the VIP in its network."""
     return len(own.packed) == len(vip.packed) and own.packed != vip.packed and vip.ip in own.interface.network

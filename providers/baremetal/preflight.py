@@ -1,4 +1,4 @@
-"""What on this host would keep VIPs from working, found before a failover needs them."""
+"""Checks of this host for what would keep VIPs from working, before a failover needs them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from providers.linux.rtnetlink import Link
 
 
 def findings(vips: LocalVips) -> list[Finding]:
-    """Everything that was looked at, one line each. Raises ProviderError when the kernel does not answer."""
+    """Return one finding per check. Raises ProviderError when the kernel does not answer."""
     links = {link.name: link for link in vips.links()}
     found = [capabilities()]
     for interface, some in vips.places.items():
@@ -36,7 +36,7 @@ def _link(name: str, link: Link | None) -> Finding:
     if not link.carrier:
         return Finding(Level.ERROR, subject, "has no carrier", "check the cable or the switch port")
     if link.mac is None and not link.loopback:
-        return Finding(Level.WARNING, subject, "is not Ethernet: VIPs are bound there, but nobody is told")
+        return Finding(Level.WARNING, subject, "is not Ethernet: VIPs are bound there, but not announced")
     return Finding(Level.OK, subject, "is up")
 
 
@@ -49,8 +49,8 @@ def _networks(vips: LocalVips, link: Link, some: Sequence[Vip]) -> Iterator[Find
         yield Finding(
             Level.WARNING,
             f"VIP {hosts[0]}",
-            f"{link.name} has no address in a network with it: neighbours must be routed to it",
-            "give the VIP with the prefix length of its network",
+            f"{link.name} has no address in the VIP's network: other hosts need a route to the VIP",
+            "write the VIP with the prefix length of its network",
         )
     shared = [vip for vip in some if vip.version == 4 and vip.network in {a.network for a in own}]
     if (
@@ -67,7 +67,7 @@ def _networks(vips: LocalVips, link: Link, some: Sequence[Vip]) -> Iterator[Find
 
 
 def _paths(vips: LocalVips, link: Link, some: Sequence[Vip]) -> Iterator[Finding]:
-    """By which other ways packets come, or go, that the kernel would not take."""
+    """Check for kernel settings that prevent binding, answer past the guard, or drop packets to the VIP."""
     if any(vip.version == 6 for vip in some) and _on(f"ipv6/conf/{link.name}/disable_ipv6", unknown=False):
         name = f"net.ipv6.conf.{link.name}.disable_ipv6"
         yield Finding(Level.ERROR, name, "is 1: no IPv6 VIP can be bound there", f"sysctl {name}=0")
@@ -78,27 +78,27 @@ def _paths(vips: LocalVips, link: Link, some: Sequence[Vip]) -> Iterator[Finding
         yield Finding(
             Level.WARNING,
             f"interface {others[0]}",
-            f"is in the VIP's network, too, and answers ARP for what is on {link.name}, past the guard",
+            f"is in the VIP's network, too, and answers ARP for addresses on {link.name}, past the guard",
             f"sysctl net.ipv4.conf.{others[0]}.arp_ignore=1, or name both in guard_interfaces",
         )
     if len(_networked(vips)) > 1 and highest("rp_filter", link.name) == 1:
         yield Finding(
             Level.WARNING,
             f"net.ipv4.conf.{link.name}.rp_filter",
-            "is strict: packets to the VIP from clients that this host reaches by another interface are dropped",
+            "is strict: packets to the VIP are dropped if this host reaches the client by another interface",
             f"sysctl net.ipv4.conf.{link.name}.rp_filter=2 (and net.ipv4.conf.all.rp_filter: the higher one counts)",
         )
 
 
 def _networked(vips: LocalVips) -> set[int]:
-    """The links, by index, that have an IPv4 address of their own."""
+    """Return the indexes of the links that have an IPv4 address of their own."""
     ours = {vip.packed for vip in vips.vips}
     loopback = {link.index for link in vips.links() if link.loopback}
     return {a.index for a in vips.addresses() if a.interface.version == 4 and a.packed not in ours} - loopback
 
 
 def _others_next_to(vips: LocalVips, link: Link, some: Sequence[Vip]) -> list[str]:
-    """Other links that have an address in the network of a VIP."""
+    """Return the names of the other links that have an address in the network of a VIP."""
     names = {each.index: each.name for each in vips.links()}
     near = {a.index for a in vips.addresses() if any(vip.ip in a.interface.network for vip in some)}
     return sorted(names[index] for index in near & _networked(vips) - {link.index} if index in names)
@@ -130,13 +130,13 @@ def _resets() -> Finding:
     try:
         with Socket(SOCK_DIAG) as kernel:
             if sockdiag.supported(kernel):
-                return Finding(Level.OK, subject, "the kernel can")
+                return Finding(Level.OK, subject, "the kernel can do it")
     except ProviderError as error:
         return Finding(Level.ERROR, subject, str(error))
     return Finding(Level.WARNING, subject, f"{sockdiag.UNSUPPORTED}: clients of a former owner wait for a timeout")
 
 
 def _on(key: str, *, unknown: bool = True) -> bool:
-    """Whether a sysctl is on; `unknown` where there is no such protocol in this kernel."""
+    """Return whether a sysctl is on; `unknown` when this kernel lacks the protocol."""
     value = setting(key)
     return unknown if value is None else value != 0

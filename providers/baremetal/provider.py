@@ -24,35 +24,35 @@ InterfaceName = Annotated[str, Field(min_length=1, max_length=15, pattern=r"^[^/
 T = TypeVar("T")
 
 
-_FEW = 16  # VIPs: some hundred microseconds
-_PREPARED_SECONDS = 0.5  # so old may be what is known of this host's addresses
-_SETTLED_SECONDS = 0.05  # what is taken over comes first, who else has it is asked then
+_FEW = 16  # VIPs: a call takes some hundred microseconds
+_PREPARED_SECONDS = 0.5  # the greatest age of a lookup of this host's addresses that `bind` still uses
+_SETTLED_SECONDS = 0.05  # the delay of less urgent work, so that the takeover comes first
 
 
 class _AtOnce(Executor):
-    """Makes the call where it is asked for."""
+    """An executor that makes each call in the caller's thread."""
 
     def submit(self, call: Callable[..., T], /, *args: Any, **named: Any) -> Future[T]:
-        """The call's result, there already."""
+        """Make the call and return its finished result."""
         done: Future[T] = Future()
         try:
             done.set_result(call(*args, **named))
-        except Exception as error:  # noqa: BLE001  (whoever asks for the result gets it)
+        except Exception as error:  # noqa: BLE001  (the future raises it)
             done.set_exception(error)
         return done
 
 
 class Announce(BaseModel):
-    """How often the LAN is told where a VIP is now. A frame that is lost costs those who missed it one interval."""
+    """How often a VIP is announced to the LAN. A lost frame costs the hosts that missed it one interval."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    count: int = Field(default=5, ge=1, le=100, description="Announcements of each VIP, the first at once.")
+    count: int = Field(default=5, ge=1, le=100, description="Announcements of each VIP, the first immediately.")
     interval_seconds: float = Field(
         default=1.1,
         ge=0.1,
         le=60,
-        description="Pause between them. Above 1: Linux ignores some of them for a second after the last change.",
+        description="Pause between them. Above 1, because Linux ignores some of them for a second after a change.",
     )
 
 
@@ -68,7 +68,7 @@ class BareMetalOptions(BaseModel):
     )
     guard_interfaces: tuple[InterfaceName, ...] | None = Field(
         default=None,
-        description="Where packets of the VIPs may cross. Default: the interface; for lo all links but loopback.",
+        description="Where packets of the VIPs cross. Default: the interface; for lo, all links but loopback.",
     )
     announce: Announce = Field(default_factory=Announce, description="Gratuitous ARP and unsolicited NA.")
 
@@ -77,7 +77,7 @@ class BareMetal:
     """The VIPs of one group on this host (`providers.base.Provider`, `Announcer`, `Resetter`).
 
     Calls are made one after another, so a bind never overtakes an unbind. With many VIPs they take the kernel
-    milliseconds, and are made in a thread of their own while the event loop goes on; with few, that would take longer.
+    milliseconds, and a thread makes them while the event loop continues. With few VIPs, a thread would only add time.
     """
 
     Options = BareMetalOptions
@@ -93,10 +93,11 @@ class BareMetal:
     ) -> None:
         """`clock` reads CLOCK_BOOTTIME in seconds. Raises ProviderError when a VIP has no interface.
 
-        `announced`: see below.
+        `announced` is False when the network learns from elsewhere which node has the VIPs. Then this node neither
+        announces them nor asks for conflicts.
         """
-        self.announced = announced  # False: the network knows from elsewhere who has the VIPs; nobody is told or asked
-        self.unguarded = False  # True: there is no guard, so no address may outlast its grant by more than a second
+        self.announced = announced
+        self.unguarded = False  # True: no guard, so no address is allowed to outlast its grant by more than a second
         self._options = options
         self._group = group
         self._clock = clock
@@ -106,16 +107,16 @@ class BareMetal:
         self._prepared_at = -inf
         self._settled: asyncio.TimerHandle | None = None
         self._repeating: asyncio.Task[None] | None = None
-        self._untold = False  # True: asked to announce, and it could not be done, or not as often as it should be
+        self._untold = False  # True: announcements are missing, because a send failed or the grant ended in between
         self._thread = _AtOnce() if len(vips) <= _FEW else ThreadPoolExecutor(1, f"baremetal-{group}")
 
     @classmethod
     def open(cls, options: BareMetalOptions, *, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]) -> Self:
-        """How the registry makes one. Raises ProviderError when a VIP has no interface."""
+        """Make a provider for the registry. Raises ProviderError when a VIP has no interface."""
         return cls(options, group, vips, clock)
 
     async def close(self) -> None:
-        """Stop announcing and give everything back. The addresses stay, and end with their lifetime."""
+        """Stop announcing and release everything. The addresses stay, and end with their lifetime."""
         self._expires_at = None
         self._stop_announcing()
         if self._settled is not None:
@@ -125,34 +126,37 @@ class BareMetal:
         self._thread.shutdown(wait=False)
 
     def guarded(self) -> Guarded:
-        """What the guard must keep shut, on the links that there are now. Raises ProviderError."""
+        """Return what the guard must keep shut, on the links that exist now. Raises ProviderError."""
         if self._options.guard_interfaces is not None:
             return Guarded(self._local.vips, self._options.guard_interfaces)
-        with Socket(ROUTE) as kernel:  # the other socket is the thread's
+        with Socket(ROUTE) as kernel:  # the other socket belongs to the thread
             links = rtnetlink.links(kernel).values()
         return Guarded(self._local.vips, placing.guarded_links(self._local.places, links))
 
     @property
     def interfaces(self) -> frozenset[str]:
-        """Where the VIPs are bound: what happens to these links concerns this group."""
+        """Return the names of the links where the VIPs are bound: changes of these links concern this group."""
         return frozenset(self._local.places)
 
     @property
     def conflicts(self) -> tuple[Finding, ...]:
-        """Who else answered for a VIP when it last came here."""
+        """Return a finding for each other machine that has answered for a VIP since the VIP last came here."""
         return self._conflicts.found
 
     def prepare(self) -> None:
-        """Look up what `bind` needs: the group may be ours in a moment. Changes nothing; what fails, `bind` tells."""
+        """Look up what `bind` needs, because the group might be ours in a moment. Changes nothing, raises nothing.
+
+        A lookup that fails is repeated by `bind`, which raises the error.
+        """
         if self._expires_at is None:
             self._thread.submit(self._look_up)
 
     async def bind(self, grant: Grant) -> None:
-        """Put the addresses on their interfaces, to be removed by the kernel when the grant ends."""
+        """Put the addresses on their interfaces; the kernel removes them when the grant ends."""
         self._seconds(grant)
         coming = self._expires_at is None
         if coming and self._settled is not None:
-            self._settled.cancel()  # it would take away what comes now, as the rest of what an unbind has left
+            self._settled.cancel()  # it finishes an earlier unbind, and would remove the addresses that come now
         await self._in_thread(lambda: self._put(grant, coming=coming))
         self._expires_at = grant.expires_at
         if coming and self.announced:
@@ -166,28 +170,28 @@ class BareMetal:
             await self.bind(grant)
 
     async def unbind(self) -> None:
-        """Remove the VIPs from their interfaces, whatever their prefix and whoever left them there."""
+        """Remove the VIPs from their interfaces, whatever their prefix and whichever program left them there."""
         self._expires_at = None
         self._stop_announcing()
         self._untold = False
         if await self._in_thread(self._take_back) and not self.unguarded:
-            self._when_settled(self._take_rest)  # what others put there is no matter of milliseconds: the guard is shut
+            self._when_settled(self._take_rest)  # addresses of other programs are not urgent: the guard is shut
         else:
             await self._in_thread(self._take)
 
     async def inspect(self) -> Placement:
-        """Ask the kernel for the addresses."""
+        """Ask the kernel where the addresses are."""
         return await self._in_thread(self._local.look)
 
     async def preflight(self) -> list[Finding]:
-        """What would keep the VIPs from working here."""
+        """Return what would keep the VIPs from working here."""
         return await self._in_thread(lambda: preflight.findings(self._local))
 
     async def announce(self) -> None:
         """Announce every VIP now, and again over the next seconds for as long as the grant lasts.
 
-        Raises StaleGrant when the VIPs are not bound, ProviderError when frames do not leave. While they are bound,
-        what failed is made up for with the next `bind`: neighbours would believe for half a minute in who was before.
+        Raises StaleGrant when the VIPs are not bound, ProviderError when frames do not leave. While the VIPs are bound,
+        the next `bind` makes up for failed announcements: neighbours would use the former owner for half a minute.
         """
         if not self.announced:
             return
@@ -202,14 +206,17 @@ class BareMetal:
     async def reset(self) -> None:
         """Reset the TCP connections to the VIPs."""
         count = await self._in_thread(self._local.reset)
-        _log.info("group %s: %d connections reset", self._group, count)
+        _log.info("group %s: reset %d connections", self._group, count)
 
     def _seconds(self, grant: Grant) -> int:
-        """The whole seconds that an address may live now; the kernel takes up to one more. Raises StaleGrant."""
+        """Return the whole seconds that an address can live now; the kernel takes up to one more.
+
+        Raises StaleGrant when the grant has too little time left.
+        """
         left = grant.expires_at - self._clock()
         if left <= 0 or (self.unguarded and left < 1):
             raise StaleGrant(f"group {grant.group}: the grant has {left:.3f} s left, too little to bind")
-        # With a guard the lifetime is the second line: it must not end first, and a late end lets nothing pass.
+        # With a guard, the lifetime is the second line of defence: it must not end first, and a late end is harmless.
         return int(left) if self.unguarded else ceil(left)
 
     def _serving(self) -> bool:
@@ -229,7 +236,7 @@ class BareMetal:
     async def _make_up(self) -> None:
         try:
             await self.announce()
-        except ProviderError as error:  # the VIPs are bound; the next one tells
+        except ProviderError as error:  # the VIPs are bound, and the next `bind` announces them
             _log.warning("group %s: announcement not sent: %s", self._group, error)
 
     def _stop_announcing(self) -> None:
@@ -245,7 +252,7 @@ class BareMetal:
     async def _in_thread(self, call: Callable[[], T]) -> T:
         try:
             called = self._thread.submit(call)
-        except RuntimeError as error:  # a reload has replaced this provider, or no thread can be had
+        except RuntimeError as error:  # a reload has replaced this provider, or no thread can be started
             raise ProviderError(f"group {self._group}: {error}") from error
         return called.result() if called.done() else await asyncio.wrap_future(called)
 
@@ -272,17 +279,17 @@ class BareMetal:
         try:
             self._remove()
         except ProviderError as error:
-            _log.warning("group %s: cannot look what is left of it: %s", self._group, error)
+            _log.warning("group %s: cannot search for leftover VIPs: %s", self._group, error)
 
     def _remove(self) -> None:
         for strange in self._local.take():
-            _log.warning("group %s: removed %s, which somebody else had put there", self._group, strange)
+            _log.warning("group %s: removed %s, which another program had added", self._group, strange)
 
     def _ask_for_conflicts(self) -> None:
         if self._expires_at is None:
-            return  # gone again meanwhile
+            return  # the VIPs have gone meanwhile
         try:
             own = frozenset(link.mac for link in self._local.links() if link.mac is not None)
             self._conflicts.ask(self._local.audience(), own)
         except ProviderError as error:
-            _log.warning("group %s: cannot look for address conflicts: %s", self._group, error)
+            _log.warning("group %s: cannot check for address conflicts: %s", self._group, error)

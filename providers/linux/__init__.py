@@ -1,1 +1,1 @@
-"""The kernel's side of a VIP: netlink, nftables, and the guard."""
+"""The kernel: netlink, nftables, and the guard."""

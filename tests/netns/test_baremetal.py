@@ -147,7 +147,7 @@ async def test_what_somebody_left_there_is_named_when_it_is_removed(
     lan.node.run(f"ip addr add {lan.vip4} dev {lan.interface}")
     await bare_metal().unbind()
     assert [record.getMessage() for record in caplog.records] == [
-        f"group web: removed {lan.vip4} on {lan.interface}, which somebody else had put there"
+        f"group web: removed {lan.vip4} on {lan.interface}, which another program had added"
     ]
 
 

@@ -121,7 +121,9 @@ def refused_by_the_standby(lab: CloudLab, balancer: Balancer, target: str) -> No
     assert vip not in standby.run("ip address show dev lo")
     standby.ip(f"address add {vip} dev lo")
     try:
-        assert eventually(lambda: lab.asked_from(standby, target) == other), "without the guard the standby would answer"
+        assert eventually(lambda: lab.asked_from(standby, target) == other), (
+            "without the guard the standby would answer"
+        )
         at = time.monotonic()
         balancer.send_to_everybody(on=True)
         assert eventually(lambda: {None, active} <= set(lab.view.answers(at, target)[20:]), LIVENESS)

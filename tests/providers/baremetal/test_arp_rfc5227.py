@@ -21,7 +21,7 @@ def test_an_announcement_on_the_wire() -> None:
         "ff ff ff ff ff ff 02 00 00 00 00 11 08 06 "  # Ethernet: to all, from us, ARP
         "00 01 08 00 06 04 00 01 "  # for Ethernet and IPv4, request
         "02 00 00 00 00 11 0a 4d 00 64 "  # sender: us, the VIP
-        "00 00 00 00 00 00 0a 4d 00 64"  # target: nobody's MAC, the VIP
+        "00 00 00 00 00 00 0a 4d 00 64"  # target: no MAC, the VIP
     )
 
 
@@ -44,7 +44,7 @@ def test_probes_and_announcements_are_broadcast() -> None:
 
 
 def test_a_gratuitous_reply_names_the_vip_twice_and_our_own_mac_as_target() -> None:
-    """Linux takes a reply whose target MAC is ff:ff:ff:ff:ff:ff for one that must wait for the lock time."""
+    """Linux delays a reply whose target MAC is ff:ff:ff:ff:ff:ff by the lock time."""
     assert arp.parse(arp.gratuitous_reply(VIP, MAC)) == arp.Arp(arp.REPLY, MAC, VIP, MAC, VIP)
 
 

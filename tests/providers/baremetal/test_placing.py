@@ -1,4 +1,4 @@
-"""Which interface a VIP belongs to, where it is guarded, and who hears of it."""
+"""Which interface a VIP belongs to, where it is guarded, and on which links it is announced."""
 
 from __future__ import annotations
 
