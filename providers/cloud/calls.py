@@ -1,7 +1,7 @@
-"""Calls to a cloud: blocking ones, in a few threads, each looked at against the grant just before it leaves.
+"""Blocking calls to a cloud, made in a few threads and checked against the grant just before they leave.
 
-Vendors' SDKs retry by themselves, wait as they like and know nothing of a lease. So their retries are switched off, and
-ours are here: jittered, told by the platform when it knows better, and over when the grant is.
+Vendors' SDKs retry by themselves, choose their own pauses and do not know the lease. So their retries are switched off,
+and ours are here: with jitter, later if the platform asks for it, and never past the end of the grant.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from providers.cloud.refusal import Refusal
 
 T = TypeVar("T")
 
-_FIRST_PAUSE_SECONDS: Final = 0.1  # at most
+_FIRST_PAUSE_SECONDS: Final = 0.1  # upper bound of the first pause
 _LONGEST_PAUSE_SECONDS: Final = 2.0
-_RENEWAL_SECONDS: Final = 0.05  # between looks whether the grant has been renewed
+_RENEWAL_SECONDS: Final = 0.05  # pause between checks whether the grant has been renewed
 
 
 class CallRefused(ProviderError):  # noqa: N818  (an answer that the caller acts on)
-    """The platform refused. `error` is the vendor's own, for whoever knows what to do about it."""
+    """The platform refused a call. `error` is the vendor's own, for callers that can handle it."""
 
     def __init__(self, what: str, refusal: Refusal, error: Exception) -> None:
-        """`what` was asked."""
+        """`what` names the call."""
         super().__init__(f"{what}: {refusal.message}")
         self.refusal = refusal
         self.error = error
 
 
 class Calls:
-    """The calls of one provider. `close` it at the end."""
+    """The calls of one provider. Close it at the end."""
 
     def __init__(
         self,
@@ -47,9 +47,10 @@ class Calls:
         threads: int | Executor = 8,
         random: Random | None = None,
     ) -> None:
-        """`clock` reads CLOCK_BOOTTIME in seconds. `translate`: None for an error that is not the platform's.
+        """`clock` reads CLOCK_BOOTTIME in seconds. `translate` returns None for an error that is not the platform's.
 
-        `threads`: how many calls are made at once, at most; they begin when they are needed. Or what makes them.
+        `threads` is the highest number of calls at a time; threads start when they are needed. It can also be an
+        executor.
         """
         self._clock = clock
         self._translate = translate
@@ -58,15 +59,15 @@ class Calls:
         self._under_way: set[Future[Any]] = set()
 
     def within(self, seconds: float) -> Deadline:
-        """The end of calls that no grant limits: so many seconds from now."""
+        """Return a deadline that is `seconds` from now, for calls that no grant limits."""
         return Deadline.within(seconds, self._clock)
 
     async def run(self, what: str, work: Callable[[], T], *, until: Deadline) -> T:
-        """The answer to a blocking call, which is made in a thread and again while the platform may yet agree.
+        """Make a blocking call in a thread and return its answer, with retries while the platform might still agree.
 
-        `what` is asked, for messages. No call leaves after `until`, which the end of the grant as it is then may bring
-        forward, and no answer is waited for after `until.at`.
-        Raises StaleGrant when it is too late for one, CallRefused, ProviderError when none is answered in time.
+        `what` names the call in messages. No call leaves after `until`, or after the end of the current grant if that
+        is sooner. No answer is awaited after `until.at`. Raises StaleGrant when it is too late for a call, CallRefused
+        when the platform refuses, ProviderError when no call is answered in time.
         """
         pauses = Pauses(self._random, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
         while True:
@@ -88,20 +89,20 @@ class Calls:
             await asyncio.sleep(pause)
 
     async def settled(self, until: Deadline) -> None:
-        """Wait until no call is under way any more: one that was given up may still land. At most until then."""
+        """Wait until no call is under way, at most until `until`: a call that was given up can still take effect."""
         calls = [asyncio.wrap_future(call) for call in tuple(self._under_way)]
         with suppress(TimeoutError):
             async with asyncio.timeout(until.waiting()):
                 await asyncio.gather(*calls, return_exceptions=True)
 
     def close(self) -> None:
-        """Begin no more calls. Those under way end by their own timeouts."""
+        """Make no more calls. Those under way end by their own timeouts."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _once(self, what: str, work: Callable[[], T], until: Deadline) -> T:
         try:
             call = self._threads.submit(self._made, what, work, until)
-        except RuntimeError as error:  # closed, or no thread can be had
+        except RuntimeError as error:  # closed, or no thread can be started
             raise ProviderError(f"{what}: {error}") from error
         self._under_way.add(call)
         call.add_done_callback(self._under_way.discard)
@@ -109,24 +110,24 @@ class Calls:
         try:
             await asyncio.wait([answer], timeout=until.waiting())
             if not answer.done():
-                raise ProviderError(f"{what}: no answer in time; whether it takes effect is not known")
+                raise ProviderError(f"{what}: no answer in time; it might still take effect")
             return answer.result()
         finally:
-            answer.cancel()  # a call that still waits for its thread never leaves
+            answer.cancel()  # so that a call that still waits for a thread never leaves
 
     def _made(self, what: str, work: Callable[[], T], until: Deadline) -> T:
-        """In the thread: the last look at the clock before the call leaves."""
+        """Check the clock a last time, in the thread, and make the call."""
         try:
             until.left()
         except StaleGrant as stale:
-            raise StaleGrant(f"{what}: not asked: {stale}") from None
+            raise StaleGrant(f"{what}: not sent: {stale}") from None
         return work()
 
 
 async def together(work: Iterable[Awaitable[T]]) -> list[T]:
-    """Do all of it at once, each to its end; the answers in order. Raises the first error."""
+    """Await everything at the same time, each to its end, and return the answers in order. Raises the first error."""
     begun = list(work)
-    if len(begun) == 1:  # as nearly always: a task of its own would only cost turns of the loop
+    if len(begun) == 1:  # the usual case, in which a separate task would only cost turns of the loop
         return [await begun[0]]
     answers: list[T] = []
     for answer in await asyncio.gather(*begun, return_exceptions=True):

@@ -1,8 +1,8 @@
-"""A load balancer that follows the health endpoint needs no API: the VIP is its own (docs/load-balancers.md).
+"""Load balancers that have the VIP and follow the health endpoint, so no API is needed (docs/load-balancers.md).
 
 Some leave the VIP as the destination of the packets that they pass on (direct server return, floating IP, passthrough).
-For those it is bound here, while active, where no neighbour sees it. Load balancers that find nobody healthy send to
-everybody: the guard on the links where packets come in lets a standby refuse them.
+For those the active node binds it where no neighbour sees it. A load balancer that finds no healthy node sends to all
+nodes: the guard on the links where packets come in lets a standby refuse them.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ class LoadBalancerOptions(BaseModel):
         default=False,
         description="Whether the load balancer leaves the VIP as the destination, so that the active node needs it.",
     )
-    interface: InterfaceName = Field(default="lo", description="Where it is bound, if `local`.")
+    interface: InterfaceName = Field(default="lo", description="Where the VIP is bound, if `local`.")
     ingress: tuple[InterfaceName, ...] | None = Field(
         default=None,
         min_length=1,
-        description="Where the load balancer's packets come in: there a standby refuses those for the VIP. Default: if "
-        "`local`, all links but loopback (with `interface` not lo, that one), else none.",
+        description="Where the load balancer's packets come in. A standby refuses packets for the VIP there. Default: "
+        "if `local`, all links but loopback (if `interface` is not lo, that one), else none.",
     )
 
 
 class LoadBalancer:
-    """How the registry makes a provider of it."""
+    """The provider type `load_balancer`, which the registry opens."""
 
     Options = LoadBalancerOptions
 
@@ -44,29 +44,29 @@ class LoadBalancer:
     def open(
         cls, options: LoadBalancerOptions, *, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]
     ) -> OnTheNode | OnTheLoadBalancer:
-        """Raises ProviderError."""
+        """Make the provider of one group. Raises ProviderError."""
         if options.local:
             return OnTheNode(options, group, vips, clock)
         return OnTheLoadBalancer(options, vips, clock)
 
 
 class OnTheNode(BareMetal):
-    """The VIPs, each without its network, on an interface of the active node; nobody is told."""
+    """The VIPs, each without its network, on an interface of the active node, without announcements."""
 
     def __init__(
         self, options: LoadBalancerOptions, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]
     ) -> None:
         """See `BareMetal`."""
-        alone = tuple(ip_interface(vip.ip) for vip in vips)  # on lo, a network would be local as a whole
+        alone = tuple(ip_interface(vip.ip) for vip in vips)  # on lo, the kernel would treat the whole network as local
         bound = BareMetalOptions(interface=options.interface, guard_interfaces=options.ingress)
         super().__init__(bound, group, alone, clock, announced=False)
 
     async def preflight(self) -> list[Finding]:
-        """What would keep the VIPs from working here, or take them from the load balancer."""
+        """Return what would keep the VIPs from working here, or take them from the load balancer."""
         return [*await super().preflight(), *await self._in_thread(self._answering)]
 
     def _answering(self) -> list[Finding]:
-        """Links whose neighbours would be told that the VIP is here."""
+        """Return a finding for each link whose neighbours would learn that the VIP is here."""
         found = []
         for link, vips in self._local.audience():
             loose = [key for key, least in (("arp_ignore", 1), ("arp_announce", 2)) if highest(key, link.name) < least]
@@ -78,7 +78,7 @@ class OnTheNode(BareMetal):
 
 
 class OnTheLoadBalancer:
-    """The VIPs are the load balancer's alone: here is nothing to bind (`providers.base.Provider`)."""
+    """VIPs that only the load balancer has, so there is nothing to bind here (`providers.base.Provider`)."""
 
     def __init__(self, options: LoadBalancerOptions, vips: tuple[Vip, ...], clock: Callable[[], float]) -> None:
         """`clock` reads CLOCK_BOOTTIME in seconds."""
@@ -87,23 +87,23 @@ class OnTheLoadBalancer:
         self._clock = clock
 
     def guarded(self) -> Guarded:
-        """What a standby refuses, where `ingress` names links: the VIP may be on this host by somebody else's doing."""
+        """Return what a standby refuses, if `ingress` names links: another program might have bound the VIP here."""
         return Guarded(self._vips if self._ingress else (), self._ingress)
 
     async def bind(self, grant: Grant) -> None:
-        """Nothing: the health endpoint says 200 next. Raises StaleGrant."""
+        """Bind nothing: the health endpoint answers 200 next. Raises StaleGrant when the grant has ended."""
         if grant.expires_at <= self._clock():
             raise StaleGrant(f"group {grant.group}: the grant has ended")
 
     async def unbind(self) -> None:
-        """Nothing: the health endpoint says 503 already."""
+        """Do nothing: the health endpoint already answers 503."""
 
     async def inspect(self) -> Placement:
-        """Whoever says 200 has them."""
+        """Return HERE: the VIPs lead to the node that answers 200."""
         return Placement(Place.HERE, "as the load balancer finds by probing")
 
     async def preflight(self) -> list[Finding]:
-        """What must be seen to at the load balancer."""
-        text = "is followed by the load balancer: nothing is needed here"
-        remedy = "see that it probes /health, and what it does when nobody is healthy (docs/load-balancers.md)"
+        """Return what the operator must check at the load balancer."""
+        text = "is what the load balancer follows: nothing is needed here"
+        remedy = "check that it probes /health, and what it does when no node is healthy (docs/load-balancers.md)"
         return [Finding(Level.OK, "the health endpoint", text, remedy)]

@@ -1,4 +1,4 @@
-"""From a mechanism's class to the provider of one group: what the entry points of all clouds open."""
+"""The base class of all clouds' mechanisms: it opens the provider of one group."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from providers.cloud.moving import Mover, Moving
 
 
 class Mechanism(ABC):
-    """A `Mover` that the registry opens. Each cloud says once how its calls are made, and what its movers are made of.
+    """A `Mover` that the registry opens. Each cloud defines once how its calls are made and how its movers are built.
 
-    `options` are the class's own `Options`, which have those of `MovingOptions` and, with `in_guest`, `interface`.
+    `options` are the class's own `Options`. They include those of `MovingOptions` and, with `in_guest`, `interface`.
     """
 
-    in_guest: ClassVar[bool] = True  # whether the guest has the VIPs, too, where `interface` says
+    in_guest: ClassVar[bool] = True  # whether the VIPs are also bound in the guest, on `interface`
 
     @classmethod
     def open(cls, options: Any, *, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]) -> Moving:
-        """One group's provider. Raises ProviderError."""
+        """Make the provider of one group. Raises ProviderError."""
         local = None
         if cls.in_guest:
             local = BareMetal(BareMetalOptions(interface=options.interface), group, vips, clock, announced=False)
@@ -34,11 +34,11 @@ class Mechanism(ABC):
     @classmethod
     @abstractmethod
     def make_calls(cls, options: Any, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]) -> Calls:
-        """The group's calls, in as many threads as the mechanism keeps busy."""
+        """Make the group's calls, with as many threads as the mechanism keeps busy."""
 
     @classmethod
     @abstractmethod
     def make_mover(
         cls, options: Any, *, group: str, vips: tuple[Vip, ...], calls: Calls, interfaces: frozenset[str]
     ) -> Mover:
-        """The group's mover. `interfaces`: where the guest has the VIPs. Raises ProviderError."""
+        """Make the group's mover. `interfaces`: where the guest has the VIPs. Raises ProviderError."""

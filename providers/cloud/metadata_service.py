@@ -1,6 +1,6 @@
-"""One request to a cloud's link-local metadata service: by IP address, without proxy and DNS, and soon over.
+"""Requests to a cloud's link-local metadata service: by IP address, without proxy and DNS, with a short timeout.
 
-The endpoints are those that the vendors' own SDKs use, and can be set in the environment as they document.
+The endpoints are those of the vendors' own SDKs. The environment can set them as the vendors document.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _LONGEST_ANSWER: Final = 1 << 20  # bytes
 
 
 class MetadataError(Unanswered):
-    """The metadata service does not answer, or not what was asked for."""
+    """The metadata service does not answer, or its answer is not the expected one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What it said. The names of `headers` are in lower case."""
+    """An answer of the metadata service. The names of `headers` are in lower case."""
 
     status: int
     body: bytes
@@ -34,16 +34,17 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """The body as text."""
+        """Return the body as text."""
         return self.body.decode(errors="replace")
 
 
 def ask(
     endpoint: str, path: str, *, headers: Mapping[str, str] | None = None, method: str = "GET", timeout: float = 1.0
 ) -> Answer:
-    """One answer, whatever its status. Blocks: `timeout` seconds for each step of connecting, asking and hearing.
+    """Send one request and return its answer, whatever its status.
 
-    `endpoint` is a URL with an IP address: a name would have to be looked up. Raises MetadataError.
+    Blocks for up to `timeout` seconds in each step: connecting, sending, receiving. `endpoint` is a URL with an IP
+    address, because a name would need a lookup. Raises MetadataError.
     """
     host, port = _address(endpoint)
     connection = http.client.HTTPConnection(host, port, timeout=timeout)
@@ -60,19 +61,19 @@ def ask(
 
 
 def aws_endpoint(environment: Mapping[str, str] = os.environ) -> str:
-    """Where EC2's is: AWS_EC2_METADATA_SERVICE_ENDPOINT, else by AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE."""
+    """Return EC2's endpoint: AWS_EC2_METADATA_SERVICE_ENDPOINT, else by AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE."""
     given = environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT")
     mode = environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "")
     return (given or (_AWS_IPV6 if mode.lower() == "ipv6" else _LINK_LOCAL)).rstrip("/")
 
 
 def azure_endpoint(environment: Mapping[str, str] = os.environ) -> str:
-    """Where Azure's is: AZURE_POD_IDENTITY_AUTHORITY_HOST, as azure-identity has it."""
+    """Return Azure's endpoint: AZURE_POD_IDENTITY_AUTHORITY_HOST, as in azure-identity."""
     return environment.get("AZURE_POD_IDENTITY_AUTHORITY_HOST", _LINK_LOCAL).rstrip("/")
 
 
 def gcp_endpoint(environment: Mapping[str, str] = os.environ) -> str:
-    """Where Google's is: GCE_METADATA_HOST if that is an address, else GCE_METADATA_IP, as google-auth has them."""
+    """Return Google's endpoint: GCE_METADATA_HOST if it is an address, else GCE_METADATA_IP, as in google-auth."""
     host = environment.get("GCE_METADATA_HOST", "")
     address = environment.get("GCE_METADATA_IP", "")
     given = host if _is_address(host) else address
@@ -84,14 +85,14 @@ def _address(endpoint: str) -> tuple[str, int]:
         parts = urlsplit(endpoint)
         host, port = parts.hostname or "", parts.port
     except ValueError as error:
-        raise MetadataError(f"{endpoint!r} is no URL: {error}") from error
+        raise MetadataError(f"{endpoint!r} is not a URL: {error}") from error
     if parts.scheme != "http" or not _is_address(f"[{host}]" if ":" in host else host):
-        raise MetadataError(f"{endpoint!r} must be http:// and an IP address: names are not looked up here")
+        raise MetadataError(f"{endpoint!r} must be http:// and an IP address: a name would need DNS")
     return host, port or http.client.HTTP_PORT
 
 
 def _is_address(authority: str) -> bool:
-    """Whether this is an IP address, maybe with a port."""
+    """Return whether this is an IP address, with or without a port."""
     try:
         ip_address(urlsplit(f"//{authority}").hostname or "")
     except ValueError:

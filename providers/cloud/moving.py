@@ -1,7 +1,7 @@
-"""VIPs that a cloud's network leads to one machine or another: a `Provider` made of a cloud's `Mover`.
+"""VIPs that a cloud's network leads to one machine or another: a `Provider` built on a cloud's `Mover`.
 
-The network is asked when a promotion begins and when it is known to lead elsewhere, never with each renewal. Where the
-guest must have the addresses, too, they are bound here at the same time.
+The provider moves the network when a promotion begins and when the network is known to lead elsewhere, never with each
+renewal. If the guest must have the addresses, too, they are bound here at the same time.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from providers.cloud.deadline import Deadline, GrantEnd
 
 _log = logging.getLogger(__name__)
 
-_LEAVE_SECONDS: Final = 3.0  # within what the controller gives `unbind`: the release waits for it
+_LEAVE_SECONDS: Final = 3.0  # less than the controller allows `unbind`: the release waits for it
 _LOOK_SECONDS: Final = 10.0
-_FIRST_PAUSE_SECONDS: Final = 0.05  # between looks whether a move shows already; doubled each time
+_FIRST_PAUSE_SECONDS: Final = 0.05  # between checks whether a move shows; doubled each time
 _LONGEST_PAUSE_SECONDS: Final = 1.0
-_AGAIN_SECONDS: Final = 2.0  # what leads elsewhere for as long is moved again: a late call of another came after
+_AGAIN_SECONDS: Final = 2.0  # VIPs that lead elsewhere for this long are moved again: another node's call came late
 
 
 class MovingOptions(BaseModel):
-    """The configuration keys that all providers of clouds have."""
+    """The configuration keys that the providers of all clouds share."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,7 +37,7 @@ class MovingOptions(BaseModel):
         ge=5,
         le=86400,
         allow_inf_nan=False,
-        description="Seconds between looks whether the cloud still leads here, while active. The first ones come "
+        description="Seconds between checks whether the cloud still leads here, while active. The first ones come "
         "sooner: 1, 2, 5, 10 and 30 seconds after taking over.",
     )
 
@@ -46,43 +46,47 @@ class MovingOptions(BaseModel):
         gt=0,
         le=3600,
         allow_inf_nan=False,
-        description="Seconds that a move may take until it is seen, before another node is given a try.",
+        description="Seconds that a move can take until it is seen. After that, another node has its turn.",
     )
 
 
 class Mover(Protocol):
-    """One mechanism of one cloud, for the VIPs of one group. `until`: when no call may leave any more.
+    """One mechanism of one cloud, for the VIPs of one group.
 
-    The grant may end before, or be renewed meanwhile: `until` knows it, and `Calls` asks it before each call leaves.
+    `until` is the time after which no call is allowed to leave. It follows the grant, which can end sooner or be
+    renewed meanwhile; `Calls` checks it before each call leaves.
 
-    It may be a `Warmer`, a `Starter` and a `SyncCloser`, too.
+    A mover can also be a `Warmer`, a `Starter` and a `SyncCloser`.
     """
 
     async def move(self, until: Deadline) -> None:
-        """Make the network lead here, from wherever it leads now. Idempotent. Raises ProviderError."""
+        """Make the network lead here, wherever it leads now. Idempotent. Raises ProviderError."""
 
     async def leave(self, until: Deadline) -> None:
-        """Give up what is still ours, and only that: the next owner may have it already. Raises ProviderError.
+        """Give up what is still ours, and only that: the next owner might have it already. Raises ProviderError.
 
-        Nothing that its `move` does away with anyhow need be given up: the release waits for this.
+        Whatever the next owner's `move` takes by itself need not be given up, because the release waits for this call.
         """
 
     async def look(self, until: Deadline) -> Placement:
-        """Ask where the network leads. Raises ProviderError: no answer is not evidence of anything."""
+        """Ask where the network leads. Raises ProviderError: a missing answer proves nothing."""
 
     async def preflight(self) -> list[Finding]:
-        """What would keep `move` from working, and what to do about it."""
+        """Return what would keep `move` from working, and what to do about it."""
 
 
-# What a mover may be able to do besides: `Moving` asks with isinstance, once, when it is made.
+# Optional abilities of a mover: `Moving` asks with isinstance, once, when it is made.
 
 
 @runtime_checkable
 class Warmer(Protocol):
-    """A mover that can be kept ready on the standby."""
+    """A mover that a standby can keep ready."""
 
     async def warm(self, until: Deadline) -> None:
-        """Make clients, fetch credentials and open connections, so that `move` need not. Raises ProviderError."""
+        """Make clients, fetch credentials and open connections, so that `move` finds them ready.
+
+        Raises ProviderError.
+        """
 
 
 @runtime_checkable
@@ -90,7 +94,7 @@ class Starter(Protocol):
     """A mover whose writes carry the epoch."""
 
     def begin(self, epoch: int) -> None:
-        """A promotion with this epoch begins; its moves follow. Raises nothing."""
+        """Begin a promotion with this epoch; its moves follow. Raises nothing."""
 
 
 @runtime_checkable
@@ -98,7 +102,7 @@ class SyncCloser(Protocol):
     """A mover that holds clients or connections."""
 
     def close(self) -> None:
-        """Give them back. Raises nothing."""
+        """Close them. Raises nothing."""
 
 
 class Moving:
@@ -114,7 +118,7 @@ class Moving:
         options: MovingOptions,
         local: BareMetal | None = None,
     ) -> None:
-        """`calls` are the mover's; both are closed with this. `local` binds the VIPs in the guest, unannounced."""
+        """`calls` are the mover's; `close` closes both. `local` binds the VIPs in the guest, without announcements."""
         self.reconcile_seconds = options.reconcile_seconds
         self._move_seconds = options.move_seconds
         self._mover = mover
@@ -123,21 +127,21 @@ class Moving:
         self._calls = calls
         self._group = group
         self._clock = clock
-        self._grant = GrantEnd()  # every deadline made here knows it
+        self._grant = GrantEnd()  # shared by every deadline made here
         self._local = local
         if local is not None:
             local.announced = False
-        self._epoch: int | None = None  # the one that the network was seen to lead here for
+        self._epoch: int | None = None  # the epoch for which the network was seen to lead here
         self._began = False  # whether this life has moved anything since it last left
-        self._astray = False  # a look has shown that the network leads here no longer
+        self._astray = False  # True: a check has shown that the network no longer leads here
         self._repairing: asyncio.Task[None] | None = None
 
     # --- Provider ---
 
     async def bind(self, grant: Grant) -> None:
-        """Make the network lead here, seen to do so; once that is done for this epoch, renew the guest's part only.
+        """Make the network lead here and wait until it shows. Once it has for this epoch, renew only the guest's part.
 
-        What has gone astray meanwhile is moved again beside that: no renewal of addresses waits for a cloud.
+        VIPs that have gone astray since are moved again in the background: no renewal of addresses waits for a cloud.
         """
         if grant.expires_at <= self._clock():
             raise StaleGrant(f"group {grant.group}: the grant has ended")
@@ -151,15 +155,15 @@ class Moving:
         self._epoch, self._astray = grant.epoch, False
 
     async def extend(self, grant: Grant) -> None:
-        """See `providers.base.Lasting`: what is being moved now may be for as long as this grant."""
+        """See `providers.base.Lasting`: a move under way can then last as long as this grant."""
         self._grant.at = grant.expires_at
         if self._local is not None:
             await self._local.extend(grant)
 
     async def unbind(self) -> None:
-        """Remove the addresses here, then leave the network what is the next owner's to move.
+        """Remove the addresses here, then give up what the next owner could not take by itself.
 
-        A cloud that fails to answer holds up nobody: what is left there leads to a machine that refuses it.
+        A cloud that does not answer does not delay the release: what is left there leads to a machine that refuses it.
         """
         self._epoch = None
         self._grant.at = 0.0  # no call of this grant leaves any more, whenever its thread comes to it
@@ -168,12 +172,12 @@ class Moving:
         if self._local is not None:
             await self._local.unbind()
         until = self._within(_LEAVE_SECONDS)
-        await self._calls.settled(until)  # a move that was given up may still land: not after what follows
+        await self._calls.settled(until)  # a move that was given up must not take effect after what follows
         if self._began:
             await self._leave(until)
 
     async def inspect(self) -> Placement:
-        """Ask the cloud. On a standby this also keeps what a move needs ready."""
+        """Ask the cloud where the VIPs are. On a standby, this also keeps ready what a move needs."""
         until = self._within(_LOOK_SECONDS)
         epoch = self._epoch
         if epoch is None and self._warmer is not None:
@@ -184,12 +188,12 @@ class Moving:
         return found
 
     async def preflight(self) -> list[Finding]:
-        """What would break a failover, in the cloud and here."""
+        """Return what would break a failover, in the cloud and here."""
         here = [] if self._local is None else await self._local.preflight()
         return [*await self._mover.preflight(), *here]
 
     async def close(self) -> None:
-        """Give everything back. What is moved stays so."""
+        """Release everything. The network continues to lead where it does."""
         await self._stop_repairing()
         self._calls.close()
         if isinstance(self._mover, SyncCloser):
@@ -211,11 +215,11 @@ class Moving:
 
     @property
     def interfaces(self) -> frozenset[str]:
-        """Where the VIPs are bound here."""
+        """Return the names of the links where the VIPs are bound here."""
         return frozenset() if self._local is None else self._local.interfaces
 
     def guarded(self) -> Guarded:
-        """What the guard must keep shut here. Raises ProviderError."""
+        """Return what the guard must keep shut here. Raises ProviderError."""
         return Guarded((), ()) if self._local is None else self._local.guarded()
 
     async def reset(self) -> None:
@@ -233,7 +237,7 @@ class Moving:
         return Deadline.within(seconds, self._clock, self._grant)
 
     async def _moved(self, epoch: int) -> None:
-        """Move, and see that it shows. Raises ProviderError that says what shows instead."""
+        """Move the network and wait until the move shows. Raises ProviderError that names what shows instead."""
         began_at = self._clock()
         until = self._within(self._move_seconds)
         if self._starter is not None:
@@ -248,9 +252,9 @@ class Moving:
         )  # fmt: skip
 
     async def _shown(self, until: Deadline) -> bool:
-        """Wait until the platform's answer is that it leads here. What was written may show late.
+        """Wait until the platform reports that the network leads here; a move can show late.
 
-        False: it has been leading elsewhere for so long that it must be moved again.
+        Return False when it has led elsewhere for so long that it must be moved again.
         """
         pause, again_at = _FIRST_PAUSE_SECONDS, self._clock() + _AGAIN_SECONDS
         shows = "nothing yet"
@@ -273,7 +277,7 @@ class Moving:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def _repair(self, epoch: int) -> None:
-        """Begin to move again what has gone astray. Whether it helped is for the next look to say."""
+        """Begin to move VIPs again that have gone astray. The next check shows whether it helped."""
         if self._astray and (self._repairing is None or self._repairing.done()):
             self._astray = False
             self._repairing = asyncio.create_task(self._moved_again(epoch), name=f"repair of {self._group}")
@@ -281,8 +285,8 @@ class Moving:
     async def _moved_again(self, epoch: int) -> None:
         try:
             await self._moved(epoch)
-        except Exception as error:  # noqa: BLE001  (an SDK's own kind of error, too; nobody waits for this task)
-            _log.warning("group %s: the network led elsewhere, and cannot be moved yet: %s", self._group, error)
+        except Exception as error:  # noqa: BLE001  (also an SDK's own errors; no caller awaits this task)
+            _log.warning("group %s: the network leads elsewhere and cannot be moved back yet: %s", self._group, error)
 
     async def _stop_repairing(self) -> None:
         task, self._repairing = self._repairing, None
@@ -294,6 +298,6 @@ class Moving:
         try:
             await self._mover.leave(until)
         except Exception as error:  # noqa: BLE001  (likewise)
-            _log.warning("group %s: not taken back in the network, the next owner will: %s", self._group, error)
+            _log.warning("group %s: not given up in the network, the next owner takes it: %s", self._group, error)
         else:
             self._began = False

@@ -1,4 +1,4 @@
-"""How long to wait before a call is made again."""
+"""Pauses between retries of a call."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from random import Random
 
 
 class Pauses:
-    """Full jitter: each is anything from nothing up to a bound, which doubles (AWS: "Exponential Backoff And Jitter").
+    """Pauses with full jitter: random, from zero up to a bound that doubles (AWS: "Exponential Backoff And Jitter").
 
-    So many who were refused at once do not come back at once.
+    So callers that were refused at the same time do not return at the same time.
     """
 
     def __init__(self, random: Random, first: float, longest: float) -> None:
-        """`first` bound and `longest`: seconds."""
+        """`first` is the first bound and `longest` the highest, both in seconds."""
         self._random = random
         self._bound = first
         self._longest = longest
 
     def next(self, least: float | None = None) -> float:
-        """Seconds. `least`: as the one who refused asks for, if it does."""
+        """Return the next pause in seconds. `least` is the pause that the refusing server asked for, if it did."""
         pause = self._random.uniform(0.0, self._bound)
         self._bound = min(2 * self._bound, self._longest)
         return max(pause, least or 0.0)

@@ -1,4 +1,4 @@
-"""What a vendor's error means for whoever asked: said once per cloud, by its `translate(error)`."""
+"""What a vendor's error means for the caller, as each cloud's `translate(error)` decides."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A call that did not succeed: why, whether to try it again, and after how many seconds if the platform said."""
+    """A call that failed: why, whether to retry it, and after how many seconds if the platform names them."""
 
     message: str
     retry: bool

@@ -44,7 +44,7 @@ class Cloud:
         self.seconds = 0.0  # the duration of each call
         self.answering = threading.Event()  # while it is clear, calls stay under way
         self.answering.set()
-        self.shows_after = 0  # looks that still show the state before
+        self.shows_after = 0  # how many looks still show the old state
         self.fails: dict[str, int] = {}  # how many calls of each kind fail
 
     def move(self, to: str) -> None:

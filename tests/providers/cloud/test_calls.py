@@ -1,4 +1,4 @@
-"""Calls to a cloud over real threads: when one leaves, when it is made again, and when nobody waits any longer."""
+"""Calls to a cloud over real threads: when one leaves, when it is retried, and when the wait for it ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.lab.host.processes import LIVENESS, until
 
 
 class VendorError(Exception):
-    """What an SDK raises: `retry` and `after` are what `translate` makes of it."""
+    """An SDK's error, which `translate` turns into a refusal with these `retry` and `after`."""
 
     def __init__(self, retry: bool, after: float | None = None) -> None:
         super().__init__("slow down" if retry else "forbidden")
@@ -44,14 +44,14 @@ def clock() -> HandClock:
 
 @pytest.fixture
 def timed(clock: HandClock) -> Iterator[Calls]:
-    """Calls by a clock that the test sets."""
+    """Make calls by a clock that the test sets."""
     made = Calls("test", clock=clock, translate=translate, threads=2, random=Random(1))
     yield made
     made.close()
 
 
 class Answers:
-    """A blocking call: raises or returns what it is given, one after the other; the last one for ever.
+    """A blocking call that raises or returns the given answers one after the other, and repeats the last one.
 
     Each takes `takes` seconds of a clock that stands still otherwise.
     """
@@ -129,14 +129,14 @@ async def test_no_call_leaves_after_its_time(timed: Calls, clock: HandClock) -> 
 
 
 async def test_a_pause_beyond_the_deadline_is_not_begun(calls: Calls) -> None:
-    with pytest.raises(CallRefused):  # and not after an hour
+    with pytest.raises(CallRefused):  # immediately, not after an hour
         await calls.run("move", Answers(VendorError(retry=True, after=3600)), until=soon())
 
 
 @pytest.mark.parametrize("left", [-1.0, 0.0, LEAST_SECONDS / 2])
 async def test_too_late_is_not_asked(calls: Calls, left: float) -> None:
     work = Answers("here")
-    with pytest.raises(StaleGrant, match="move: not asked"):
+    with pytest.raises(StaleGrant, match="move: not sent"):
         await calls.run("move", work, until=soon(left))
     assert work.at == []
 
@@ -169,16 +169,16 @@ async def test_a_grant_that_is_renewed_meanwhile_counts(timed: Calls, clock: Han
 
 
 async def test_a_grant_about_to_end_is_waited_for_to_be_renewed(calls: Calls) -> None:
-    """Too little is left for a call now, and nothing is lost yet."""
+    """Too little time is left for a call now, but a renewal can still come."""
     work = Answers(StaleGrant("too little for this vendor's call"), "here")
     grant = GrantEnd(boottime() + 600)
     assert await calls.run("move", work, until=soon(900, grant)) == "here"
-    with pytest.raises(StaleGrant):  # here it is the deadline that is near
+    with pytest.raises(StaleGrant):  # here the deadline is near, not the end of the grant
         await calls.run("move", Answers(StaleGrant("too little")), until=soon(300, grant))
 
 
 async def test_the_clock_is_read_in_the_thread(timed: Calls, clock: HandClock) -> None:
-    """Both threads are taken, so the call waits its turn until its time is over: then it must not leave."""
+    """Both threads are busy, so the call waits for its turn until it is too late. Then it must not leave."""
     hold, work = Held(), Answers("here")
     holding = [asyncio.create_task(timed.run("hold", hold, until=Deadline.within(600, clock))) for _ in range(2)]
     await until(lambda: hold.begun == 2)
@@ -186,7 +186,7 @@ async def test_the_clock_is_read_in_the_thread(timed: Calls, clock: HandClock) -
     await until(lambda: len(timed._under_way) == 3)
     clock.now += 600
     hold.go.set()
-    with pytest.raises(StaleGrant, match="move: not asked"):
+    with pytest.raises(StaleGrant, match="move: not sent"):
         await waiting
     await asyncio.gather(*holding)
     assert work.at == []
@@ -202,7 +202,7 @@ async def test_nobody_waits_after_the_deadline(timed: Calls, clock: HandClock) -
 
 
 async def test_a_timeout_of_the_vendor_s_is_the_vendor_s(calls: Calls) -> None:
-    """`TimeoutError` is what sockets raise, too."""
+    """Sockets raise `TimeoutError`, too."""
     with pytest.raises(TimeoutError, match="read"):
         await calls.run("look", Answers(TimeoutError("read")), until=soon())
 
@@ -276,7 +276,7 @@ async def test_of_what_is_done_together_each_comes_to_its_end() -> None:
 
 
 async def test_pauses_are_drawn_anew_each_time_and_grow() -> None:
-    """Full jitter: of many that fail together, no two come back together."""
+    """Full jitter: of many callers that fail at the same time, no two retry at the same time."""
     work = Answers(*[VendorError(retry=True)] * 4, "here")
     calls = Calls("test", clock=boottime, translate=translate, random=Random(7))
     await calls.run("move", work, until=soon())

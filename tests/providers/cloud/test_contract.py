@@ -1,4 +1,4 @@
-"""`Moving` keeps the contract that providers are published with, and the small cloud's mover that of movers."""
+"""`Moving` keeps the published contract of providers, and the small cloud's mover that of movers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One request to a metadata service: real HTTP over loopback, no proxy, no name looked up, soon over."""
+"""One request to a metadata service: real HTTP over loopback, without proxy and DNS, with a short timeout."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from providers.cloud.metadata_service import MetadataError, ask, aws_endpoint, a
 
 
 class _Echo(BaseHTTPRequestHandler):
-    """Says what it was asked."""
+    """A server that answers with the request."""
 
     def do_GET(self) -> None:
         said = f"{self.command} {self.path} {self.headers['X-Asked']}".encode()
@@ -26,7 +26,7 @@ class _Echo(BaseHTTPRequestHandler):
     do_PUT = do_GET  # noqa: N815  (http.server's name)
 
     def log_message(self, *_: object) -> None:
-        """Be silent."""
+        """Write no log."""
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_names_are_not_looked_up(endpoint: str) -> None:
 
 
 def test_a_port_that_is_none() -> None:
-    with pytest.raises(MetadataError, match="no URL"):
+    with pytest.raises(MetadataError, match="not a URL"):
         ask("http://127.0.0.1:99999", "/")
 
 

@@ -1,4 +1,4 @@
-"""A provider made of a cloud's mover: when the network is asked, what is awaited, and what a failure holds up."""
+"""A provider built on a cloud's mover: when the network is asked, what is awaited, and what a failure delays."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def grant(epoch: int = 1, seconds: float = 600.0) -> Grant:
 
 
 class Timed:
-    """A provider by a clock that goes on by so much whenever it is read, and at no other time."""
+    """Make a provider with a clock that advances by a tenth of a second each time it is read, and only then."""
 
     def __init__(self, cloud: Cloud, step: float) -> None:
         self.clock = HandClock(step=step)
@@ -143,7 +143,7 @@ async def test_a_repair_that_fails_waits_for_the_next_look(
     await made[0].inspect()
     cloud.fails["move"] = 1
     await made[0].bind(grant())
-    await until(lambda: "cannot be moved yet: move: move failed" in caplog.text)
+    await until(lambda: "cannot be moved back yet: move: move failed" in caplog.text)
     await made[0].bind(grant())
     await asyncio.sleep(0.1)
     assert cloud.asked.count("move") == 2, "a cloud that refuses is not asked again with each renewal"
@@ -186,13 +186,13 @@ async def test_a_cloud_that_fails_does_not_hold_the_release_up(
 
 
 async def turns() -> None:
-    """Everything that the loop can do now is done."""
+    """Let the loop do everything that it can do now."""
     for _ in range(50):
         await asyncio.sleep(0)
 
 
 async def given_up(work: Coroutine[Any, Any, None], under_way: Callable[[], bool]) -> None:
-    """Begin this, and cancel it when its call is under way."""
+    """Begin the work, and cancel it when its call is under way."""
     doing = asyncio.create_task(work)
     await until(under_way)
     doing.cancel()
@@ -202,7 +202,7 @@ async def given_up(work: Coroutine[Any, Any, None], under_way: Callable[[], bool
 async def test_leaving_comes_after_a_move_that_was_given_up(
     made: Made, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise it would land after the next owner's move."""
+    """Otherwise the call would take effect after the next owner's move."""
     monkeypatch.setattr(provider_module, "_LEAVE_SECONDS", LIVENESS)
     provider, mover = made
     cloud.answering.clear()
