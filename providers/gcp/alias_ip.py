@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 _IN_USE: Final = "IP_IN_USE_BY_ANOTHER_RESOURCE"
 _STALE: Final = 412
 _GONE: Final = 404
-_ATTEMPTS: Final = 3  # at a range that somebody else took meanwhile
+_ATTEMPTS: Final = 3  # to take a range that another instance has taken meanwhile
 _PAUSE_SECONDS: Final = 0.3
 _PAGE: Final = 500  # the most instances that one answer lists
 
@@ -50,8 +50,8 @@ class AliasIpOptions(ComputeOptions, MovingOptions):
     instances: tuple[str, ...] | None = Field(
         default=None,
         min_length=1,
-        description="The virtual machines that may have the VIPs: `name` in this zone, or `zone/name`. Default: all of "
-        "the project are looked through, which needs compute.instances.list and takes longer.",
+        description="The virtual machines that can have the VIPs: `name` in this zone, or `zone/name`. Default: all of "
+        "the project are searched, which needs compute.instances.list and takes longer.",
     )
     range_name: str | None = Field(
         default=None,
@@ -74,9 +74,9 @@ class AliasIp(ComputeMechanism):
     def __init__(
         self, options: AliasIpOptions, *, group: str, vips: tuple[Vip, ...], calls: Calls, interface: str | None
     ) -> None:
-        """`interface`: what the VIPs are bound to here, for finding out which one it is in Compute Engine."""
+        """`interface` is where the VIPs are bound here; it identifies the interface in Compute Engine."""
         if any(vip.version != 4 for vip in vips):
-            raise ProviderError(f"group {group}: gcp.alias_ip moves IPv4 addresses only: move IPv6 ones with gcp.route")
+            raise ProviderError(f"group {group}: gcp.alias_ip moves only IPv4 addresses: move IPv6 ones with gcp.route")
         self._options = options
         self._wanted = {f"{vip.ip}/32" for vip in vips}
         self._compute = Compute(options, calls)
@@ -88,7 +88,7 @@ class AliasIp(ComputeMechanism):
         self._compute.close()
 
     async def warm(self, until: Deadline) -> None:
-        """Know who we are; what `look` asks opens the connections."""
+        """Look up this instance's name. The calls of `look` open the connections."""
         await self._identity.name(until)
 
     async def move(self, until: Deadline) -> None:
@@ -104,7 +104,7 @@ class AliasIp(ComputeMechanism):
             except OperationFailed as error:
                 if _IN_USE not in error.codes or attempt + 1 == _ATTEMPTS:
                     raise ProviderError(f"{error}{self._advice(error)}") from error
-                _log.info("%s; looking again who has it", error)
+                _log.info("%s; searching again for its holder", error)
                 await asyncio.sleep(_PAUSE_SECONDS)
             else:
                 return
@@ -112,14 +112,14 @@ class AliasIp(ComputeMechanism):
     async def leave(self, until: Deadline) -> None:
         """Begin to remove the VIPs from this virtual machine, if they are still here.
 
-        The release does not wait for the end: whoever takes over finds it under way, and goes on from there.
+        The release does not wait for the end: the next owner finds the operation under way, and continues from there.
         """
         us = await self._identity.name(until)
         own = await self._identity.nic(await self._compute.instance(us, until), until)
         await self._edit(us, own, self._without, until, waiting=False)
 
     async def look(self, until: Deadline) -> Placement:
-        """Ask for our interface; only where it has not all VIPs, for the others."""
+        """Read our interface, and the other instances only if it lacks a VIP."""
         us = await self._identity.name(until)
         instance = await self._compute.instance(us, until)
         own = await self._identity.nic(instance, until)
@@ -129,10 +129,10 @@ class AliasIp(ComputeMechanism):
         elsewhere = self._holding(await self._machines(us, until, instance), us)
         if elsewhere:
             return Placement(Place.ELSEWHERE, ", ".join(sorted({str(name) for name, _ in elsewhere})))
-        return Placement(Place.NOWHERE, f"nobody has {', '.join(sorted(missing))}")
+        return Placement(Place.NOWHERE, f"no instance has {', '.join(sorted(missing))}")
 
     async def preflight(self) -> list[Finding]:
-        """What would keep the VIPs from being moved here."""
+        """Return what would keep the VIPs from being moved here."""
         until = self._compute.calls.within(preflight.SECONDS)
         try:
             us = await self._identity.name(until)
@@ -158,12 +158,12 @@ class AliasIp(ComputeMechanism):
     def _apart(
         self, found: Mapping[InstanceName, Instance], us: InstanceName, own: NetworkInterface
     ) -> Iterator[Finding]:
-        """Named instances that cannot have the VIPs, or that are not there."""
+        """Yield a finding for each named instance that cannot have the VIPs, or does not exist."""
         subnet = own.subnetwork
         for text in self._options.instances or ():
             name = InstanceName.parse(text, us)
             if name not in found:
-                yield Finding(Level.WARNING, f"instance {name}", "there is none", "correct `instances`")
+                yield Finding(Level.WARNING, f"instance {name}", "does not exist", "correct `instances`")
             elif all(nic.subnetwork != subnet for nic in found[name].network_interfaces):
                 remedy = "give it an interface there: alias ranges belong to one subnet"
                 yield Finding(Level.ERROR, f"instance {name}", f"has no interface in {_last(subnet)}", remedy)
@@ -173,7 +173,7 @@ class AliasIp(ComputeMechanism):
     async def _machines(
         self, us: InstanceName, until: Deadline, own: Instance | None = None
     ) -> Mapping[InstanceName, Instance]:
-        """Ours, and all that may have the VIPs, all asked at once."""
+        """Return our instance and all that can have the VIPs, read at the same time."""
         if self._options.instances is None:
             listed = await self._compute.ask("list instances", lambda terms: self._list(us, terms), until)
             return listed if us in listed else {**listed, us: own or await self._compute.instance(us, until)}
@@ -188,7 +188,7 @@ class AliasIp(ComputeMechanism):
         return found
 
     async def _found(self, name: InstanceName, until: Deadline) -> Instance | None:
-        """The instance; None where there is none (any more)."""
+        """Return the instance, or None when it does not exist."""
         try:
             return await self._compute.instance(name, until)
         except CallRefused as refused:
@@ -206,7 +206,7 @@ class AliasIp(ComputeMechanism):
     def _holding(
         self, found: Mapping[InstanceName, Instance], us: InstanceName
     ) -> list[tuple[InstanceName, NetworkInterface]]:
-        """The interfaces of other machines that have a VIP."""
+        """Return the interfaces of other machines that have a VIP."""
         return [
             (name, nic)
             for name, instance in found.items()
@@ -220,7 +220,7 @@ class AliasIp(ComputeMechanism):
     async def _edit(
         self, name: InstanceName, nic: NetworkInterface, edit: Edit, until: Deadline, *, waiting: bool = True
     ) -> None:
-        """Change an interface's ranges, read again for as long as somebody else changes it meanwhile."""
+        """Change an interface's ranges. Read it again and repeat while another caller changes it in between."""
         while True:
             before = list(nic.alias_ip_ranges)
             after = edit(before)

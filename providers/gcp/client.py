@@ -1,7 +1,7 @@
-"""Google's clouds as this project talks to them: who we are, an authorized HTTP session, and what errors mean.
+"""Access to Google Cloud: this node's identity, an authorized HTTP session, and the meaning of errors.
 
-Imported only by plugins for Google Cloud. Costs some 25 MB; google-cloud-compute, which costs over 100 MB and seconds,
-is imported by the providers that need it (`providers.gcp.compute`), not here.
+Only plugins for Google Cloud import this module. It costs some 25 MB. google-cloud-compute, which costs over 100 MB and
+seconds, is imported by the providers that need it (`providers.gcp.compute`), not here.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from providers.cloud.refusal import Refusal
 from providers.gcp.metadata import Metadata, WrongAnswer
 
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
-_PASSING_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504})  # HTTP statuses of what may succeed in a moment
-# 403 means both "never" and "not so often"; and what is being changed by somebody can be changed in a moment.
+_PASSING_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504})  # HTTP statuses after which a retry can succeed
+# 403 means both "forbidden" and "too often"; a resource that another caller is changing is free again in a moment.
 _PASSING_REASONS: Final = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "resourceNotReady"})
 _TOKEN_SECONDS: Final = 3600
-_CONNECTIONS: Final = 32  # kept open; as many calls as there are routes may be under way at once
+_CONNECTIONS: Final = 32  # kept open; there can be one call per route at a time
 
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^/?#]+$")]
 
 
 class GcpOptions(BaseModel):
-    """The keys that all plugins for Google Cloud have: who we are there, and how long a call may take."""
+    """The keys that all plugins for Google Cloud share: this node's identity there, and the timeouts of calls."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -59,12 +59,12 @@ class GcpOptions(BaseModel):
     )
 
     def metadata(self) -> Metadata:
-        """The metadata server as configured."""
+        """Return the metadata server as configured."""
         return Metadata(self.metadata_endpoint or gcp_endpoint(), self.metadata_timeout_seconds)
 
 
 class ComputeOptions(GcpOptions):
-    """The keys of providers that ask Compute Engine: which virtual machine this is, and where the API answers."""
+    """The keys of providers that call Compute Engine: which virtual machine this is, and where the API is."""
 
     project: str | None = Field(default=None, min_length=1, description="Project id. Default: the virtual machine's.")
     zone: str | None = Field(default=None, min_length=1, description="Zone. Default: the virtual machine's.")
@@ -78,21 +78,20 @@ class ComputeOptions(GcpOptions):
     endpoint: HttpUrl = Field(default="https://compute.googleapis.com", description="Compute Engine's API.")
     resource_manager_endpoint: HttpUrl = Field(
         default="https://cloudresourcemanager.googleapis.com",
-        description="Cloud Resource Manager's API, which `doctor` asks what the service account may do.",
+        description="Cloud Resource Manager's API, which `doctor` asks for the service account's permissions.",
     )
 
 
 class _Credentials(auth.Credentials):
-    """Tokens that are fetched once, by whichever of several threads needs one first.
+    """Credentials whose token is fetched once, by the first of several threads that needs one.
 
-    google-auth's own classes try several times with pauses that no deadline cuts short, and look other things up on the
-    internet beside.
+    google-auth's own classes retry with pauses that no deadline cuts short, and look up other things on the internet.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # google-auth is typed in part
         self._fetching = threading.Lock()
-        # A token that still holds is renewed beside the calls, not before one.
+        # A token that is still valid is renewed in the background, so that no call waits for it.
         self.with_non_blocking_refresh()  # type: ignore[no-untyped-call]
 
     def refresh(self, request: Any) -> None:  # noqa: ARG002  (google-auth's signature)
@@ -106,7 +105,7 @@ class _Credentials(auth.Credentials):
 
     @abstractmethod
     def _fetched(self) -> tuple[str, float]:
-        """A token, and for how many seconds it holds."""
+        """Fetch a token. Return it and the number of seconds for which it is valid."""
 
 
 class MetadataCredentials(_Credentials):
@@ -123,14 +122,14 @@ class MetadataCredentials(_Credentials):
         except MetadataError as error:
             raise RefreshError(f"no token: {error}", retryable=not isinstance(error, WrongAnswer)) from error
         except (KeyError, TypeError, ValueError) as error:
-            raise RefreshError("no token: the metadata server's answer is none", retryable=False) from error
+            raise RefreshError("no token: the metadata server's answer does not hold one", retryable=False) from error
 
 
 class KeyFileCredentials(_Credentials):
-    """Tokens signed here with a service account's key, so nobody is asked for them (Google: AIP-4111)."""
+    """Tokens that are signed here with a service account's key, without a call to any server (Google: AIP-4111)."""
 
     def __init__(self, path: Path) -> None:
-        """Raises ValueError for a file that is no service account's key."""
+        """Raises ValueError when the file is not a service account's key."""
         super().__init__()
         try:
             told = json.loads(path.read_bytes())
@@ -146,14 +145,17 @@ class KeyFileCredentials(_Credentials):
 
 
 def credentials(options: GcpOptions) -> auth.Credentials:
-    """Who this node is, as configured. Asks nobody yet. Raises ValueError for a file that holds no key."""
+    """Return this node's credentials as configured, without a call. Raises ValueError when the file holds no key."""
     if options.credentials_file is None:
         return MetadataCredentials(options.metadata())
     return KeyFileCredentials(options.credentials_file)
 
 
 def session(who: auth.Credentials) -> AuthorizedSession:
-    """An HTTP session with this identity, for requests that no SDK can make. Connects when first used; no retries."""
+    """Make an HTTP session with this identity, for requests that no SDK can make.
+
+    It connects when first used, and does not retry.
+    """
     made = AuthorizedSession(who)
     for scheme in ("https://", "http://"):
         made.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=_CONNECTIONS, max_retries=0))
@@ -164,7 +166,7 @@ def session(who: auth.Credentials) -> AuthorizedSession:
 
 
 def translate(error: Exception) -> Refusal | None:
-    """What an error of the HTTP client or of google-auth means; None for one that is neither's."""
+    """Return what an error of the HTTP client or of google-auth means, or None for any other error."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return refused(error.response)
     if isinstance(error, requests.RequestException | TransportError):
@@ -175,7 +177,7 @@ def translate(error: Exception) -> Refusal | None:
 
 
 def refused(response: requests.Response) -> Refusal:
-    """What an answer with an error status means."""
+    """Return what an answer with an error status means."""
     message, reasons = _told(response)
     why = ", ".join(sorted(reasons)) or response.reason
     passing = response.status_code in _PASSING_STATUSES or bool(_PASSING_REASONS & reasons)
@@ -184,7 +186,7 @@ def refused(response: requests.Response) -> Refusal:
 
 
 def _told(response: requests.Response) -> tuple[str, frozenset[str]]:
-    """Google's message and its words for why (Google: "JSON error responses")."""
+    """Return Google's message and its reasons (Google: "JSON error responses")."""
     try:
         error = response.json()["error"]
         reasons = frozenset(str(each.get("reason", "")) for each in error.get("errors", ()))
@@ -194,7 +196,7 @@ def _told(response: requests.Response) -> tuple[str, frozenset[str]]:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the server asks us to wait (RFC 9110, 10.2.3); None where it does not."""
+    """Return the seconds that the server asks us to wait (RFC 9110, 10.2.3), or None when it does not."""
     said = headers.get("Retry-After", "")
     if said.isdigit():
         return float(said)
@@ -205,5 +207,5 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def line(error: BaseException) -> str:
-    """An error's text as one line."""
+    """Return an error's text as one line."""
     return " ".join(str(error).split())

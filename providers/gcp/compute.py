@@ -1,7 +1,7 @@
-"""Compute Engine by google-cloud-compute: one identity, no retries of the SDK's, operations waited for to their error.
+"""Compute Engine through google-cloud-compute: one identity, no SDK retries, operations awaited with their errors.
 
-To import this costs seconds and over 100 MB (docs/gcp.md), so it is imported with the provider that names it, before
-the node campaigns, and never while it takes over.
+Importing this module costs seconds and over 100 MB (docs/gcp.md). So it is imported with the provider that needs it,
+before the node campaigns, and never while it takes over.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from providers.gcp.client import ComputeOptions
 T = TypeVar("T")
 
 DONE: Final = Operation.Status.DONE
-Terms = dict[str, Any]  # keywords that every method of the SDK is called with
-Change = Callable[[str, Terms], Operation]  # begins an operation, with this request id
+Terms = dict[str, Any]  # keyword arguments for every method of the SDK
+Change = Callable[[str, Terms], Operation]  # begins an operation with a request id
 
 
 @dataclass(frozen=True, slots=True)
 class InstanceName:
-    """Which virtual machine."""
+    """The name of a virtual machine, with its project and zone."""
 
     project: str
     zone: str
@@ -43,13 +43,13 @@ class InstanceName:
 
     @classmethod
     def parse(cls, text: str, beside: InstanceName) -> Self:
-        """From `name`, `zone/name`, `project/zone/name` or any URL of an instance; what is missing is as `beside`."""
+        """Parse `name`, `zone/name`, `project/zone/name` or any URL of an instance; `beside` fills in missing parts."""
         parts = [part for part in text.split("/") if part not in {"projects", "zones", "instances"}][-3:]
         return cls(*(beside.project, beside.zone)[: 3 - len(parts)], *parts)
 
     @property
     def path(self) -> str:
-        """As the API refers to it."""
+        """Return the path by which the API refers to the instance."""
         return f"projects/{self.project}/zones/{self.zone}/instances/{self.name}"
 
     def __str__(self) -> str:
@@ -57,20 +57,20 @@ class InstanceName:
 
 
 class OperationFailed(ProviderError):  # noqa: N818  (an answer that the caller acts on)
-    """An operation was begun, and ended with an error. `codes` are Compute Engine's words for it."""
+    """An operation began, and ended with an error. `codes` are Compute Engine's error codes."""
 
     def __init__(self, what: str, operation: Operation) -> None:
-        """`what` was asked."""
+        """`what` names the operation."""
         told = [f"{each.code}: {each.message}" for each in operation.error.errors]
         super().__init__(f"{what}: {'; '.join(told) or operation.http_error_message}")
         self.codes = frozenset(str(each.code) for each in operation.error.errors)
 
 
 class Compute:
-    """The API's methods that providers need. Blocking calls are made by `calls`."""
+    """The API's methods that providers need. `calls` makes the blocking calls."""
 
     def __init__(self, options: ComputeOptions, calls: Calls) -> None:
-        """Connects when first asked. Raises ProviderError for credentials that cannot be read."""
+        """Connect later, with the first call. Raises ProviderError when the credentials cannot be read."""
         try:
             who = client.credentials(options)
         except ValueError as error:
@@ -104,15 +104,15 @@ class Compute:
             each.transport.close()
 
     async def ask(self, what: str, work: Callable[[Terms], T], until: Deadline) -> T:
-        """What a method of the SDK answers; `work` is given the keywords that it must be called with."""
+        """Return the answer of an SDK method. `work` calls it with the keyword arguments that it is given."""
         return await self.calls.run(what, lambda: work(self._terms(until)), until=until)
 
     async def change(self, what: str, zone: str | None, work: Change, until: Deadline) -> None:
-        """Begin an operation and see it end well. `zone`: None where it is global. Raises OperationFailed."""
+        """Begin an operation and wait for its end. `zone` is None for a global one. Raises OperationFailed."""
         await self.end(what, zone, await self.begin(what, work, until), until)
 
     async def begin(self, what: str, work: Change, until: Deadline) -> Operation:
-        """Begin an operation. Asked for again because no answer came, it is begun once."""
+        """Begin an operation. Retries after a lost answer begin it only once."""
         return await self.ask(what, partial(work, str(uuid4())), until)
 
     async def end(self, what: str, zone: str | None, operation: Operation, until: Deadline) -> None:
@@ -123,15 +123,18 @@ class Compute:
             raise OperationFailed(what, operation)
 
     async def instance(self, name: InstanceName, until: Deadline) -> Instance:
-        """The virtual machine as it is now."""
+        """Return the virtual machine as it is now."""
         return await self.ask(
-            f"look at {name}",
+            f"read {name}",
             lambda terms: self.instances.get(project=name.project, zone=name.zone, instance=name.name, **terms),
             until,
         )
 
     def aliases(self, name: InstanceName, nic: NetworkInterface, wanted: Sequence[AliasIpRange]) -> Change:
-        """Gives an interface these alias ranges and no others; refused (412) when it is not any more as it was read."""
+        """Make a change that gives an interface exactly these alias ranges.
+
+        The API refuses it (412) when the interface has changed since it was read.
+        """
         return partial(self._update_nic if wanted else self._clear_nic, name, nic, list(wanted))
 
     def _update_nic(
@@ -150,7 +153,7 @@ class Compute:
     def _clear_nic(
         self, name: InstanceName, nic: NetworkInterface, _none: list[AliasIpRange], request_id: str, terms: Terms
     ) -> Operation:
-        """The SDK leaves an empty list out of what it sends, and a PATCH changes only what is there."""
+        """Send the PATCH without the SDK, which leaves out an empty list, so that nothing would change."""
         answer = self.session.patch(
             f"{self.options.endpoint}/compute/v1/{name.path}/updateNetworkInterface",
             params={"networkInterface": nic.name, "requestId": request_id},
@@ -162,21 +165,21 @@ class Compute:
         return operation
 
     def _wait(self, zone: str | None, operation: Operation, terms: Terms) -> Operation:
-        """Wait until it is done, or for as long as a call may take."""
+        """Wait until the operation is done, or for as long as a call can take."""
         project = operation.self_link.partition("/projects/")[2].partition("/")[0]
         try:
             if zone is None:
                 return self._global_operations.wait(project=project, operation=operation.name, **terms)
             return self._zone_operations.wait(project=project, zone=zone, operation=operation.name, **terms)
         except requests.ReadTimeout:
-            return operation  # it takes longer: ask again
+            return operation  # it takes longer, so the caller asks again
 
     def _terms(self, until: Deadline) -> Terms:
         return {"timeout": min(self.options.call_timeout_seconds, until.left()), "retry": None}
 
 
 class Leaving:
-    """What a node gives up without waiting for it, as nobody does; unless the node itself is to have it again."""
+    """An operation that gives something up. Nothing waits for it, unless this node is to have it again."""
 
     def __init__(self, compute: Compute) -> None:
         self._compute = compute
@@ -187,7 +190,7 @@ class Leaving:
         self._under_way = what, zone, await self._compute.begin(what, work, until)
 
     async def over(self, until: Deadline) -> None:
-        """Nothing that was begun so can still land."""
+        """Wait until the operation that `begin` began can no longer take effect."""
         if self._under_way is not None:
             with suppress(OperationFailed):
                 await self._compute.end(*self._under_way, until)
@@ -195,7 +198,7 @@ class Leaving:
 
 
 def translate(error: Exception) -> Refusal | None:
-    """What an error of the SDK, of its HTTP client or of google-auth means; None for one that is none of theirs."""
+    """Return what an error of the SDK, its HTTP client or google-auth means, or None for any other error."""
     if isinstance(error, GoogleAPICallError):
         if isinstance(error.response, requests.Response):
             return client.refused(error.response)
@@ -204,7 +207,7 @@ def translate(error: Exception) -> Refusal | None:
 
 
 def status(refused: CallRefused) -> int | None:
-    """The HTTP status of a refusal; None where there was no answer."""
+    """Return the HTTP status of a refusal, or None when there was no answer."""
     error = refused.error
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return int(error.response.status_code)

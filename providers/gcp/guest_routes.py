@@ -1,6 +1,7 @@
-"""What Google's guest agent adds to the kernel: a local route to each address that a load balancer forwards here.
+"""The local routes that Google's guest agent adds, one to each address that a load balancer forwards here.
 
-It does so on every backend, so a standby would answer its own packets to the VIP itself. Layout: linux/rtnetlink.h.
+The agent adds them on every backend, so a standby would answer its own packets to the VIP itself. The layout is in
+linux/rtnetlink.h.
 """
 
 from __future__ import annotations
@@ -34,21 +35,21 @@ _FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 
 @dataclass(frozen=True, slots=True)
 class AgentRoute:
-    """A local route of the agent's: to an address (packed), by the interface with this index."""
+    """A local route of the agent, to an address (packed) through the interface with this index."""
 
     destination: bytes
     index: int
 
 
 def agent_routes(kernel: Socket) -> list[AgentRoute]:
-    """All that the agent has added. Raises NetlinkError."""
+    """Return all routes that the agent has added. Raises NetlinkError."""
     heads = [_HEAD.pack(family, 0, 0, 0, _LOCAL_TABLE, _AGENT, 0, _LOCAL_TYPE, 0) for family in _FAMILIES]
     listed = [message for head in heads for message in kernel.dump(Message(_GET, 0, head), "list local routes")]
     return [route for route in map(parse, listed) if route is not None]
 
 
 def parse(message: Message) -> AgentRoute | None:
-    """The agent's route that a listing or a notification is about; None where it is another's, or is gone."""
+    """Parse the agent's route that a listing or a notification is about; None when it is not the agent's, or gone."""
     if message.kind != _NEW:
         return None
     _, _, _, _, table, protocol, _, kind, _ = _HEAD.unpack_from(message.body)
@@ -59,27 +60,28 @@ def parse(message: Message) -> AgentRoute | None:
 
 
 def deletion(route: AgentRoute) -> Message:
-    """Removes it, and none that is not the agent's: the kernel's own has another protocol."""
+    """Pack the removal of the agent's route. It spares the kernel's own, which has another protocol."""
     family = socket.AF_INET if len(route.destination) == 4 else socket.AF_INET6
     head = _HEAD.pack(family, len(route.destination) * 8, 0, 0, _LOCAL_TABLE, _AGENT, _ANY_SCOPE, _LOCAL_TYPE, 0)
     return Message(_DELETE, 0, head + attribute(_DESTINATION, route.destination) + u32(_INTERFACE, route.index))
 
 
 def addition(route: AgentRoute) -> Message:
-    """Adds it as the agent does, so that the agent takes it for its own."""
+    """Pack the addition of the route as the agent adds it, so that the agent takes it for its own."""
     family = socket.AF_INET if len(route.destination) == 4 else socket.AF_INET6
     head = _HEAD.pack(family, len(route.destination) * 8, 0, 0, _LOCAL_TABLE, _AGENT, _HOST_SCOPE, _LOCAL_TYPE, 0)
     return Message(_NEW, CREATE, head + attribute(_DESTINATION, route.destination) + u32(_INTERFACE, route.index))
 
 
 class GuestRoutes:
-    """The agent's routes to some VIPs: kept away from a standby, as soon as the kernel tells of one.
+    """The agent's routes to some VIPs. On a standby they are removed as soon as the kernel reports one.
 
-    They are put back where the VIPs are served: beside the addresses the agent could not add them, and complains.
+    They are put back where the VIPs are served: next to the addresses, the agent itself could not add them and would
+    complain.
     """
 
     def __init__(self, vips: tuple[Vip, ...]) -> None:
-        """Raises NetlinkError. `close` it at the end."""
+        """Open the sockets; `close` closes them. Raises NetlinkError."""
         self._serving = False
         self._removed: set[AgentRoute] = set()
         self._vips = {vip.packed for vip in vips}
@@ -87,36 +89,36 @@ class GuestRoutes:
         self.news = Socket(ROUTE, groups=_GROUPS)
 
     def close(self) -> None:
-        """Give the sockets back. The routes stay as they are."""
+        """Close the sockets. The routes stay as they are."""
         self._kernel.close()
         self.news.close()
 
     def found(self) -> list[AgentRoute]:
-        """The agent's routes to our VIPs. Raises NetlinkError."""
+        """Return the agent's routes to our VIPs. Raises NetlinkError."""
         return [route for route in agent_routes(self._kernel) if route.destination in self._vips]
 
     def serve(self) -> None:
-        """Put back what was removed, and let be what comes. Raises NetlinkError."""
+        """Put back the routes that were removed, and leave new ones alone. Raises NetlinkError."""
         self._serving = True
         removed, self._removed = self._removed, set()
         if removed:
-            gone = (errno.EEXIST, errno.ENODEV, errno.ENETDOWN)  # there already, or the interface is not
+            gone = (errno.EEXIST, errno.ENODEV, errno.ENETDOWN)  # the route exists, or the interface is gone or down
             self._kernel.apply([addition(each) for each in removed], "put local routes back", ignore=gone)
 
     def sweep(self) -> None:
-        """Remove them, from now on also as soon as they come. Raises NetlinkError."""
+        """Remove the routes, and from now on new ones as soon as they appear. Raises NetlinkError."""
         self._serving = False
         self._remove(self.found())
 
     def hear(self) -> None:
-        """Read what the kernel tells, and remove what has come back."""
+        """Read the kernel's notifications, and remove routes that have come back."""
         try:
             came: list[AgentRoute] = []
             while (messages := self.news.received()) is not None:
                 came += [route for route in map(parse, messages) if route is not None]
             if not self._serving:
                 self._remove([route for route in came if route.destination in self._vips])
-        except OSError:  # more than the socket holds: look for oneself
+        except OSError:  # notifications were lost, so read the routes
             self._swept()
         except ProviderError as error:
             _log.warning("the guest agent's local routes: %s", error)

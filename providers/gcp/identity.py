@@ -1,4 +1,4 @@
-"""Which virtual machine this is, and which of its network interfaces in Compute Engine is which interface here."""
+"""Which virtual machine this is, and which of its interfaces in Compute Engine matches an interface here."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _INTERFACES = Path("/sys/class/net")
 
 
 class Identity:
-    """What the metadata server is asked once, before it is needed, and then remembered."""
+    """This node's identity, which the metadata server is asked for once, before it is needed."""
 
     def __init__(self, options: ComputeOptions, compute: Compute, interface: str | None = None) -> None:
-        """`interface`: the one here that VIPs are bound to; None where there is none, or it is no wire."""
+        """`interface` is where the VIPs are bound here; None when they are not bound, or only to loopback."""
         self._options = options
         self._compute = compute
         self._interface = interface
@@ -36,13 +36,13 @@ class Identity:
         self._address: str | None = None  # of the interface, as Compute Engine gave it
 
     async def name(self, until: Deadline) -> InstanceName:
-        """This virtual machine. Raises ProviderError where neither configuration nor metadata server say it."""
+        """Return this instance's name. Raises ProviderError when neither configuration nor metadata server gives it."""
         if self._name is None:
             self._name = await self._compute.calls.run("find out which instance this is", self._ask_name, until=until)
         return self._name
 
     async def nic(self, instance: Instance, until: Deadline) -> NetworkInterface:
-        """Our interface of our instance. Raises ProviderError when it has none such."""
+        """Return our interface of our instance. Raises ProviderError when the instance does not have it."""
         wanted = self._options.nic
         if wanted is None and self._interface is not None and self._address is None:
             self._address = await self._compute.calls.run(
@@ -73,36 +73,36 @@ class Identity:
 
 
 class ComputeMechanism(Mechanism):
-    """How a mover of Compute Engine is opened."""
+    """The base class of Compute Engine's mechanisms."""
 
     @classmethod
     def make_calls(cls, options: Any, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]) -> Calls:
-        """As many at once as `threads` says."""
+        """Make the group's calls, with as many threads as `threads` returns."""
         return Calls(f"gcp-{group}", clock=clock, translate=translate, threads=cls.threads(options, vips))
 
     @classmethod
     def threads(cls, options: Any, vips: tuple[Vip, ...]) -> int:  # noqa: ARG003  (a mechanism may count them)
-        """How many calls are made at once, at most."""
+        """Return the highest number of calls at a time."""
         return _THREADS
 
     @classmethod
     def make_mover(
         cls, options: Any, *, group: str, vips: tuple[Vip, ...], calls: Calls, interfaces: frozenset[str]
     ) -> Mover:
-        """Asks nobody yet. Raises ProviderError."""
+        """Make the group's mover, without a call. Raises ProviderError."""
         kind: Any = cls
         made: Mover = kind(options, group=group, vips=vips, calls=calls, interface=wire(interfaces))
         return made
 
 
 def wire(interfaces: Iterable[str]) -> str | None:
-    """The interface whose MAC address Compute Engine knows; None for loopback."""
+    """Return the interface whose MAC address Compute Engine knows, or None for loopback."""
     return next((each for each in sorted(interfaces) if each != "lo"), None)
 
 
 @contextmanager
 def _asked_again() -> Iterator[None]:
-    """A metadata server that does not answer is one that `Calls` asks again."""
+    """Translate a missing answer of the metadata server into an error that `Calls` retries."""
     try:
         yield
     except WrongAnswer:

@@ -1,6 +1,6 @@
-"""VIPs that a passthrough load balancer of Google's forwards to every backend: local where they are served, only there.
+"""VIPs that Google's passthrough load balancer forwards to every backend: local only on the active node.
 
-Nothing is moved: the load balancer follows the health endpoint. The compute SDK is imported for `doctor` alone.
+Nothing is moved: the load balancer follows the health endpoint. Only `doctor` imports the compute SDK.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ class LoadBalancerOptions(ComputeOptions):
     """The configuration keys of `type: gcp.load_balancer`."""
 
     health_port: int = Field(
-        default=9010, ge=1, le=65535, description="The port that is probed, for `doctor` to look at firewalls."
+        default=9010, ge=1, le=65535, description="The port that is probed; `doctor` checks the firewalls for it."
     )
 
 
 class LoadBalancer(OnTheNode):
-    """The VIPs on `lo` while active; on a standby not even the guest agent's local routes to them."""
+    """The VIPs on `lo` while active. A standby does not even have the guest agent's local routes to them."""
 
-    Options = LoadBalancerOptions  # type: ignore[assignment]  # the registry gives each class its own
+    Options = LoadBalancerOptions  # type: ignore[assignment]  # the registry passes each class its own options
 
     def __init__(
         self, options: LoadBalancerOptions, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]
@@ -48,23 +48,23 @@ class LoadBalancer(OnTheNode):
     def open(  # type: ignore[override]  # likewise
         cls, options: LoadBalancerOptions, *, group: str, vips: tuple[Vip, ...], clock: Callable[[], float]
     ) -> Self:
-        """How the registry makes one. Raises ProviderError."""
+        """Make a provider for the registry. Raises ProviderError."""
         return cls(options, group, vips, clock)
 
     async def close(self) -> None:
-        """Stop listening and give everything back. The addresses stay, and end with their lifetime."""
+        """Stop listening and release everything. The addresses stay, and end with their lifetime."""
         if self._listening is not None:
             self._listening.remove_reader(self._routes.news.fileno())
         self._routes.close()
         await super().close()
 
     async def bind(self, grant: Grant) -> None:
-        """Put the addresses on `lo`, and the agent's routes back."""
+        """Put the agent's routes back, and the addresses on `lo`."""
         self._routes.serve()
         await super().bind(grant)
 
     async def unbind(self) -> None:
-        """Remove the addresses and the agent's routes; from now on as soon as the agent adds them again."""
+        """Remove the agent's routes and the addresses, and from now on routes that the agent adds again."""
         self._listen()
         try:
             self._routes.sweep()
@@ -72,7 +72,7 @@ class LoadBalancer(OnTheNode):
             await super().unbind()
 
     async def preflight(self) -> list[Finding]:
-        """What would keep the VIPs from working here, and health probes from coming in."""
+        """Return what would keep the VIPs from working here, and health probes from coming in."""
         here = await super().preflight()
         return [*here, *await self._probes()]
 
@@ -86,7 +86,7 @@ class LoadBalancer(OnTheNode):
             looking = import_module("providers.gcp.preflight")
             compute = import_module("providers.gcp.compute")
         except ImportError as error:
-            return [Finding(Level.WARNING, "firewall", f"not looked at: {error}", "pip install 'anyvip[gcp]'")]
+            return [Finding(Level.WARNING, "firewall", f"not checked: {error}", "pip install 'anyvip[gcp]'")]
         calls = Calls("gcp-doctor", clock=self._boottime, translate=compute.translate)
         try:
             asking = compute.Compute(self._asked, calls)

@@ -1,4 +1,4 @@
-"""What in Compute Engine would keep a failover from working, found before there is one. Changes nothing."""
+"""Checks of Compute Engine for what would break a failover, before there is one. Changes nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from providers.gcp.client import ComputeOptions
 from providers.gcp.compute import Compute, InstanceName, Terms
 from providers.gcp.identity import Identity
 
-SECONDS: Final = 30.0  # for all of them
+SECONDS: Final = 30.0  # for all checks together
 Look = Coroutine[Any, Any, list[Finding]]
 Network = IPv4Network | IPv6Network
 
@@ -26,7 +26,7 @@ PROBERS: Final = (ip_network("35.191.0.0/16"), ip_network("130.211.0.0/22"))
 
 
 async def looked(looks: Mapping[str, Look]) -> list[Finding]:
-    """The findings of all looks, by what each is about; one that fails is a finding of its own."""
+    """Return the findings of all checks, which are named by their subjects. A check that fails becomes a finding."""
     return [
         finding for some in await together(_careful(each, look) for each, look in looks.items()) for finding in some
     ]
@@ -36,19 +36,19 @@ async def _careful(subject: str, look: Look) -> list[Finding]:
     try:
         return await look
     except ProviderError as error:
-        return [Finding(Level.WARNING, subject, f"not known: {error}", "run this again, or allow it to be asked for")]
+        return [Finding(Level.WARNING, subject, f"not known: {error}", "run this again, or let this node read it")]
 
 
 def identity_failed(error: ProviderError) -> list[Finding]:
-    """Nothing else can be looked at."""
-    remedy = "let this instance ask its metadata server and the API, or set `project`, `zone`, `instance` and `nic`"
+    """Return the finding that this node's identity is not known, without which nothing can be checked."""
+    remedy = "let this instance reach its metadata server and the API, or set `project`, `zone`, `instance` and `nic`"
     return [Finding(Level.ERROR, "identity", str(error), remedy)]
 
 
 async def permissions(
     compute: Compute, machines: Sequence[InstanceName], role: str, wanted: Sequence[str], until: Deadline
 ) -> list[Finding]:
-    """Which permissions are missing: those on instances asked for on each of `machines`, the others on the project."""
+    """Check which permissions are missing: those on instances on each of `machines`, all others on the project."""
     project = machines[0].project
     on_instances = [each for each in wanted if each.startswith("compute.instances.") and not each.endswith(".list")]
     on_project = [each for each in wanted if each not in on_instances]
@@ -63,9 +63,9 @@ async def permissions(
     )
     missing = sorted({*on_project} - held[0] | {*on_instances} - frozenset.intersection(*held[1:]))
     if missing:
-        remedy = f"give the service account a role with it: terraform/gcp/policies/{role}.json"
+        remedy = f"give the service account a role with this permission: terraform/gcp/policies/{role}.json"
         return [Finding(Level.ERROR, f"permission {each}", "missing", remedy) for each in missing]
-    return [Finding(Level.OK, "permissions", f"all {len(wanted)} are there")]
+    return [Finding(Level.OK, "permissions", f"the service account has all {len(wanted)}")]
 
 
 def _test_instance(compute: Compute, name: InstanceName, wanted: Sequence[str], terms: Terms) -> frozenset[str]:
@@ -79,7 +79,7 @@ def _test_instance(compute: Compute, name: InstanceName, wanted: Sequence[str], 
 
 
 def _test_project(compute: Compute, project: str, wanted: Sequence[str], terms: Terms) -> frozenset[str]:
-    """By Cloud Resource Manager, as Compute Engine's own method knows no project."""
+    """Test permissions with Cloud Resource Manager, because Compute Engine has no such method for projects."""
     answer = compute.session.post(
         f"{compute.options.resource_manager_endpoint}/v1/projects/{project}:testIamPermissions",
         json={"permissions": list(wanted)},
@@ -93,17 +93,17 @@ def _test_project(compute: Compute, project: str, wanted: Sequence[str], terms: 
 
 
 async def subnet_of(compute: Compute, nic: NetworkInterface, until: Deadline) -> Subnetwork:
-    """The subnet that an interface is in."""
+    """Return the subnet that an interface is in."""
     parts = nic.subnetwork.partition("/projects/")[2].split("/")
     return await compute.ask(
-        f"look at subnet {parts[-1]}",
+        f"read subnet {parts[-1]}",
         lambda terms: compute.subnetworks.get(project=parts[0], region=parts[2], subnetwork=parts[4], **terms),
         until,
     )
 
 
 async def subnets(compute: Compute, project: str, network: str, until: Deadline) -> list[Subnetwork]:
-    """All subnets of a network, in every region."""
+    """Return all subnets of a network, in every region."""
 
     def listed(terms: Terms) -> list[Subnetwork]:
         request = compute_v1.AggregatedListSubnetworksRequest(project=project)
@@ -114,14 +114,14 @@ async def subnets(compute: Compute, project: str, network: str, until: Deadline)
 
 
 def ranges(subnet: Subnetwork) -> dict[str, Network]:
-    """A subnet's ranges by name; the primary one's name is empty."""
+    """Return a subnet's ranges by name; the primary one's name is empty."""
     named = {each.range_name: each.ip_cidr_range for each in subnet.secondary_ip_ranges}
     given = {"": subnet.ip_cidr_range, **named, "IPv6": subnet.ipv6_cidr_range}
     return {name: ip_network(cidr) for name, cidr in given.items() if cidr}
 
 
 def within_range(subnet: Subnetwork, name: str | None, vips: Iterable[str]) -> list[Finding]:
-    """Whether the VIPs are in the range that they are to be taken from."""
+    """Check whether the VIPs are in the range that they must come from."""
     known = ranges(subnet)
     if (name or "") not in known:
         has = ", ".join(each for each in known if each) or "none"
@@ -138,7 +138,7 @@ def within_range(subnet: Subnetwork, name: str | None, vips: Iterable[str]) -> l
 
 
 def outside_all(found: Iterable[Subnetwork], vips: Iterable[str]) -> list[Finding]:
-    """Whether the VIPs are in no subnet: a route into one is refused."""
+    """Check whether the VIPs are outside all subnets, because Compute Engine refuses a route into one."""
     inside = [
         (vip, subnet.name)
         for vip in vips
@@ -154,10 +154,10 @@ def outside_all(found: Iterable[Subnetwork], vips: Iterable[str]) -> list[Findin
 
 
 def forwards(instance: Instance) -> list[Finding]:
-    """Whether the network delivers what is not addressed to the instance itself."""
+    """Check whether the network delivers packets that are not addressed to the instance itself."""
     if instance.can_ip_forward:
         return [Finding(Level.OK, "canIpForward", f"on at {instance.name}")]
-    remedy = "make the instance anew with canIpForward (Terraform: can_ip_forward = true)"
+    remedy = "recreate the instance with canIpForward (Terraform: can_ip_forward = true)"
     return [Finding(Level.ERROR, "canIpForward", f"off at {instance.name}: it gets no packets for VIPs", remedy)]
 
 
@@ -167,9 +167,12 @@ def forwards(instance: Instance) -> list[Finding]:
 async def probes_let_in(
     compute: Compute, us: InstanceName, nic: NetworkInterface, port: int, until: Deadline
 ) -> list[Finding]:
-    """Whether VPC firewall rules let Google's probers reach the health endpoint. Policies above are only named."""
+    """Check whether VPC firewall rules let Google's probers reach the health endpoint.
+
+    Firewall policies, which come before the rules, are only named.
+    """
     answer = await compute.ask(
-        "look at firewalls",
+        "read firewalls",
         lambda terms: compute.instances.get_effective_firewalls(
             project=us.project, zone=us.zone, instance=us.name, network_interface=nic.name, **terms
         ),
@@ -178,18 +181,22 @@ async def probes_let_in(
     shut = [str(source) for source in PROBERS if not _let_in(answer.firewalls, source, port)]
     if answer.firewall_policys:
         names = ", ".join(each.name for each in answer.firewall_policys)
-        note = f"policies come before VPC rules, and are not judged here: {names}"
+        note = f"firewall policies come before VPC rules and are not checked here: {names}"
         return [
-            Finding(Level.WARNING, "firewall", note, f"see that they let {port} in from {PROBERS[0]}, {PROBERS[1]}")
+            Finding(Level.WARNING, "firewall", note, f"check that they let {port} in from {PROBERS[0]}, {PROBERS[1]}")
         ]
     if shut:
-        remedy = f"a VPC firewall rule: ingress, tcp:{port}, from {PROBERS[0]} and {PROBERS[1]}"
+        remedy = f"add a VPC firewall rule: ingress, tcp:{port}, from {PROBERS[0]} and {PROBERS[1]}"
         return [Finding(Level.ERROR, "firewall", f"health probes from {', '.join(shut)} cannot reach {port}", remedy)]
     return [Finding(Level.OK, "firewall", f"health probes reach {port}")]
 
 
 def _let_in(rules: Iterable[compute_v1.Firewall], source: Network, port: int) -> bool:
-    """The rule with the lowest number decides, of equal ones the one that denies; without any, ingress is denied."""
+    """Return whether the rules let the source in.
+
+    The rule with the lowest number decides, and among equal ones the one that denies. Without any rule, ingress is
+    denied.
+    """
     fitting = [
         rule
         for rule in rules
@@ -200,7 +207,7 @@ def _let_in(rules: Iterable[compute_v1.Firewall], source: Network, port: int) ->
 
 
 def _from(rule: compute_v1.Firewall, source: Network) -> bool:
-    """Whether an allowing rule holds for all of the source, a denying one for any of it."""
+    """Return whether the rule applies: an allowing one must cover all of the source, a denying one any part of it."""
     given = [each for each in map(ip_network, rule.source_ranges) if each.version == source.version]
     if rule.denied:
         return any(each.overlaps(source) for each in given)
@@ -221,7 +228,7 @@ def _for(rule: compute_v1.Firewall, port: int) -> bool:
 
 
 async def backend(compute: Compute, options: ComputeOptions, port: int) -> list[Finding]:
-    """What would keep a load balancer's probes from this instance's health endpoint."""
+    """Return what would keep a load balancer's probes from this instance's health endpoint."""
     until = compute.calls.within(SECONDS)
     identity = Identity(options, compute)
     try:

@@ -1,7 +1,7 @@
-"""VIPs outside every subnet, led to by routes: the new one wins over the old one before that goes (docs/gcp.md).
+"""Routes to VIPs outside every subnet: the new route wins over the old one before that is deleted (docs/gcp.md).
 
 Routes cannot be changed, and of several for one destination the lowest priority number wins. A route's number comes
-from the epoch: so what a former owner inserts late loses, and no two owners ever insert the same number.
+from the epoch. So a route that a former owner inserts late loses, and no two owners ever insert the same number.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _log = logging.getLogger(__name__)
 _GONE: Final = 404
 _EXISTS: Final = 409
 _PAGE: Final = 500  # the most routes that one answer lists
-_FILTER: Final = 40  # destinations that one question names, or its URL gets too long
+_FILTER: Final = 40  # the most destinations that one request names, so that its URL does not get too long
 _THREADS: Final = 32
-_GOING_SECONDS: Final = 60.0  # by then what is being deleted is gone, or has to be deleted again
+_GOING_SECONDS: Final = 60.0  # a route that is still there after so long must be deleted again
 
 # terraform/gcp/policies/route.json
 PERMISSIONS: Final = (
@@ -71,14 +71,14 @@ class RouteOptions(ComputeOptions, MovingOptions):
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """This virtual machine, and the network that its interface is in (both as the API refers to them)."""
+    """This virtual machine, and the network of its interface, by the path that the API uses."""
 
     name: InstanceName
     network: str
 
     @property
     def project(self) -> str:
-        """Where the network's routes are."""
+        """Return the project that has the network's routes."""
         return self.network.split("/")[1]
 
 
@@ -90,7 +90,7 @@ class Routes(ComputeMechanism):
     def __init__(
         self, options: RouteOptions, *, group: str, vips: tuple[Vip, ...], calls: Calls, interface: str | None
     ) -> None:
-        """`interface`: what the VIPs are bound to here, for finding out which one it is in Compute Engine."""
+        """`interface` is where the VIPs are bound here; it identifies the interface in Compute Engine."""
         self._options = options
         self._group = group
         self._destinations = tuple(f"{vip.ip}/{vip.max_prefixlen}" for vip in vips)
@@ -98,11 +98,11 @@ class Routes(ComputeMechanism):
         self._identity = Identity(options, self._compute, interface)
         self._here: Here | None = None
         self._epoch = 0
-        self._going: dict[str, Deadline] = {}  # routes that ours win over, and until when their going is awaited
+        self._going: dict[str, Deadline] = {}  # losing routes that are being deleted, and when they must be gone
 
     @classmethod
     def threads(cls, options: RouteOptions, vips: tuple[Vip, ...]) -> int:  # noqa: ARG003
-        """One for each VIP and some more, within bounds."""
+        """Return one thread for each VIP and some more, within bounds."""
         return min(len(vips) + 2, _THREADS)
 
     def close(self) -> None:
@@ -110,24 +110,24 @@ class Routes(ComputeMechanism):
         self._compute.close()
 
     def begin(self, epoch: int) -> None:
-        """The routes of the next moves carry this epoch."""
+        """Set the epoch that the routes of the next moves carry."""
         self._epoch = epoch
 
     async def warm(self, until: Deadline) -> None:
-        """Know who we are; what `look` asks opens the connections."""
+        """Look up this instance and its network. The calls of `look` open the connections."""
         await self._where(until)
 
     async def move(self, until: Deadline) -> None:
-        """Insert a route for each VIP, then delete those that led elsewhere. All VIPs at once."""
+        """Insert a route for each VIP, then delete those that led elsewhere, for all VIPs at the same time."""
         here = await self._where(until)
         found = await self._routes(here, until)
         await together(self._move(here, each, found[each], until) for each in self._destinations)
 
     async def leave(self, until: Deadline) -> None:
-        """Nothing: until the next owner's route wins, ours leads to a machine that refuses its packets."""
+        """Do nothing: until the next owner's route wins, ours leads to a machine that refuses its packets."""
 
     async def look(self, until: Deadline) -> Placement:
-        """Ask for the routes to our VIPs. What is left over of former owners counts as elsewhere, too."""
+        """Ask for the routes to our VIPs. Routes that are left over from former owners count as elsewhere, too."""
         here = await self._where(until)
         found = await self._routes(here, until)
         self._going = {name: end for name, end in self._going.items() if end.waiting()}
@@ -135,7 +135,7 @@ class Routes(ComputeMechanism):
         return max(placements, key=lambda each: list(Place).index(each.place))
 
     async def preflight(self) -> list[Finding]:
-        """What would keep the VIPs from being led here."""
+        """Return what would keep routes from leading the VIPs here."""
         until = self._compute.calls.within(preflight.SECONDS)
         try:
             here = await self._where(until)
@@ -150,13 +150,13 @@ class Routes(ComputeMechanism):
     async def _subnets(self, here: Here, until: Deadline) -> list[Finding]:
         if here.project != here.name.project:
             remedy = "run the nodes in the host project, or move the VIPs with gcp.alias_ip"
-            text = f"{here.network} is another project's: routes to instances of this one are refused there"
+            text = f"{here.network} belongs to another project, which refuses routes to instances of this one"
             return [Finding(Level.ERROR, "network", text, remedy)]
         found = await preflight.subnets(self._compute, here.project, here.network, until)
         return preflight.outside_all(found, self._destinations)
 
     async def _others(self, here: Here, until: Deadline) -> list[Finding]:
-        """Routes to our VIPs that are not of this group's making, and would win."""
+        """Check for routes to our VIPs that this group did not make and that would win."""
         found = await self._routes(here, until)
         winning = [
             f"{route.name} ({destination}, priority {route.priority})"
@@ -165,8 +165,8 @@ class Routes(ComputeMechanism):
             if not _of_group(route, self._named(here, destination)) and route.priority <= self._options.worst_priority
         ]
         if winning:
-            return [Finding(Level.ERROR, "routes", f"wins over ours: {', '.join(winning)}", "delete it")]
-        return [Finding(Level.OK, "routes", "no other route leads to the VIPs first")]
+            return [Finding(Level.ERROR, "routes", f"would win over this group's: {', '.join(winning)}", "delete them")]
+        return [Finding(Level.OK, "routes", "no other route to the VIPs wins over this group's")]
 
     async def _where(self, until: Deadline) -> Here:
         if self._here is None:
@@ -185,7 +185,7 @@ class Routes(ComputeMechanism):
         await together(self._delete(here, ours, route, until) for route in old)
 
     def _named(self, here: Here, destination: str) -> Route:
-        """The route of this epoch; the name says whose, which VIP, and when."""
+        """Return the route of this epoch. Its name holds the group, the VIP, the epoch and the node."""
         group = re.sub(r"[^a-z0-9]+", "-", self._group.lower()).strip("-")[:20]
         vip, node = _short(f"{here.network} {self._group} {destination}", 8), _short(here.name.path, 4)
         return Route(
@@ -198,12 +198,12 @@ class Routes(ComputeMechanism):
         )
 
     def _priorities(self) -> Iterator[int]:
-        """This epoch's, then those of the next ones."""
+        """Yield this epoch's priority number, then those of the next epochs."""
         span = self._options.worst_priority - self._options.best_priority + 1
         return (self._options.worst_priority - (self._epoch + ahead) % span for ahead in range(span))
 
     async def _insert(self, here: Here, ours: Route, others: Sequence[Route], until: Deadline) -> None:
-        taken = {route.priority for route in others}  # by an epoch of before the store was wiped, or by somebody else
+        taken = {route.priority for route in others}  # by an epoch from before a wipe of the store, or by other routes
         ours.priority = next((each for each in self._priorities() if each not in taken), ours.priority)
         try:
             await self._compute.change(
@@ -214,7 +214,10 @@ class Routes(ComputeMechanism):
                 raise
 
     async def _delete(self, here: Here, ours: Route, old: Route, until: Deadline) -> None:
-        """Where ours wins already nobody waits for it. Raises ProviderError where the old one would still win."""
+        """Delete an old route, without waiting if ours already wins.
+
+        Raises ProviderError when the old one would still win.
+        """
         what, work = f"delete route {old.name}", partial(self._begin_delete, here.project, old.name)
         try:
             if old.priority <= ours.priority:
@@ -227,7 +230,7 @@ class Routes(ComputeMechanism):
                 return
             if old.priority <= ours.priority:
                 raise
-            _log.warning("group %s: ours wins over it, but it stays: %s", self._group, error)
+            _log.warning("group %s: an old route stays, but the new one wins over it: %s", self._group, error)
 
     def _begin_insert(self, project: str, route: Route, request_id: str, terms: Terms) -> compute_v1.Operation:
         asked = compute_v1.InsertRouteRequest(project=project, route_resource=route, request_id=request_id)
@@ -248,13 +251,13 @@ class Routes(ComputeMechanism):
         ours = self._named(here, destination)
         left = [r.name for r in routes if _of_group(r, ours) and not _leads_to(r, here) and r.name not in self._going]
         if left:
-            return Placement(Place.ELSEWHERE, f"{destination} has left-over routes: {', '.join(left)}")
+            return Placement(Place.ELSEWHERE, f"{destination} has leftover routes: {', '.join(left)}")
         return Placement(Place.HERE)
 
     # --- all of them ---
 
     async def _routes(self, here: Here, until: Deadline) -> Mapping[str, list[Route]]:
-        """The network's routes by destination: ours, and whoever else has one."""
+        """Return the network's routes by destination, ours and others."""
         parts = [self._destinations[i : i + _FILTER] for i in range(0, len(self._destinations), _FILTER)]
         answers = await together(
             self._compute.ask("list routes", partial(self._list, here.project, part), until) for part in parts
@@ -276,7 +279,7 @@ def _leads_to(route: Route, here: Here) -> bool:
 
 
 def _of_group(route: Route, ours: Route) -> bool:
-    """Whether the two are of one group and VIP, whatever their epoch and node."""
+    """Return whether the two are of one group and VIP, whatever their epoch and node."""
     return route.name.rsplit("-", 2)[0] == ours.name.rsplit("-", 2)[0]
 
 

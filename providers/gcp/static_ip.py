@@ -22,7 +22,7 @@ from providers.gcp.identity import ComputeMechanism, Identity
 
 _log = logging.getLogger(__name__)
 
-_ATTEMPTS: Final = 3  # at an address that somebody else took meanwhile
+_ATTEMPTS: Final = 3  # to take an address that another instance has taken meanwhile
 _PAUSE_SECONDS: Final = 0.3
 _TAKEN: Final = 400
 _GONE: Final = 404
@@ -47,16 +47,16 @@ class StaticIpOptions(ComputeOptions, MovingOptions):
     address: IPv4Address | None = Field(
         default=None,
         strict=False,
-        description="The reserved external address, of this region. Default: the group's VIP, of which there must be "
-        "one then.",
+        description="The reserved external address, of this region. Default: the group's VIP; the group must then have "
+        "only one.",
     )
 
 
 class StaticIp(ComputeMechanism):
     """Moves an external address between network interfaces (`providers.cloud.moving.Mover`).
 
-    An address must be free before it can be taken: one operation deletes the access config that has it, a second one
-    adds one here.
+    An address must be free before it can be taken: one operation deletes the access config that has it, and a second
+    adds an access config here.
     """
 
     Options = StaticIpOptions
@@ -65,9 +65,9 @@ class StaticIp(ComputeMechanism):
     def __init__(
         self, options: StaticIpOptions, *, group: str, vips: tuple[Vip, ...], calls: Calls, interface: str | None
     ) -> None:
-        """`interface`: None, as nothing is bound in the guest."""
+        """`interface` is None, because nothing is bound in the guest."""
         if options.address is None and (len(vips) != 1 or vips[0].version != 4):
-            raise ProviderError(f"group {group}: gcp.static_ip moves one IPv4 address: name it as `address`")
+            raise ProviderError(f"group {group}: gcp.static_ip moves one IPv4 address: set it as `address`")
         self._address = str(options.address or vips[0].ip)
         self._compute = Compute(options, calls)
         self._identity = Identity(options, self._compute, interface)
@@ -78,11 +78,11 @@ class StaticIp(ComputeMechanism):
         self._compute.close()
 
     async def warm(self, until: Deadline) -> None:
-        """Know who we are, and have the connections open that a move needs besides those of `look`."""
+        """Look up this instance's name, and open the connections that a move needs in addition to those of `look`."""
         await self._resource(await self._identity.name(until), until)
 
     async def move(self, until: Deadline) -> None:
-        """Take the address from whoever has it, and add it here. Raises ProviderError."""
+        """Take the address from its holders, and add it here. Raises ProviderError."""
         us = await self._identity.name(until)
         await self._leaving.over(until)
         for attempt in range(_ATTEMPTS):
@@ -100,13 +100,13 @@ class StaticIp(ComputeMechanism):
                 forbidden = isinstance(error, CallRefused) and status(error) != _TAKEN
                 if forbidden or attempt + 1 == _ATTEMPTS:
                     raise
-                _log.info("%s; looking again who has it", error)
+                _log.info("%s; searching again for its holder", error)
                 await asyncio.sleep(_PAUSE_SECONDS)
             else:
                 return
 
     async def leave(self, until: Deadline) -> None:
-        """Begin to take the address from this virtual machine, if it is still here; the release waits no longer."""
+        """Begin to take the address from this virtual machine, if it is still here. The release does not wait."""
         us = await self._identity.name(until)
         await self._leaving.over(until)
         own = await self._own(us, until)
@@ -116,7 +116,7 @@ class StaticIp(ComputeMechanism):
             await self._leaving.begin(what, us.zone, self._delete(us, own, access), until)
 
     async def look(self, until: Deadline) -> Placement:
-        """Ask for our interface; only where it has not the address, for the address."""
+        """Read our interface, and the address only if the interface lacks it."""
         us = await self._identity.name(until)
         if self._has(await self._own(us, until)) is not None:
             return Placement(Place.HERE)
@@ -124,10 +124,10 @@ class StaticIp(ComputeMechanism):
         users = [str(InstanceName.parse(user, us)) for user in resource.users if "/instances/" in user]
         if resource.users:
             return Placement(Place.ELSEWHERE, ", ".join(users or resource.users))
-        return Placement(Place.NOWHERE, f"nobody has {self._address}")
+        return Placement(Place.NOWHERE, f"{self._address} is not in use")
 
     async def preflight(self) -> list[Finding]:
-        """What would keep the address from being moved here."""
+        """Return what would keep the address from being moved here."""
         until = self._compute.calls.within(preflight.SECONDS)
         try:
             us = await self._identity.name(until)
@@ -157,8 +157,8 @@ class StaticIp(ComputeMechanism):
             return [Finding(Level.ERROR, "address", f"{self._address} is not reserved in {_region(us)}", remedy)]
         foreign = [user for user in found[0].users if "/instances/" not in user]
         if foreign:
-            text = f"{self._address} is used by {foreign[0]}, which is no instance"
-            return [Finding(Level.ERROR, "address", text, "take it from there: it is not taken by force")]
+            text = f"{self._address} is used by {foreign[0]}, which is not an instance"
+            return [Finding(Level.ERROR, "address", text, "free it there: anyvip takes it only from instances")]
         return [Finding(Level.OK, "address", f"{self._address} is reserved as {found[0].name}")]
 
     async def _own(self, us: InstanceName, until: Deadline) -> NetworkInterface:
@@ -171,12 +171,12 @@ class StaticIp(ComputeMechanism):
         if own.access_configs:
             other = own.access_configs[0].nat_i_p or "an ephemeral one"
             raise ProviderError(
-                f"{us} {own.name} has an external address already ({other}), and an interface has one: remove it "
-                "there, or give the VIP an interface of its own (`nic`)"
+                f"{us} {own.name} already has an external address ({other}), and an interface can have only one: "
+                "remove it there, or give the VIP an interface of its own (`nic`)"
             )
 
     async def _resource(self, us: InstanceName, until: Deadline) -> Address:
-        """The reserved address, which says who has it. Raises ProviderError when it is not reserved."""
+        """Return the reserved address, which names its users. Raises ProviderError when it is not reserved."""
         found = await self._found(us, until)
         if not found:
             raise ProviderError(f"{self._address} is not reserved in {us.project}, {_region(us)}: reserve it there")
@@ -191,17 +191,20 @@ class StaticIp(ComputeMechanism):
         )
 
     async def _holders(self, us: InstanceName, resource: Address, until: Deadline) -> list[Holder]:
-        """Who has the address. Raises ProviderError when it is no instance's."""
+        """Return who has the address. Raises ProviderError when its user is not an instance."""
         foreign = [user for user in resource.users if "/instances/" not in user]
         if foreign:
-            raise ProviderError(f"{self._address} is used by {foreign[0]}, which is no instance: it stays there")
+            raise ProviderError(f"{self._address} is used by {foreign[0]}, which is not an instance: free it there")
         names = [InstanceName.parse(user, us) for user in resource.users]
         instances = await together(self._compute.instance(name, until) for name in names)
         pairs = [(name, nic) for name, each in zip(names, instances, strict=True) for nic in each.network_interfaces]
         return [(name, nic, access) for name, nic in pairs if (access := self._has(nic)) is not None]
 
     async def _take(self, name: InstanceName, nic: NetworkInterface, access: AccessConfig, until: Deadline) -> None:
-        """Whether another one has taken it meanwhile, or given it up, shows when we add it here."""
+        """Take the address from a holder that might have given it up meanwhile.
+
+        Whether another instance has taken it since shows when we add it here.
+        """
         try:
             await self._compute.change(
                 f"take {self._address} from {name} {nic.name}", name.zone, self._delete(name, nic, access), until
@@ -214,7 +217,7 @@ class StaticIp(ComputeMechanism):
     # --- changes ---
 
     def _delete(self, name: InstanceName, nic: NetworkInterface, access: AccessConfig) -> Change:
-        """By its name, which has the address in it where we gave it: so a late call deletes no other one."""
+        """Delete an access config by name. Ours are named after the address, so a late call deletes no other one."""
 
         def begin(request_id: str, terms: Terms) -> Operation:
             asked = compute_v1.DeleteAccessConfigInstanceRequest(

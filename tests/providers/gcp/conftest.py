@@ -23,11 +23,11 @@ from tests.lab.gcp.metadata import MetadataServer
 from tests.lab.host.processes import LIVENESS
 from tests.lab.http.rest import RestServer
 
-SECONDS = 60.0  # what a move may take; generous
+SECONDS = 60.0  # the limit of a move; generous
 
 
 def project() -> Cloud:
-    """n1 and n2 in europe-west1-b, n3 in europe-west1-c; nic0 is nobody's business, VIPs belong to nic1."""
+    """Make n1 and n2 in europe-west1-b, n3 in europe-west1-c. VIPs belong to nic1; nic0 must stay as it is."""
     names = {"n1": "europe-west1-b", "n2": "europe-west1-b", "n3": "europe-west1-c"}
     machines = [
         Machine(
@@ -52,7 +52,7 @@ def project() -> Cloud:
 
 @dataclass
 class Project:
-    """The fakes, where they answer, and movers made as the registry makes them."""
+    """The fakes, their addresses, and movers made as the registry makes them."""
 
     compute: Compute
     url: str
@@ -65,12 +65,12 @@ class Project:
         return self.compute.cloud
 
     def options(self, kind: Any, node: str, **keys: Any) -> Any:
-        """As the configuration makes them: from JSON, strictly."""
+        """Make options as the configuration does: from JSON, strictly."""
         given = {"endpoint": self.url, "metadata_endpoint": self.metadata_urls[node], "nic": "nic1", **keys}
         return kind.Options.model_validate_json(json.dumps(given), strict=True)
 
     def mover(self, kind: Any, node: str, *vips: str, group: str = "web", **keys: Any) -> Any:
-        """One node's mover of a group; closed at the end."""
+        """Make one node's mover of a group; it is closed when the test ends."""
         calls = Calls(f"{node}-{group}", clock=boottime, translate=translate, threads=12)
         wanted: tuple[Vip, ...] = tuple(map(ip_interface, vips))
         mover = kind(self.options(kind, node, **keys), group=group, vips=wanted, calls=calls, interface=None)
@@ -85,7 +85,7 @@ class Project:
 
 @pytest.fixture
 def gcp() -> Iterator[Project]:
-    """Whatever clients sent and the fake answered must be as Google's discovery document has it."""
+    """Yield the fakes. Every request and answer must match Google's discovery document."""
     compute = Compute(project())
     with ExitStack() as stack:
         url = stack.enter_context(RestServer(compute.answer)).url
@@ -99,12 +99,12 @@ def gcp() -> Iterator[Project]:
 
 
 def soon() -> Deadline:
-    """A deadline that nothing here comes near to."""
+    """Return a deadline that no test comes near."""
     return Deadline.within(SECONDS, boottime)
 
 
 async def cut_short(gcp: Project, work: Coroutine[Any, Any, None]) -> None:
-    """Begin this; whoever does it is gone as soon as a call of it is under way (`Fault.late`)."""
+    """Begin this, and cancel it as soon as one of its calls is under way (`Fault.late`)."""
     doing = asyncio.create_task(work)
     await eventually(lambda: gcp.compute.under_way == 1 or doing.done())
     assert not doing.done(), doing
@@ -125,7 +125,7 @@ async def leaves_and_takes_over_again(gcp: Project, node: Any) -> None:
 
 
 async def eventually(holds: Callable[[], Awaitable[bool] | bool], seconds: float = LIVENESS) -> None:
-    """Wait for something that nobody tells. Raises TimeoutError."""
+    """Poll until the condition holds. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
         while True:
             answer = holds()

@@ -1,4 +1,4 @@
-"""VIPs as alias ranges: moved between interfaces, others' ranges kept, everything that may be refused on the way."""
+"""VIPs as alias ranges: moves between interfaces, other ranges that stay, and everything that can be refused."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ async def test_an_instance_that_is_gone_has_nothing(gcp: Project) -> None:
 
 
 async def test_a_fingerprint_that_is_stale_is_read_again(gcp: Project) -> None:
-    """Two groups change the ranges of one interface at once: one of them must begin again."""
+    """Two groups change the ranges of one interface at the same time: one of them must begin again."""
     first, second = mover(gcp, "n1", "10.0.0.101/32"), mover(gcp, "n1", "10.0.0.102/32")
     await asyncio.gather(first.move(soon()), second.move(soon()))
     assert set(aliases(gcp, "n1")) == {"10.0.0.101/32", "10.0.0.102/32"}
@@ -175,7 +175,7 @@ async def test_clearing_whose_answer_is_lost_is_made_once(gcp: Project) -> None:
 
 
 async def test_an_operation_that_ends_in_an_error_is_one(gcp: Project) -> None:
-    """`wait` returns normally: whoever does not look at the operation's error has moved nothing."""
+    """`wait` returns normally: a client that ignores the operation's error has moved nothing."""
     gcp.compute.faults.append(Fault("instances.updateNetworkInterface", error="INTERNAL_ERROR"))
     with pytest.raises(ProviderError, match="INTERNAL_ERROR"):
         await mover(gcp, "n1").move(soon())
@@ -183,7 +183,7 @@ async def test_an_operation_that_ends_in_an_error_is_one(gcp: Project) -> None:
 
 
 async def test_a_range_that_somebody_takes_meanwhile_is_taken_back(gcp: Project) -> None:
-    """A former owner's late call lands between our look and our own change."""
+    """A former owner's late call takes effect between our read and our own change."""
     gcp.compute.faults.append(Fault("instances.get", late=True, concerns=lambda get: get["instance"] == "n1"))
     node = mover(gcp, "n1")
     moving = asyncio.create_task(node.move(soon()))
@@ -208,7 +208,7 @@ async def test_ipv6_is_refused_at_once(gcp: Project) -> None:
 
 
 async def test_an_operation_is_waited_for_where_the_api_is_configured(gcp: Project) -> None:
-    """The SDK's own way asks Google's public endpoint, whatever is configured."""
+    """The SDK's own wait asks Google's public endpoint, whatever is configured."""
     gcp.compute.seconds = 0.5
     await mover(gcp, "n1", call_timeout_seconds=0.2).move(soon())
     assert aliases(gcp, "n1") == [VIP]

@@ -1,4 +1,4 @@
-"""Who this node is in Google Cloud, by its metadata server or by a file, and what errors mean. Real google-auth."""
+"""This node's identity in Google Cloud, by metadata server or key file, and what errors mean. Real google-auth."""
 
 from __future__ import annotations
 
@@ -80,9 +80,7 @@ async def test_a_metadata_server_that_fails_is_asked_again(gcp: Project) -> None
 async def test_a_machine_without_a_service_account_is_told_so_at_once(gcp: Project) -> None:
     chosen = {"project": "shop-1", "zone": "europe-west1-b", "instance": "n1"}
     gcp.metadata["n1"].failing += [404]
-    with pytest.raises(
-        CallRefused, match="no token: this virtual machine's metadata have no instance/service-accounts"
-    ):
+    with pytest.raises(CallRefused, match="no token: this virtual machine's metadata has no instance/service-accounts"):
         await mover(gcp, **chosen).look(soon())
 
 
@@ -173,7 +171,7 @@ def test_errors_that_are_not_google_s_are_left_alone() -> None:
 
 
 def test_the_store_s_part_does_not_import_the_compute_sdk() -> None:
-    """It costs seconds and over 100 MB; nor does anything that is imported before the configuration is read."""
+    """The SDK costs seconds and over 100 MB. Nothing that is imported before the configuration is read imports it."""
     code = "import providers.gcp.client, controller.cli.main, sys; print([m for m in sys.modules if 'compute_v1' in m])"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""The movers of Google Cloud keep the contract that movers are published with."""
+"""The movers of Google Cloud keep the published contract of movers."""
 
 from __future__ import annotations
 

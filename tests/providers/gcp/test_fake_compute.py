@@ -60,7 +60,7 @@ def fingerprint(ask: Ask, nic: int = 1) -> str:
 
 
 def done(ask: Ask, started: requests.Response) -> Any:
-    """The operation, once it is done."""
+    """Return the operation when it is done."""
     assert started.status_code == 200, started.text
     path = started.json()["selfLink"].partition("/compute/v1/")[2]
     return ask("POST", f"{path}/wait").json()
@@ -73,16 +73,16 @@ def test_nobody_without_a_token_is_served(ask: Ask) -> None:
 @pytest.mark.parametrize(
     "asked",
     [
-        ("GET", N1, None, {"colour": "blue"}),  # a parameter that there is not
-        ("PATCH", f"{N1}/updateNetworkInterface", {"fingerprint": "aGk="}, {}),  # one that is missing
+        ("GET", N1, None, {"colour": "blue"}),  # an unknown parameter
+        ("PATCH", f"{N1}/updateNetworkInterface", {"fingerprint": "aGk="}, {}),  # a missing parameter
         ("PATCH", f"{N1}/updateNetworkInterface", {"finger": "aGk="}, NIC),  # an unknown field
-        ("PATCH", f"{N1}/updateNetworkInterface", {"fingerprint": "?"}, NIC),  # no base64
-        ("PATCH", f"{N1}/updateNetworkInterface", {"aliasIpRanges": {}}, NIC),  # no array
-        ("PATCH", f"{N1}/updateNetworkInterface", {"stackType": "IPV9"}, NIC),  # none of the enumeration
+        ("PATCH", f"{N1}/updateNetworkInterface", {"fingerprint": "?"}, NIC),  # not base64
+        ("PATCH", f"{N1}/updateNetworkInterface", {"aliasIpRanges": {}}, NIC),  # not an array
+        ("PATCH", f"{N1}/updateNetworkInterface", {"stackType": "IPV9"}, NIC),  # not in the enumeration
         ("PATCH", f"{N1}/updateNetworkInterface", {"kind": "compute#networkInterface"}, NIC),  # output only
         ("PATCH", f"{N1}/updateNetworkInterface", None, NIC),  # no body
-        ("POST", "projects/shop-1/global/routes", {**ROUTE, "priority": "900"}, {}),  # no integer
-        ("POST", "projects/shop-1/global/routes", {**ROUTE, "priority": 2**32}, {}),  # no 32 bits
+        ("POST", "projects/shop-1/global/routes", {**ROUTE, "priority": "900"}, {}),  # not an integer
+        ("POST", "projects/shop-1/global/routes", {**ROUTE, "priority": 2**32}, {}),  # more than 32 bits
         ("POST", "projects/shop-1/global/routes", {**ROUTE, "name": "Route_1"}, {}),  # not the pattern
         ("GET", "projects/shop-1/global/routes", None, {"maxResults": "0", "filter": "", "x": "1"}),
     ],
@@ -123,7 +123,7 @@ def test_an_interface_is_not_changed_without_its_fingerprint(ask: Ask) -> None:
 
 
 def test_what_a_patch_does_not_name_stays(ask: Ask) -> None:
-    """So a client that leaves an empty list out removes nothing."""
+    """So a client that leaves out an empty list removes nothing."""
     body = {"aliasIpRanges": [{"ipCidrRange": "10.0.0.9/32"}], "fingerprint": fingerprint(ask)}
     done(ask, patched(ask, body))
     done(ask, patched(ask, {"fingerprint": fingerprint(ask)}))

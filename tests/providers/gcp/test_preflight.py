@@ -1,4 +1,4 @@
-"""What is found before a failover needs it, and the roles: each permission in them is needed, and no other."""
+"""The findings before a failover, and the roles: a mechanism needs each permission in its role, and no other."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ async def test_instances_that_cannot_have_the_vips(gcp: Project) -> None:
     found = await findings(alias_ip(gcp, instances=["n1", "n2", "n9"]))
     assert wrong(found) == {
         "instance europe-west1-b/n2": "has no interface in inner",
-        "instance europe-west1-b/n9": "there is none",
+        "instance europe-west1-b/n9": "does not exist",
     }
 
 
@@ -138,7 +138,7 @@ async def test_a_subnet_of_another_network_is_in_nobody_s_way(gcp: Project) -> N
 async def test_a_route_of_somebody_else_s_that_wins(gcp: Project) -> None:
     gcp.cloud.routes["by-hand"] = Route("by-hand", "vpc", "192.0.2.10/32", 5, N2)
     found = await findings(route(gcp))
-    assert wrong(found) == {"routes": "wins over ours: by-hand (192.0.2.10/32, priority 5)"}
+    assert wrong(found) == {"routes": "would win over this group's: by-hand (192.0.2.10/32, priority 5)"}
 
 
 # --- static_ip ------------------------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ PROBERS = ("35.191.0.0/16", "130.211.0.0/22")
         ([rule(allowed=[{"IPProtocol": "udp"}])], Level.ERROR),
         ([rule(allowed=[{"IPProtocol": "all"}])], Level.OK),
         ([rule(), rule(900, **DENY)], Level.ERROR),
-        ([rule(), rule(1000, **DENY)], Level.ERROR),  # of equal ones the one that denies
+        ([rule(), rule(1000, **DENY)], Level.ERROR),  # of equal priorities, the rule that denies decides
         ([rule(), rule(1100, **DENY)], Level.OK),
         ([rule(), rule(900, sources=("35.191.7.0/24",), **DENY)], Level.ERROR),
         ([{**rule(), "disabled": True}], Level.ERROR),
@@ -227,7 +227,7 @@ def test_the_roles_are_what_preflight_asks_for(name: str, known: tuple[str, ...]
 
 
 async def works(gcp: Project, name: str) -> None:
-    """All that a mechanism does, from one node to the other, under its role."""
+    """Do everything that a mechanism does, from one node to the other, under its role."""
     make = {"alias_ip": alias_ip, "route": route, "static_ip": static_ip}[name]
     more = {"instances": None} if name == "alias_ip" else {}
     first, second = make(gcp, node="n1", **more), make(gcp, node="n2", **more)

@@ -1,4 +1,4 @@
-"""VIPs by routes: never none, never two that share, whatever a former owner still does."""
+"""VIPs by routes: at no time without a route, never two that share, whatever a former owner still does."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def mover(gcp: Project, node: str, *vips: str, epoch: int = 1, **keys: Any) -> A
 
 
 def table(gcp: Project, dest: str = VIP) -> list[tuple[str, int]]:
-    """Where the routes to a destination lead, and their priorities."""
+    """Return where the routes to a destination lead, and their priorities."""
     gcp.compute.leads_to("192.0.2.1")
     return [(r.machine.rpartition("/")[2], r.priority) for r in gcp.cloud.routes.values() if r.dest == dest]
 
 
 @contextmanager
 def watched(gcp: Project) -> Iterator[set[tuple[str, ...]]]:
-    """Whereto the network leads the VIP at any moment meanwhile: between two changes that land, it leads to one place."""
+    """Record where the network leads the VIP after each change. Between two changes it leads to one place."""
     seen: set[tuple[str, ...]] = set()
 
     def see() -> None:
@@ -49,7 +49,7 @@ def watched(gcp: Project) -> Iterator[set[tuple[str, ...]]]:
 
 
 async def only(gcp: Project, *routes: tuple[str, int]) -> None:
-    """In the end these are the routes: nobody waits for those to go that are beaten already."""
+    """Wait until these are the routes: the mover does not wait for the end of routes that already lose."""
     await eventually(lambda: table(gcp) == list(routes))
 
 
@@ -86,7 +86,7 @@ async def test_a_move_waits_for_one_operation_only(gcp: Project) -> None:
 
 
 async def test_where_epochs_begin_anew_there_is_no_such_moment_either(gcp: Project) -> None:
-    """The new route is the worse one: it wins when the old one goes."""
+    """The new route is the worse one and wins when the old one is deleted."""
     gcp.compute.seconds = 0.1
     await mover(gcp, "n1", epoch=998).move(soon())
     assert table(gcp) == [("n1", 1)]
@@ -97,7 +97,7 @@ async def test_where_epochs_begin_anew_there_is_no_such_moment_either(gcp: Proje
 
 
 async def test_an_epoch_that_was_there_before_gets_another_priority(gcp: Project) -> None:
-    """The store was wiped, and counts anew."""
+    """The store was wiped, so epochs begin anew."""
     await mover(gcp, "n1", epoch=5).move(soon())
     with watched(gcp) as seen:
         await mover(gcp, "n2", epoch=5).move(soon())
@@ -127,7 +127,7 @@ async def test_ipv6_and_many_vips(gcp: Project) -> None:
 
 
 async def test_on_the_same_node_the_next_epoch_has_a_route_of_its_own(gcp: Project) -> None:
-    """A former owner's insert of the epoch between would win over the old one."""
+    """A former owner's insert from the epoch in between would win over the old one."""
     await mover(gcp, "n1", epoch=3).move(soon())
     with watched(gcp) as seen:
         await mover(gcp, "n1", epoch=5).move(soon())
@@ -162,14 +162,14 @@ async def test_a_late_insert_of_a_former_owner_never_wins_and_is_undone(gcp: Pro
     assert seen == {("n2",)}
     found = await owner.look(soon())
     assert found.place is Place.ELSEWHERE
-    assert "left-over" in found.where
+    assert "leftover" in found.where
     await owner.move(soon())
     await only(gcp, ("n2", 997))
     assert (await owner.look(soon())).place is Place.HERE
 
 
 async def test_a_late_delete_of_a_former_owner_shows(gcp: Project) -> None:
-    """It names the route that it saw: what the next owner inserted is another one."""
+    """The delete names the route that the node saw; the next owner inserted another one."""
     first = mover(gcp, "n1", epoch=1)
     await first.move(soon())
     gcp.compute.faults.append(Fault("routes.delete", late=True))
@@ -187,9 +187,9 @@ async def test_a_route_that_cannot_be_deleted_holds_nothing_up_but_is_tried_agai
     node = mover(gcp, "n2", epoch=2)
     await node.move(soon())
     assert gcp.compute.leads_to("192.0.2.10") == ["n2"]
-    assert (await node.look(soon())).place is Place.HERE  # the promotion ends well
+    assert (await node.look(soon())).place is Place.HERE  # the promotion succeeds
     node._going.clear()  # a minute later
-    assert (await node.look(soon())).place is Place.ELSEWHERE  # the next look asks for a repair
+    assert (await node.look(soon())).place is Place.ELSEWHERE  # this leads to a repair
     await node.move(soon())
     await only(gcp, ("n2", 997))
 

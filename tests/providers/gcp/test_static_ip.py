@@ -1,4 +1,4 @@
-"""An external address by access configs: taken from whoever has it, and only from there."""
+"""An external address by access configs: taken from the instance that has it, and only from there."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def holders(gcp: Project, address: str = IP) -> list[str]:
 
 async def test_an_address_that_nobody_has_comes_here(gcp: Project) -> None:
     node = mover(gcp, "n1")
-    assert await node.look(soon()) == Placement(Place.NOWHERE, f"nobody has {IP}")
+    assert await node.look(soon()) == Placement(Place.NOWHERE, f"{IP} is not in use")
     await node.move(soon())
     assert await node.look(soon()) == Placement(Place.HERE)
     (access,) = nic(gcp, "n1").access
@@ -65,7 +65,7 @@ async def test_who_left_and_takes_over_again_waits_for_what_it_began(gcp: Projec
 
 
 async def test_a_late_delete_takes_no_other_address(gcp: Project) -> None:
-    """Access configs have the same name by default, whatever their address; ours have not."""
+    """By default access configs have the same name whatever their address; ours do not."""
     node = mover(gcp, "n1")
     await node.move(soon())
     gcp.compute.faults.append(Fault("instances.deleteAccessConfig", late=True))
@@ -77,7 +77,7 @@ async def test_a_late_delete_takes_no_other_address(gcp: Project) -> None:
 
 async def test_an_interface_that_has_another_address_says_so(gcp: Project) -> None:
     nic(gcp, "n1").access = [{"name": "External NAT", "type": "ONE_TO_ONE_NAT", "natIP": "203.0.113.8"}]
-    with pytest.raises(ProviderError, match=r"n1 nic1 has an external address already \(203\.0\.113\.8\)"):
+    with pytest.raises(ProviderError, match=r"n1 nic1 already has an external address \(203\.0\.113\.8\)"):
         await mover(gcp, "n1").move(soon())
 
 
@@ -98,7 +98,7 @@ async def test_an_address_that_somebody_takes_meanwhile_is_taken_from_there(gcp:
         nic(gcp, "n2").access = [{"name": "theirs", "type": "ONE_TO_ONE_NAT", "natIP": IP}]
 
     nic(gcp, "n3").access = [{"name": "theirs", "type": "ONE_TO_ONE_NAT", "natIP": IP}]
-    gcp.compute.landed = taken  # when it has gone from n3
+    gcp.compute.landed = taken  # called when n3 has lost the address
     await mover(gcp, "n1").move(soon())
     assert holders(gcp) == ["n1"]
 
@@ -112,6 +112,6 @@ async def test_what_is_forbidden_is_not_asked_again(gcp: Project) -> None:
 
 @pytest.mark.parametrize("vips", [("10.0.0.1/32", "10.0.0.2/32"), ("fd20::1/128",)])
 def test_one_ipv4_address_and_no_other(gcp: Project, vips: tuple[str, ...]) -> None:
-    with pytest.raises(ProviderError, match="name it as `address`"):
+    with pytest.raises(ProviderError, match="set it as `address`"):
         gcp.mover(StaticIp, "n1", *vips)
     gcp.mover(StaticIp, "n1", *vips, address=IP)
