@@ -1,4 +1,4 @@
-"""What `type: auto` stands for: on metal, and on each cloud by where the VIPs are, as its metadata service tells."""
+"""What `type: auto` stands for: on metal, and on each cloud by the VIPs and the answers of its metadata service."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_on_aws_elsewhere_in_the_vpc_nothing_is_right(aws: fake_imds.Imds) -> No
     (block, *_) = aws.cloud.vpcs[aws.cloud.subnets["subnet-1"].vpc]
     assert block == "10.77.0.0/16"
     for wrong in (("10.77.5.9/24",), ("10.77.0.100/24", "192.0.2.10/32")):
-        with pytest.raises(ProviderError, match=r"right here .aws: the test says so.: of"):
+        with pytest.raises(ProviderError, match=r"right here .aws: the test says so.: some of"):
             chosen(Platform.AWS, *wrong)
 
 
@@ -120,7 +120,7 @@ def test_a_metadata_service_that_does_not_answer_is_said(where: Platform) -> Non
 
 @pytest.fixture
 def on_aws(aws: fake_imds.Imds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """This host's firmware says Amazon EC2; a configuration file beside it."""
+    """Let this host's firmware name Amazon EC2, and yield the path of a configuration file."""
     (tmp_path / "sys_vendor").write_text("Amazon EC2\n")
     monkeypatch.setattr(platform, "_DMI", tmp_path)
     platform.here.cache_clear()

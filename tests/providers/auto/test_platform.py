@@ -1,4 +1,4 @@
-"""Where this node runs: by fake firmware, and by fake metadata services over real HTTP where there is none."""
+"""Where this node runs: by fake firmware, and without firmware by fake metadata services over real HTTP."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_firmware_that_names_somebody_else_is_believed(tmp_path: Path, every: Ca
 
 @pytest.fixture
 def every(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """All three services are at one address, as they are: link-local, and whoever is there answers."""
+    """Put all three services at one address, like the real ones: link-local, and the one that is there answers."""
 
     def at(url: str) -> None:
         monkeypatch.delenv("AWS_EC2_METADATA_DISABLED", raising=False)
@@ -120,14 +120,14 @@ def test_a_service_that_is_switched_off_is_not_asked(
 
 
 def _openstack(request: Request) -> Answer:
-    """It has EC2's paths, and no tokens (Nova: "Metadata service", EC2-compatible metadata)."""
+    """It has EC2's paths but no tokens (Nova: "Metadata service", EC2-compatible metadata)."""
     if request.method != "GET":
         return Answer(405)
     return Answer(200, b"ami-id\ninstance-id\n") if request.path.startswith("/latest") else Answer(404)
 
 
 def _anything(_: Request) -> Answer:
-    """A proxy or a captive portal: the same page for whatever is asked."""
+    """A proxy or a captive portal, which answers every request with the same page."""
     return Answer(200, b"<html>Please sign in</html>", {"Content-Type": "text/html"})
 
 
@@ -145,7 +145,7 @@ def test_who_only_looks_like_a_cloud_is_none(
 
 
 def test_nobody_there_is_metal(tmp_path: Path) -> None:
-    """By the environment of the whole test run."""
+    """The environment of the whole test run says so."""
     found = platform(tmp_path)
     assert found.platform is Platform.METAL
     assert "no cloud's metadata service answers" in found.why

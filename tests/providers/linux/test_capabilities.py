@@ -1,4 +1,4 @@
-"""Which of the two capabilities are missing, by what the kernel says of the process."""
+"""Which of the two capabilities are missing, by the kernel's report about the process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The guard's table as data: what is wanted, and the least that leads there. That the kernel takes it: tests/netns."""
+"""The guard's table as data: what is wanted, and the smallest change to it. tests/netns tries it on a kernel."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ETH0 = frozenset({"eth0"})
 
 
 def plan(**groups: str) -> dict[str, Guarded]:
-    """group=addresses, all on eth0."""
+    """Make a plan of group=addresses, all on eth0."""
     return {name: Guarded(tuple(ip_interface(vip) for vip in vips.split()), ("eth0",)) for name, vips in groups.items()}
 
 
@@ -109,7 +109,7 @@ def test_groups_with_the_same_id_are_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_timer_of_nothing_would_last_for_ever() -> None:
-    with pytest.raises(ValueError, match="for ever"):
+    with pytest.raises(ValueError, match="means forever"):
         layout.start("t", 0, 0)
 
 

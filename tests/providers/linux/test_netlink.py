@@ -1,4 +1,4 @@
-"""Netlink as bytes and as a socket; what the kernel refuses is an error that says so."""
+"""Netlink as bytes and as a socket. A refusal by the kernel becomes an error that names it."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_of_many_requests_each_refusal_is_told_with_its_place() -> None:
 
 
 def test_the_kernels_own_explanation_is_passed_on() -> None:
-    nonsense = Message(rtnetlink.GET_ADDRESS, 0, bytes([0, 9, 9, 9, 0, 0, 0, 0]))  # a filter it does not know
+    nonsense = Message(rtnetlink.GET_ADDRESS, 0, bytes([0, 9, 9, 9, 0, 0, 0, 0]))  # a filter that the kernel rejects
     with Socket(netlink.ROUTE) as kernel, pytest.raises(NetlinkError, match=r"list nonsense: Invalid argument \(\w+"):
         kernel.dump(nonsense, "list nonsense")
 
