@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from controller.cli import commands
+from controller.cli import store_latency as measurement
 from controller.cli.main import main
 from controller.cli.store_latency import READS, Latency, latency_problems, shortest_lease, store_latency
 from controller.config.loading import from_bytes
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
     from tests.lab.stores.etcd import EtcdCluster
 
 FAR_SECONDS = 0.1
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gives the measurement time on a busy machine, where loading an SDK takes seconds."""
+    monkeypatch.setattr(measurement, "_CALL_SECONDS", 60.0)
+    monkeypatch.setattr(measurement, "ASK_SECONDS", 110.0)
 
 
 def configured(endpoint: str, lease: str = "", store: Mapping[str, Any] | None = None) -> Config:
@@ -87,6 +95,7 @@ def test_durations_that_were_given_are_named_where_the_duration_alone_is_not_at_
 # --- asking ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.etcd
 async def test_distance_is_measured_and_nothing_is_written(shared_etcd: EtcdCluster) -> None:
     began_at = time.monotonic()
@@ -123,6 +132,7 @@ async def test_a_lease_works_at_the_latency_that_check_config_accepts_it_at(shar
     assert max(asked, written) <= after(asked).call
 
 
+@pytest.mark.usefixtures("patient")
 async def test_the_latency_allows_for_a_read_that_fetches_what_another_node_has_changed(moto: Server) -> None:
     """It waits for two answers, which asking an idle store does not show."""
     bucket = make_bucket(moto.url)
@@ -141,6 +151,7 @@ async def test_the_latency_allows_for_a_read_that_fetches_what_another_node_has_
     assert changed <= after(idle).call
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.etcd
 async def test_a_lease_that_the_distance_does_not_carry_is_refused(
     shared_etcd: EtcdCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
