@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Interface, IPv6Interface
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from health.errors import AnyvipError
 
@@ -60,12 +60,24 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of `preflight`: what was checked, what was found, and what to do about it."""
+    """One line of `preflight`: what was checked, what was found, and what to do about it.
+
+    `code` names the check, whatever its result: dotted lower-case words, the first of which names the area. A code is
+    stable, so that programs can match it and docs/findings.md can explain it. The texts are for people, and may change.
+    """
 
     level: Level
+    code: str
     subject: str
     message: str
     remedy: str = ""
+
+
+class Topic(NamedTuple):
+    """What a whole check is about, for the finding that says that the check failed: a code and a subject."""
+
+    code: str
+    subject: str
 
 
 class Provider(Protocol):

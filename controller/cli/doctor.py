@@ -135,6 +135,6 @@ def _once(remarks: Iterable[Remark]) -> Iterable[Remark]:
 
 def _lines(remark: Remark) -> Iterable[str]:
     finding = remark.finding
-    yield f"{finding.level:<8} {remark.about}: {finding.subject}: {finding.message}"
+    yield f"{finding.level:<8} {remark.about}: {finding.subject}: {finding.message} [{finding.code}]"
     if finding.remedy:
         yield f"{'':<8}   -> {finding.remedy}"

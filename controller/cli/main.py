@@ -150,7 +150,8 @@ def _add_doctor(verbs: Any) -> None:
         commands.doctor,
         "report what would break a failover to this node",
         "Asks the kernel, the store and every configured provider. Needs no running daemon, and changes nothing. "
-        "The exit code is 1 if a failover would break.",
+        "The exit code is 1 if a failover would break. Each finding ends with the code of its check, which "
+        "docs/findings.md explains.",
     )
     parser.add_argument("--json", action="store_true", help="print JSON, one object on one line")
 

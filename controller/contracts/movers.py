@@ -10,9 +10,10 @@ from typing import Protocol
 import pytest
 
 from controller.contracts.clock import LogicalClock
+from controller.contracts.providers import assert_coded
 from controller.contracts.rules import raises, rule
 from controller.contracts.script import Fate, Script
-from providers.base import Finding, Place, ProviderError
+from providers.base import Place, ProviderError
 from providers.cloud.deadline import Deadline, GrantEnd
 from providers.cloud.moving import Mover, Starter, SyncCloser
 
@@ -185,10 +186,10 @@ class MoverContract:
 
     @rule
     async def test_preflight_changes_nothing(self, open_mover: OpenMover, clock: LogicalClock) -> None:
-        """Preflight must return findings, and must not change where the network leads."""
+        """Preflight must return findings with a code each, and must not change where the network leads."""
         owner, standby = open_mover("n1"), open_mover("n2", epoch=2)
         await owner.move(soon(clock))
-        assert all(isinstance(finding, Finding) for finding in await standby.preflight())
+        assert_coded(await standby.preflight())
         assert await leads_here(owner, clock)
 
     # --- leave

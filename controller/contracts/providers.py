@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import re
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import ClassVar, Protocol
+from typing import ClassVar, Final, Protocol
 
 import pytest
 import pytest_asyncio
@@ -17,6 +18,7 @@ from providers.base import Closer, Finding, Grant, Lasting, Place, Preparer, Pro
 GRANT_SECONDS = 3600.0  # by the logical clock, so that no test depends on speed
 _TICK_SECONDS = 0.01
 _FASTER = 20
+CODE: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 
 MakeProvider = Callable[[str, LogicalClock], Provider]
 """The author's `make_provider(node, clock)`. It returns a node's provider, always of the same group.
@@ -40,6 +42,13 @@ def grant(clock: LogicalClock, epoch: int = 1, seconds: float = GRANT_SECONDS) -
 async def is_here(provider: Provider) -> bool:
     """Return whether the provider's platform reports that the VIPs are here."""
     return (await provider.inspect()).place is Place.HERE
+
+
+def assert_coded(findings: Iterable[Finding]) -> None:
+    """Requires findings, and of each a code as `providers.base.Finding` describes it."""
+    for finding in findings:
+        assert isinstance(finding, Finding), f"{finding!r} is no Finding"
+        assert CODE.fullmatch(finding.code), f"the code {finding.code!r} is not dotted lower-case, as in linux.guard"
 
 
 @asynccontextmanager
@@ -181,9 +190,9 @@ class ProviderContract:
 
     @rule
     async def test_preflight_changes_nothing(self, open_provider: OpenProvider, clock: LogicalClock) -> None:
-        """Preflight must return findings, and must change nothing, bound or not."""
+        """Preflight must return findings with a code each, and must change nothing, bound or not."""
         provider = open_provider()
-        assert all(isinstance(finding, Finding) for finding in await provider.preflight())
+        assert_coded(await provider.preflight())
         assert not await is_here(provider)
         await provider.bind(grant(clock))
         await provider.preflight()

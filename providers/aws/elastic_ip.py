@@ -11,7 +11,7 @@ from pydantic import Field
 from providers.aws import preflight
 from providers.aws.ec2 import Ec2, Ec2Mechanism, Ec2Options, code
 from providers.aws.preflight import Looking, may
-from providers.base import Finding, Level, Place, Placement, ProviderError, Vip
+from providers.base import Finding, Level, Place, Placement, ProviderError, Topic, Vip
 from providers.cloud.calls import CallRefused, together
 from providers.cloud.deadline import Deadline
 
@@ -88,7 +88,11 @@ class ElasticIp(Ec2Mechanism):
 
     async def preflight(self) -> list[Finding]:
         """Return what would prevent the Elastic IPs from moving here."""
-        looks = {"Elastic IPs": self._there, "private addresses": self._private, "permissions": self._allowed}
+        looks = {
+            Topic("aws.elastic_ip", "Elastic IPs"): self._there,
+            Topic("aws.private_address", "private addresses"): self._private,
+            Topic("aws.permission", "permissions"): self._allowed,
+        }
         return await preflight.looked(self._ec2, self._options, looks)
 
     # --- associations

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from providers.aws.ec2 import Ec2, Ec2Options, code
 from providers.aws.identity import Nic
-from providers.base import Finding, Level, ProviderError
+from providers.base import Finding, Level, ProviderError, Topic
 from providers.cloud.calls import CallRefused, together
 from providers.cloud.deadline import Deadline
 
@@ -37,8 +37,8 @@ class Looking:
 Look = Callable[[Looking], "Coroutine[Any, Any, list[Finding]]"]
 
 
-async def looked(ec2: Ec2, options: Ec2Options, looks: Mapping[str, Look]) -> list[Finding]:
-    """Return the findings of all checks, which `looks` maps by subject. A check that fails becomes a finding."""
+async def looked(ec2: Ec2, options: Ec2Options, looks: Mapping[Topic, Look]) -> list[Finding]:
+    """Return the findings of all checks, which `looks` maps by topic. A check that fails becomes a finding."""
     until = ec2.calls.within(_SECONDS)
     try:
         nic = await ec2.nic(until)
@@ -49,10 +49,10 @@ async def looked(ec2: Ec2, options: Ec2Options, looks: Mapping[str, Look]) -> li
     try:
         eni = await ec2.interface(nic.id, until, own=True)
     except ProviderError as error:
-        return [*found, _failed("network interface", error)]
+        return [*found, _failed(Topic("aws.network_interface", "network interface"), error)]
     looking = Looking(ec2, until, options, nic, eni)
-    every = {**looks, "security groups": _probes_let_in}
-    for some in await together(_careful(subject, look, looking) for subject, look in every.items()):
+    every = {**looks, Topic("aws.security_group", "security groups"): _probes_let_in}
+    for some in await together(_careful(topic, look, looking) for topic, look in every.items()):
         found += some
     return found
 
@@ -120,14 +120,14 @@ def outside_vpc(nic: Nic, destination: str) -> Finding:
     return Finding(Level.OK, f"VIP {destination}", f"is outside {nic.vpc}")
 
 
-async def _careful(subject: str, look: Look, looking: Looking) -> list[Finding]:
+async def _careful(topic: Topic, look: Look, looking: Looking) -> list[Finding]:
     try:
         return await look(looking)
     except ProviderError as error:
-        return [_failed(subject, error)]
+        return [_failed(topic, error)]
 
 
-def _failed(subject: str, error: ProviderError) -> Finding:
+def _failed(topic: Topic, error: ProviderError) -> Finding:
     denied = isinstance(error, CallRefused) and code(error) in _DENIED
     remedy = "allow it for the instance's role (or for `role_arn`): terraform/aws/policies" if denied else ""
     return Finding(Level.ERROR, subject, str(error), remedy)

@@ -12,7 +12,7 @@ from pydantic import Field, StringConstraints, model_validator
 from providers.aws import preflight
 from providers.aws.ec2 import Ec2, Ec2Mechanism, Ec2Options, code
 from providers.aws.preflight import Looking, may, outside_vpc, source_checked
-from providers.base import Finding, Level, Place, Placement, ProviderError, Vip
+from providers.base import Finding, Level, Place, Placement, ProviderError, Topic, Vip
 from providers.cloud.calls import CallRefused, together
 from providers.cloud.deadline import Deadline
 
@@ -95,7 +95,11 @@ class Route(Ec2Mechanism):
 
     async def preflight(self) -> list[Finding]:
         """Return what would prevent the routes from moving here."""
-        looks = {"VIPs": self._outside, "route tables": self._present, "permissions": self._allowed}
+        looks = {
+            Topic("aws.prefix_list", "VIPs"): self._outside,
+            Topic("aws.route_table", "route tables"): self._present,
+            Topic("aws.permission", "permissions"): self._allowed,
+        }
         return await preflight.looked(self._ec2, self._options, looks)
 
     # --- routes

@@ -12,7 +12,7 @@ from typing import Any, Final
 from providers.aws import preflight
 from providers.aws.ec2 import Ec2, Ec2Mechanism, Ec2Options, code
 from providers.aws.preflight import Looking, inside_subnet, may
-from providers.base import Finding, Level, Place, Placement, Vip
+from providers.base import Finding, Level, Place, Placement, Topic, Vip
 from providers.cloud.calls import CallRefused, together
 from providers.cloud.deadline import Deadline
 
@@ -76,7 +76,11 @@ class SecondaryIp(Ec2Mechanism):
 
     async def preflight(self) -> list[Finding]:
         """Return what would prevent the VIPs from moving here."""
-        looks = {"VIPs": self._assignable, "limits": self._room, "permissions": self._allowed}
+        looks = {
+            Topic("aws.vip_primary", "VIPs"): self._assignable,
+            Topic("aws.address_limit", "limits"): self._room,
+            Topic("aws.permission", "permissions"): self._allowed,
+        }
         return await preflight.looked(self._ec2, self._options, looks)
 
     # --- one version of addresses

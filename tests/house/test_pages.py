@@ -25,10 +25,11 @@ def prose(page: Path) -> Iterator[tuple[int, str]]:
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings, as GitHub makes them."""
+    """The anchors of a page's headings, as GitHub makes them, and those that the page sets itself."""
     headings = (line.lstrip("#").strip() for _, line in prose(page) if line.startswith("#"))
     texts = (re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower() for heading in headings)
-    return {re.sub(r"[^\w\- ]", "", text).replace(" ", "-") for text in texts}
+    own = {anchor for _, line in prose(page) for anchor in re.findall(r'<a id="([^"]+)">', line)}
+    return own | {re.sub(r"[^\w\- ]", "", text).replace(" ", "-") for text in texts}
 
 
 def dead_links(page: Path) -> Iterator[str]:
@@ -55,9 +56,9 @@ def test_every_line_fits(page: Path) -> None:
 
 
 def test_a_dead_link_is_noticed(tmp_path: Path) -> None:
-    (tmp_path / "b.md").write_text("# B, and `more`\n")
+    (tmp_path / "b.md").write_text('# B, and `more`\n\n<a id="b.c"></a>\n')
     page = tmp_path / "a.md"
     page.write_text(
-        "[1](b.md) [2](b.md#b-and-more) [3](c.md) [4](b.md#c) [5](https://example.com)\n```\n[6](d.md)\n```\n"
+        "[1](b.md) [2](b.md#b-and-more) [3](c.md) [4](b.md#c) [5](b.md#b.c) [6](https://example.com)\n```\n[7](d.md)\n```\n"
     )
     assert list(dead_links(page)) == ["c.md", "b.md#c"]

@@ -179,7 +179,7 @@ def test_for_people(patient: Patient) -> None:
     asked = subprocess.run(patient.command("doctor"), cwd=source_root(), capture_output=True, text=True, check=False)
     assert asked.returncode == 1
     lines = asked.stdout.splitlines()
-    at = lines.index("error    group web, baremetal: interface eth0: is down")
+    at = lines.index("error    group web, baremetal: interface eth0: is down [baremetal.interface]")
     assert lines[at + 1].strip() == "-> ip link set eth0 up"
     assert lines[-1].startswith("n1 of test: errors 1")
 

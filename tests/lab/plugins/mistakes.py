@@ -142,6 +142,12 @@ PROVIDERS = {
         test="test_inspect_only_reads",
         rule="Inspect only reads: asking where the VIPs are must not bring them here",
     ),
+    "a finding without a code": _provider(
+        "async def preflight(self):\n"
+        '    return [Finding(Level.ERROR, "floating IPs", "no answer", "correct `endpoint`")]',
+        test="test_preflight_changes_nothing",
+        rule="Preflight must return findings with a code each",
+    ),
     "a close that unbinds": _provider(
         "async def close(self):\n    await self._mover.leave(self._calls.within(60.0))\n    await super().close()",
         test="test_closing_leaves_what_is_bound",
