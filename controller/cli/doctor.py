@@ -81,7 +81,7 @@ def _kernel(config: Config) -> list[Remark]:
 def _named(config: Config) -> list[Remark]:
     """Reports the interfaces, users and programs that the configuration names and this node does not have."""
     problems = host_problems(config)
-    return [Remark("configuration", Finding(Level.ERROR, dotted(p.path), p.text)) for p in problems]
+    return [Remark("configuration", Finding(Level.ERROR, "config.host", dotted(p.path), p.text)) for p in problems]
 
 
 async def _store(config: Config) -> list[Remark]:
@@ -90,13 +90,21 @@ async def _store(config: Config) -> list[Remark]:
         latency = await store_latency(config)
     except (StoreError, TimeoutError) as error:
         remedy = "without the store no node takes over, and the active node stops serving when its lease ends"
-        return [Remark(about, Finding(Level.ERROR, "reachable", f"{error or 'no answer in time'}", remedy))]
-    problems = [Finding(Level.ERROR, dotted(p.path), p.text) for p in latency_problems(config, latency)]
+        return [
+            Remark(
+                about, Finding(Level.ERROR, "store.reachable", "reachable", f"{error or 'no answer in time'}", remedy)
+            )
+        ]
+    problems = [
+        Finding(Level.ERROR, "store.latency", dotted(p.path), p.text) for p in latency_problems(config, latency)
+    ]
     answers = (
         f"answers in {latency.typical * 1000:.1f} ms, nine times out of ten within {latency.slow * 1000:.1f} ms; "
         f"a call of this lease may take {config.timing().call_timeout * 1000:.0f} ms"
     )
-    return [Remark(about, finding) for finding in problems or [Finding(Level.OK, "reachable", answers)]]
+    return [
+        Remark(about, finding) for finding in problems or [Finding(Level.OK, "store.reachable", "reachable", answers)]
+    ]
 
 
 async def _provider(name: str, group: Group, plugin: Plugin) -> list[Remark]:
@@ -105,9 +113,18 @@ async def _provider(name: str, group: Group, plugin: Plugin) -> list[Remark]:
         async with asyncio.timeout(_PREFLIGHT_SECONDS):
             return [Remark(about, finding) for finding in await _preflight(name, group, plugin)]
     except TimeoutError:
-        return [Remark(about, Finding(Level.ERROR, "preflight", f"did not finish within {_PREFLIGHT_SECONDS:g} s"))]
+        return [
+            Remark(
+                about,
+                Finding(
+                    Level.ERROR, "provider.preflight", "preflight", f"did not finish within {_PREFLIGHT_SECONDS:g} s"
+                ),
+            )
+        ]
     except Exception as error:  # noqa: BLE001  (a plugin can raise anything, and the operator must see it)
-        return [Remark(about, Finding(Level.ERROR, "preflight", f"{error}" or type(error).__name__))]
+        return [
+            Remark(about, Finding(Level.ERROR, "provider.preflight", "preflight", f"{error}" or type(error).__name__))
+        ]
 
 
 async def _preflight(name: str, group: Group, plugin: Plugin) -> Sequence[Finding]:
@@ -122,7 +139,7 @@ async def _preflight(name: str, group: Group, plugin: Plugin) -> Sequence[Findin
 
 def _chosen(name: str, group: Group) -> Finding:
     choice = chosen(name, group.vips)
-    return Finding(Level.OK, AUTO, f"is {choice.type}: {choice.why}")
+    return Finding(Level.OK, "provider.auto", AUTO, f"is {choice.type}: {choice.why}")
 
 
 def _once(remarks: Iterable[Remark]) -> Iterable[Remark]:

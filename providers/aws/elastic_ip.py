@@ -133,7 +133,10 @@ class ElasticIp(Ec2Mechanism):
 
     async def _there(self, looking: Looking) -> list[Finding]:
         found = await self._described(looking.until)
-        return [Finding(Level.OK, f"VIP {each['PublicIp']}", f"is {each['AllocationId']}") for each in found]
+        return [
+            Finding(Level.OK, "aws.elastic_ip", f"VIP {each['PublicIp']}", f"is {each['AllocationId']}")
+            for each in found
+        ]
 
     async def _private(self, looking: Looking) -> list[Finding]:
         has = {each["PrivateIpAddress"] for each in looking.eni["PrivateIpAddresses"]}
@@ -142,10 +145,16 @@ class ElasticIp(Ec2Mechanism):
             address = target["PrivateIpAddress"]
             subject = f"private address {address}"
             if address in has:
-                findings.append(Finding(Level.OK, subject, f"is on {looking.nic.id}, for {public}"))
+                findings.append(
+                    Finding(Level.OK, "aws.private_address", subject, f"is on {looking.nic.id}, for {public}")
+                )
             else:
                 message = f"is not on {looking.nic.id}, which has {', '.join(sorted(has))}"
-                findings.append(Finding(Level.ERROR, subject, message, "assign it or correct `private_addresses`"))
+                findings.append(
+                    Finding(
+                        Level.ERROR, "aws.private_address", subject, message, "assign it or correct `private_addresses`"
+                    )
+                )
         return findings
 
     async def _allowed(self, looking: Looking) -> list[Finding]:

@@ -44,8 +44,8 @@ async def looked(ec2: Ec2, options: Ec2Options, looks: Mapping[Topic, Look]) -> 
         nic = await ec2.nic(until)
     except ProviderError as error:
         remedy = "allow this instance to use its metadata service (IMDSv2), or set `interface`"
-        return [Finding(Level.ERROR, "identity", str(error), remedy)]
-    found = [Finding(Level.OK, "identity", f"{nic.id} in {nic.subnet}, {nic.vpc}")]
+        return [Finding(Level.ERROR, "aws.identity", "identity", str(error), remedy)]
+    found = [Finding(Level.OK, "aws.identity", "identity", f"{nic.id} in {nic.subnet}, {nic.vpc}")]
     try:
         eni = await ec2.interface(nic.id, until, own=True)
     except ProviderError as error:
@@ -70,25 +70,26 @@ async def may(looking: Looking, action: str, policy: str, **params: Any) -> Find
         if code(refused) in _DENIED:
             return _not_allowed(subject, policy, params)
         if refused.refusal.retry:
-            return Finding(Level.WARNING, subject, f"unknown: {refused}", "run this again")
+            return Finding(Level.WARNING, "aws.permission", subject, f"unknown: {refused}", "run this again")
     except ProviderError as error:
-        return Finding(Level.WARNING, subject, f"unknown: {error}", "run this again")
-    return Finding(Level.OK, subject, "allowed")
+        return Finding(Level.WARNING, "aws.permission", subject, f"unknown: {error}", "run this again")
+    return Finding(Level.OK, "aws.permission", subject, "allowed")
 
 
 def _not_allowed(subject: str, policy: str, params: Mapping[str, Any]) -> Finding:
     on = params.get("RouteTableId") or params.get("AllocationId") or params.get("NetworkInterfaceId") or "*"
     remedy = f"allow it for the instance's role (or for `role_arn`): terraform/aws/policies/{policy}.json"
-    return Finding(Level.ERROR, subject, f"missing on {on}", remedy)
+    return Finding(Level.ERROR, "aws.permission", subject, f"missing on {on}", remedy)
 
 
 def source_checked(looking: Looking) -> Finding:
     """Check whether EC2 would drop packets that are not addressed to the interface's own addresses."""
     eni = looking.nic.id
     if not looking.eni["SourceDestCheck"]:
-        return Finding(Level.OK, "source/destination check", f"off on {eni}")
+        return Finding(Level.OK, "aws.source_dest_check", "source/destination check", f"off on {eni}")
     return Finding(
         Level.ERROR,
+        "aws.source_dest_check",
         "source/destination check",
         f"on for {eni}: EC2 drops packets for VIPs that are routed here",
         f"aws ec2 modify-network-interface-attribute --network-interface-id {eni} --no-source-dest-check",
@@ -103,12 +104,18 @@ def inside_subnet(nic: Nic, vip: str) -> Finding:
         blocks = ", ".join(str(network) for network in nic.networks)
         message = f"is outside {nic.subnet} ({blocks}): it cannot be assigned to {nic.id}"
         return Finding(
-            Level.ERROR, subject, message, "use an address of the subnet, or a VIP outside the VPC and aws.route"
+            Level.ERROR,
+            "aws.vip_subnet",
+            subject,
+            message,
+            "use an address of the subnet, or a VIP outside the VPC and aws.route",
         )
     number = int(ip_address(vip)) - int(networks[0].network_address)
     if number < _RESERVED or (":" not in vip and number == networks[0].num_addresses - 1):
-        return Finding(Level.ERROR, subject, "is one of the addresses that AWS reserves", "use another address")
-    return Finding(Level.OK, subject, f"is in {nic.subnet}")
+        return Finding(
+            Level.ERROR, "aws.vip_subnet", subject, "is one of the addresses that AWS reserves", "use another address"
+        )
+    return Finding(Level.OK, "aws.vip_subnet", subject, f"is in {nic.subnet}")
 
 
 def outside_vpc(nic: Nic, destination: str) -> Finding:
@@ -116,8 +123,10 @@ def outside_vpc(nic: Nic, destination: str) -> Finding:
     inside = [n for n in nic.vpc_networks if n.overlaps(ip_network(destination))]
     if inside:
         message = f"is inside {nic.vpc} ({inside[0]}): routes cannot lead there"
-        return Finding(Level.ERROR, f"VIP {destination}", message, "use one outside the VPC, or aws.secondary_ip")
-    return Finding(Level.OK, f"VIP {destination}", f"is outside {nic.vpc}")
+        return Finding(
+            Level.ERROR, "aws.vip_vpc", f"VIP {destination}", message, "use one outside the VPC, or aws.secondary_ip"
+        )
+    return Finding(Level.OK, "aws.vip_vpc", f"VIP {destination}", f"is outside {nic.vpc}")
 
 
 async def _careful(topic: Topic, look: Look, looking: Looking) -> list[Finding]:
@@ -130,7 +139,7 @@ async def _careful(topic: Topic, look: Look, looking: Looking) -> list[Finding]:
 def _failed(topic: Topic, error: ProviderError) -> Finding:
     denied = isinstance(error, CallRefused) and code(error) in _DENIED
     remedy = "allow it for the instance's role (or for `role_arn`): terraform/aws/policies" if denied else ""
-    return Finding(Level.ERROR, subject, str(error), remedy)
+    return Finding(Level.ERROR, *topic, str(error), remedy)
 
 
 async def _probes_let_in(looking: Looking) -> list[Finding]:
@@ -146,13 +155,13 @@ async def _probes_let_in(looking: Looking) -> list[Finding]:
         source for group in found for rule in group["IpPermissions"] if _admits(rule, port) for source in _sources(rule)
     ]
     if sources:
-        return [Finding(Level.OK, subject, f"allowed from {', '.join(sources)}")]
+        return [Finding(Level.OK, "aws.security_group", subject, f"allowed from {', '.join(sources)}")]
     message = f"no security group of {looking.nic.id} ({', '.join(groups)}) allows them"
     remedy = (
         "allow the port from the load balancer's security group or subnets; "
         "a network load balancer might probe from its nodes"
     )
-    return [Finding(Level.ERROR, subject, message, remedy)]
+    return [Finding(Level.ERROR, "aws.security_group", subject, message, remedy)]
 
 
 def _admits(rule: Mapping[str, Any], port: int) -> bool:

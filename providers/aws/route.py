@@ -179,7 +179,9 @@ class Route(Ec2Mechanism):
         for vip in self._vips:
             if not any(vip.ip in network for network in networks):
                 message = f"is not in {self._options.prefix_list}"
-                found.append(Finding(Level.ERROR, f"VIP {vip.ip}", message, "add it or correct `prefix_list`"))
+                found.append(
+                    Finding(Level.ERROR, "aws.prefix_list", f"VIP {vip.ip}", message, "add it or correct `prefix_list`")
+                )
         return found
 
     async def _present(self, looking: Looking) -> list[Finding]:
@@ -191,12 +193,18 @@ class Route(Ec2Mechanism):
             missing = [destination for destination in self._destinations if destination not in there]
             if table["VpcId"] != looking.nic.vpc:
                 message = f"belongs to {table['VpcId']}, but this node is in {looking.nic.vpc}"
-                findings.append(Finding(Level.ERROR, subject, message, "name tables of this node's VPC"))
+                findings.append(
+                    Finding(Level.ERROR, "aws.route_table", subject, message, "name tables of this node's VPC")
+                )
             elif missing:
                 message = f"has no route for {', '.join(missing)} yet: the first failover creates it in one more call"
-                findings.append(Finding(Level.WARNING, subject, message, "create it now for a faster first failover"))
+                findings.append(
+                    Finding(
+                        Level.WARNING, "aws.route_table", subject, message, "create it now for a faster first failover"
+                    )
+                )
             else:
-                findings.append(Finding(Level.OK, subject, "has the routes"))
+                findings.append(Finding(Level.OK, "aws.route_table", subject, "has the routes"))
         return findings
 
     async def _allowed(self, looking: Looking) -> list[Finding]:

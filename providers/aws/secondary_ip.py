@@ -150,7 +150,11 @@ class SecondaryIp(Ec2Mechanism):
         for eni in having:
             if eni["PrivateIpAddress"] in self._ipv4:
                 message = f"is the primary address of {eni['NetworkInterfaceId']}, which cannot be moved"
-                found.append(Finding(Level.ERROR, f"VIP {eni['PrivateIpAddress']}", message, "use another address"))
+                found.append(
+                    Finding(
+                        Level.ERROR, "aws.vip_primary", f"VIP {eni['PrivateIpAddress']}", message, "use another address"
+                    )
+                )
         return found
 
     async def _room(self, looking: Looking) -> list[Finding]:
@@ -192,10 +196,10 @@ def _fits(kind: str, version: str, has: set[str], vips: list[str], limit: int) -
     needed = len(now | set(vips))
     subject = f"{version} addresses per network interface"
     if needed <= limit:
-        return [Finding(Level.OK, subject, f"{needed} of {limit} needed")]
+        return [Finding(Level.OK, "aws.address_limit", subject, f"{needed} of {limit} needed")]
     message = f"{needed} are needed, but {kind} allows {limit}"
     remedy = "use a larger instance type, fewer VIPs, or another network interface"
-    return [Finding(Level.ERROR, subject, message, remedy)]
+    return [Finding(Level.ERROR, "aws.address_limit", subject, message, remedy)]
 
 
 def _addresses(eni: Any) -> set[str]:

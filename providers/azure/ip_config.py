@@ -110,7 +110,7 @@ class IpConfig(AzureMechanism):
             interface = await self._own.interface(until)
         except ProviderError as error:
             remedy = "check `nics` and the scope of the role"
-            return [*found, Finding(Level.ERROR, "network interfaces", str(error), remedy)]
+            return [*found, Finding(Level.ERROR, "azure.other_nics", "network interfaces", str(error), remedy)]
         found += [*_inside(self._here.vips, interface), *self._placed(own, others)]
         written = [own, *(nic for nic in others if holding(nic, self._wanted))]
         needs = [need for nic in written for need in permissions.to_write(nic)]
@@ -174,6 +174,7 @@ class IpConfig(AzureMechanism):
                 if configuration["properties"].get("primary"):
                     yield Finding(
                         Level.ERROR,
+                        "azure.vip_primary",
                         f"VIP {address_of(configuration)}",
                         f"is the primary address of {nic['name']} and cannot be moved",
                         "give the machine another primary address",
@@ -181,18 +182,25 @@ class IpConfig(AzureMechanism):
         if not others:
             yield Finding(
                 Level.WARNING,
+                "azure.other_nics",
                 "network interfaces",
                 "only this node's can have the VIPs",
                 "name those of the other nodes in `nics`",
             )
         if sum(vip.version == 6 for vip in self._here.vips) > 1:
             yield Finding(
-                Level.ERROR, "VIPs", "a network interface has at most one IPv6 configuration", "use azure.route"
+                Level.ERROR,
+                "azure.address_limit",
+                "VIPs",
+                "a network interface has at most one IPv6 configuration",
+                "use azure.route",
             )
         missing = len(self._missing(own))
         if len(configurations(own)) + missing > _MOST_CONFIGURATIONS:
             message = f"with the VIPs {own['name']} would have more than {_MOST_CONFIGURATIONS} IP configurations"
-            yield Finding(Level.ERROR, "VIPs", message, "spread the VIPs over several groups and machines")
+            yield Finding(
+                Level.ERROR, "azure.address_limit", "VIPs", message, "spread the VIPs over several groups and machines"
+            )
 
 
 def _inside(vips: Iterable[Vip], interface: Interface) -> Iterator[Finding]:
@@ -200,4 +208,4 @@ def _inside(vips: Iterable[Vip], interface: Interface) -> Iterator[Finding]:
         if vip.version == 4 and interface.networks and not any(vip.ip in network for network in interface.networks):
             subnet = ", ".join(map(str, interface.networks))
             remedy = "use azure.route for addresses outside the subnet"
-            yield Finding(Level.ERROR, f"VIP {vip.ip}", f"is not in the subnet {subnet}", remedy)
+            yield Finding(Level.ERROR, "azure.vip_subnet", f"VIP {vip.ip}", f"is not in the subnet {subnet}", remedy)

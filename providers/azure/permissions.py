@@ -62,7 +62,7 @@ async def findings(network: AzureNetwork, needs: Iterable[Need], until: Deadline
         by_scope[scope].add(action)
     answers = await together(_missing(network, scope, actions, until) for scope, actions in by_scope.items())
     found = [finding for answer in answers for finding in answer]
-    return found or [Finding(Level.OK, "permissions", f"complete on {len(by_scope)} resources")]
+    return found or [Finding(Level.OK, "azure.permission", "permissions", f"complete on {len(by_scope)} resources")]
 
 
 async def _missing(network: AzureNetwork, scope: str, actions: set[str], until: Deadline) -> list[Finding]:
@@ -72,9 +72,15 @@ async def _missing(network: AzureNetwork, scope: str, actions: set[str], until: 
     except ProviderError as error:
         status = getattr(error.error, "status_code", None) if isinstance(error, CallRefused) else None
         remedy = "allow Microsoft.Authorization/permissions/read" if status == 403 else "see docs/azure.md"
-        return [Finding(Level.WARNING, subject, f"cannot be checked: {error}", remedy)]
+        return [Finding(Level.WARNING, "azure.permission", subject, f"cannot be checked: {error}", remedy)]
     return [
-        Finding(Level.ERROR, subject, f"{action} is missing", f"assign a role that has it for {scope} (docs/azure.md)")
+        Finding(
+            Level.ERROR,
+            "azure.permission",
+            subject,
+            f"{action} is missing",
+            f"assign a role that has it for {scope} (docs/azure.md)",
+        )
         for action in sorted(actions)
         if not allowed(action, given)
     ]

@@ -47,13 +47,20 @@ async def _let_in(network: AzureNetwork, what: str, guarded: Json, port: int, un
     if refusing:
         remedy = f"add a rule before it that allows the service tag AzureLoadBalancer to reach port {port}"
         text = f"the security rule {refusing} denies {PROBER} access to port {port}"
-        return [Finding(Level.WARNING, f"health probes, {what}", text, remedy)]
-    return [Finding(Level.OK, f"health probes, {what}", f"the security group allows {PROBER} to reach port {port}")]
+        return [Finding(Level.WARNING, "azure.security_group", f"health probes, {what}", text, remedy)]
+    return [
+        Finding(
+            Level.OK,
+            "azure.security_group",
+            f"health probes, {what}",
+            f"the security group allows {PROBER} to reach port {port}",
+        )
+    ]
 
 
 def _not_looked_at(what: str, error: ProviderError, permission: str) -> Finding:
     remedy = f"allow {permission}, or check that {PROBER} can reach the health port"
-    return Finding(Level.WARNING, f"health probes, {what}", f"not checked: {error}", remedy)
+    return Finding(Level.WARNING, "azure.security_group", f"health probes, {what}", f"not checked: {error}", remedy)
 
 
 def refusing_rule(group: Json, port: int) -> str | None:

@@ -95,7 +95,7 @@ class PublicIp(AzureMechanism):
             ours = self._ours(own)
         except ProviderError as error:
             remedy = "check `public_ip`, `ip_configuration` and the scope of the role"
-            return [*found, Finding(Level.ERROR, "public address", str(error), remedy)]
+            return [*found, Finding(Level.ERROR, "azure.public_ip", "public address", str(error), remedy)]
         found += _public(public, ours, which)
         needs = [(which.id, permissions.READ_PUBLIC_IP), (which.id, permissions.JOIN_PUBLIC_IP)]
         needs += [need for nic in (own, *await self._theirs(public, until)) for need in permissions.to_write(nic)]
@@ -188,14 +188,20 @@ def _public(public: Json, ours: Json, which: Named) -> Iterator[Finding]:
     properties = public["properties"]
     if properties.get("publicIPAllocationMethod") != "Static":
         remedy = f"az network public-ip update --ids {which.id} --allocation-method Static"
-        yield Finding(Level.ERROR, subject, "is dynamic: it would change when it moves", remedy)
+        yield Finding(
+            Level.ERROR, "azure.public_ip_allocation", subject, "is dynamic: it would change when it moves", remedy
+        )
     other = _public_of(ours, which.id)
     if not same(other, which.id):
         remedy = "set `ip_configuration` to one without a public address"
-        yield Finding(Level.ERROR, subject, f"cannot move to {ours['name']}, which has {other}", remedy)
+        yield Finding(
+            Level.ERROR, "azure.ip_configuration", subject, f"cannot move to {ours['name']}, which has {other}", remedy
+        )
     where = _holder(public)
     if where is not None and _nic_of(where) is None:
         remedy = "use an address for anyvip alone"
-        yield Finding(Level.ERROR, subject, f"belongs to {where}, which is not a network interface", remedy)
+        yield Finding(
+            Level.ERROR, "azure.public_ip", subject, f"belongs to {where}, which is not a network interface", remedy
+        )
     else:
-        yield Finding(Level.OK, subject, f"is {properties.get('ipAddress', 'not allocated yet')}")
+        yield Finding(Level.OK, "azure.public_ip", subject, f"is {properties.get('ipAddress', 'not allocated yet')}")

@@ -103,7 +103,7 @@ class Route(AzureMechanism):
                 table = await self._network.route_table(which, until)
             except ProviderError as error:
                 remedy = "check `route_tables` and the scope of the role"
-                found.append(Finding(Level.ERROR, f"route table {which.name}", str(error), remedy))
+                found.append(Finding(Level.ERROR, "azure.route_table", f"route table {which.name}", str(error), remedy))
             else:
                 found.append(_table(table, self._vips))
         return found + await permissions.findings(self._network, needs, until)
@@ -185,22 +185,35 @@ def _pointed(table: Json, vip: Vip, hop: str) -> Json:
 
 def _forwarding(nic: Json) -> Finding:
     if nic["properties"].get("enableIPForwarding"):
-        return Finding(Level.OK, "IP forwarding", f"is enabled on {nic['name']}")
+        return Finding(Level.OK, "azure.ip_forwarding", "IP forwarding", f"is enabled on {nic['name']}")
     remedy = f"az network nic update --ids {nic['id']} --ip-forwarding true"
     message = f"is not enabled on {nic['name']}: Azure drops packets to addresses that are not the machine's own"
-    return Finding(Level.ERROR, "IP forwarding", message, remedy)
+    return Finding(Level.ERROR, "azure.ip_forwarding", "IP forwarding", message, remedy)
 
 
 def _table(table: Json, vips: tuple[Vip, ...]) -> Finding:
     subject = f"route table {table['name']}"
     if not table["properties"].get("subnets"):
         remedy = "associate it with the clients' subnets"
-        return Finding(Level.WARNING, subject, "is not associated with any subnet, so it has no effect", remedy)
+        return Finding(
+            Level.WARNING,
+            "azure.route_table",
+            subject,
+            "is not associated with any subnet, so it has no effect",
+            remedy,
+        )
     missing = [str(vip.ip) for vip in vips if _route_to(table, vip) is None]
     routes = table["properties"].get("routes") or []
     if len(routes) + len(missing) > _MOST_ROUTES:
         message = f"would have more than {_MOST_ROUTES} routes with the VIPs"
-        return Finding(Level.ERROR, subject, message, "remove some, or ask Microsoft for a higher limit")
+        return Finding(
+            Level.ERROR, "azure.route_table", subject, message, "remove some, or ask Microsoft for a higher limit"
+        )
     if missing:
-        return Finding(Level.OK, subject, f"has no route to {', '.join(missing)} yet: the first promotion creates it")
-    return Finding(Level.OK, subject, "has the routes")
+        return Finding(
+            Level.OK,
+            "azure.route_table",
+            subject,
+            f"has no route to {', '.join(missing)} yet: the first promotion creates it",
+        )
+    return Finding(Level.OK, "azure.route_table", subject, "has the routes")

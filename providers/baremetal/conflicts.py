@@ -98,6 +98,7 @@ class _Question:
 def _finding(address: IPAddress, mac: bytes, interface: str) -> Finding:
     return Finding(
         Level.ERROR,
+        "baremetal.conflict",
         f"{address}",
         f"{mac.hex(':')} on {interface} answers for {address}, which this node serves",
         "find that machine and remove the address from it: clients reach one or the other",

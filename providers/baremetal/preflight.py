@@ -30,14 +30,24 @@ def findings(vips: LocalVips) -> list[Finding]:
 def _link(name: str, link: Link | None) -> Finding:
     subject = f"interface {name}"
     if link is None:
-        return Finding(Level.ERROR, subject, "does not exist", "create it, or set the provider's `interface`")
+        return Finding(
+            Level.ERROR,
+            "baremetal.interface",
+            subject,
+            "does not exist",
+            "create it, or set the provider's `interface`",
+        )
     if not link.up:
-        return Finding(Level.ERROR, subject, "is down", f"ip link set {name} up")
+        return Finding(Level.ERROR, "baremetal.interface", subject, "is down", f"ip link set {name} up")
     if not link.carrier:
-        return Finding(Level.ERROR, subject, "has no carrier", "check the cable or the switch port")
+        return Finding(
+            Level.ERROR, "baremetal.interface", subject, "has no carrier", "check the cable or the switch port"
+        )
     if link.mac is None and not link.loopback:
-        return Finding(Level.WARNING, subject, "is not Ethernet: VIPs are bound there, but not announced")
-    return Finding(Level.OK, subject, "is up")
+        return Finding(
+            Level.WARNING, "baremetal.interface", subject, "is not Ethernet: VIPs are bound there, but not announced"
+        )
+    return Finding(Level.OK, "baremetal.interface", subject, "is up")
 
 
 def _networks(vips: LocalVips, link: Link, some: Sequence[Vip]) -> Iterator[Finding]:
@@ -48,6 +58,7 @@ def _networks(vips: LocalVips, link: Link, some: Sequence[Vip]) -> Iterator[Find
     if hosts and not link.loopback:
         yield Finding(
             Level.WARNING,
+            "baremetal.network",
             f"VIP {hosts[0]}",
             f"{link.name} has no address in the VIP's network: other hosts need a route to the VIP",
             "write the VIP with the prefix length of its network",
@@ -60,6 +71,7 @@ def _networks(vips: LocalVips, link: Link, some: Sequence[Vip]) -> Iterator[Find
     ):
         yield Finding(
             Level.WARNING,
+            "baremetal.promote_secondaries",
             "promote_secondaries",
             f"if {shared[0].ip} ever comes to {link.name} before the host's own address, removing it removes both",
             "sysctl net.ipv4.conf.all.promote_secondaries=1",
@@ -70,13 +82,16 @@ def _paths(vips: LocalVips, link: Link, some: Sequence[Vip]) -> Iterator[Finding
     """Check for kernel settings that prevent binding, answer past the guard, or drop packets to the VIP."""
     if any(vip.version == 6 for vip in some) and _on(f"ipv6/conf/{link.name}/disable_ipv6", unknown=False):
         name = f"net.ipv6.conf.{link.name}.disable_ipv6"
-        yield Finding(Level.ERROR, name, "is 1: no IPv6 VIP can be bound there", f"sysctl {name}=0")
+        yield Finding(
+            Level.ERROR, "baremetal.disable_ipv6", name, "is 1: no IPv6 VIP can be bound there", f"sysctl {name}=0"
+        )
     if link.loopback or all(vip.version == 6 for vip in some):
         return
     others = _others_next_to(vips, link, some)
     if others and highest("arp_ignore", others[0]) == 0:
         yield Finding(
             Level.WARNING,
+            "baremetal.arp_ignore",
             f"interface {others[0]}",
             f"is in the VIP's network, too, and answers ARP for addresses on {link.name}, past the guard",
             f"sysctl net.ipv4.conf.{others[0]}.arp_ignore=1, or name both in guard_interfaces",
@@ -84,6 +99,7 @@ def _paths(vips: LocalVips, link: Link, some: Sequence[Vip]) -> Iterator[Finding
     if len(_networked(vips)) > 1 and highest("rp_filter", link.name) == 1:
         yield Finding(
             Level.WARNING,
+            "baremetal.rp_filter",
             f"net.ipv4.conf.{link.name}.rp_filter",
             "is strict: packets to the VIP are dropped if this host reaches the client by another interface",
             f"sysctl net.ipv4.conf.{link.name}.rp_filter=2 (and net.ipv4.conf.all.rp_filter: the higher one counts)",
@@ -107,7 +123,13 @@ def _others_next_to(vips: LocalVips, link: Link, some: Sequence[Vip]) -> list[st
 def _elsewhere(vips: LocalVips) -> Iterator[Finding]:
     placement = vips.look()
     if placement.place is Place.ELSEWHERE:
-        yield Finding(Level.ERROR, "VIPs", placement.where, "remove them there: only the daemon may bind them")
+        yield Finding(
+            Level.ERROR,
+            "baremetal.vip_elsewhere",
+            "VIPs",
+            placement.where,
+            "remove them there: only the daemon may bind them",
+        )
 
 
 def _settings(vips: Sequence[Vip]) -> Iterator[Finding]:
@@ -115,10 +137,13 @@ def _settings(vips: Sequence[Vip]) -> Iterator[Finding]:
         key = f"ipv{version}/ip_nonlocal_bind"
         name = f"net.{key.replace('/', '.')}"
         if _on(key):
-            yield Finding(Level.OK, name, "services can bind to the VIP before it is here")
+            yield Finding(
+                Level.OK, "baremetal.ip_nonlocal_bind", name, "services can bind to the VIP before it is here"
+            )
         else:
             yield Finding(
                 Level.WARNING,
+                "baremetal.ip_nonlocal_bind",
                 name,
                 "is 0: a service that binds to the VIP itself cannot start on a standby",
                 f"sysctl {name}=1, or start the service in the promote hook",
@@ -130,10 +155,15 @@ def _resets() -> Finding:
     try:
         with Socket(SOCK_DIAG) as kernel:
             if sockdiag.supported(kernel):
-                return Finding(Level.OK, subject, "the kernel can do it")
+                return Finding(Level.OK, "baremetal.connection_reset", subject, "the kernel can do it")
     except ProviderError as error:
-        return Finding(Level.ERROR, subject, str(error))
-    return Finding(Level.WARNING, subject, f"{sockdiag.UNSUPPORTED}: clients of a former owner wait for a timeout")
+        return Finding(Level.ERROR, "baremetal.connection_reset", subject, str(error))
+    return Finding(
+        Level.WARNING,
+        "baremetal.connection_reset",
+        subject,
+        f"{sockdiag.UNSUPPORTED}: clients of a former owner wait for a timeout",
+    )
 
 
 def _on(key: str, *, unknown: bool = True) -> bool:

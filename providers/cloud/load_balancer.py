@@ -73,7 +73,7 @@ class OnTheNode(BareMetal):
             if loose and any(vip.version == 4 for vip in vips):
                 text = f"is in the VIP's network, where the active node would answer for it ({' and '.join(loose)})"
                 remedy = f"sysctl net.ipv4.conf.{link.name}.arp_ignore=1 net.ipv4.conf.{link.name}.arp_announce=2"
-                found.append(Finding(Level.WARNING, f"interface {link.name}", text, remedy))
+                found.append(Finding(Level.WARNING, "load_balancer.arp", f"interface {link.name}", text, remedy))
         return found
 
 
@@ -106,4 +106,4 @@ class OnTheLoadBalancer:
         """Return what the operator must check at the load balancer."""
         text = "is what the load balancer follows: nothing is needed here"
         remedy = "check that it probes /health, and what it does when no node is healthy (docs/load-balancers.md)"
-        return [Finding(Level.OK, "the health endpoint", text, remedy)]
+        return [Finding(Level.OK, "load_balancer.probe", "the health endpoint", text, remedy)]

@@ -11,7 +11,7 @@ from google.cloud.compute_v1 import AggregatedListInstancesRequest, AliasIpRange
 from pydantic import Field
 
 from providers.baremetal.provider import InterfaceName
-from providers.base import Finding, Level, Place, Placement, ProviderError, Vip
+from providers.base import Finding, Level, Place, Placement, ProviderError, Topic, Vip
 from providers.cloud.calls import CallRefused, Calls, together
 from providers.cloud.deadline import Deadline
 from providers.cloud.moving import MovingOptions
@@ -140,11 +140,13 @@ class AliasIp(ComputeMechanism):
             own = await self._identity.nic(found[us], until)
         except ProviderError as error:
             return preflight.identity_failed(error)
-        identity = Finding(Level.OK, "identity", f"{us} {own.name}, one of {len(found)} instances")
+        identity = Finding(Level.OK, "gcp.identity", "identity", f"{us} {own.name}, one of {len(found)} instances")
         machines = [us, *(name for name in found if name != us)]
         looks = {
-            "permissions": preflight.permissions(self._compute, machines, "alias_ip", self._needed(), until),
-            "subnet": self._subnet(own, until),
+            Topic("gcp.permission", "permissions"): preflight.permissions(
+                self._compute, machines, "alias_ip", self._needed(), until
+            ),
+            Topic("gcp.vip_range", "subnet"): self._subnet(own, until),
         }
         return [identity, *self._apart(found, us, own), *await preflight.looked(looks)]
 
@@ -163,10 +165,14 @@ class AliasIp(ComputeMechanism):
         for text in self._options.instances or ():
             name = InstanceName.parse(text, us)
             if name not in found:
-                yield Finding(Level.WARNING, f"instance {name}", "does not exist", "correct `instances`")
+                yield Finding(
+                    Level.WARNING, "gcp.instances", f"instance {name}", "does not exist", "correct `instances`"
+                )
             elif all(nic.subnetwork != subnet for nic in found[name].network_interfaces):
                 remedy = "give it an interface there: alias ranges belong to one subnet"
-                yield Finding(Level.ERROR, f"instance {name}", f"has no interface in {_last(subnet)}", remedy)
+                yield Finding(
+                    Level.ERROR, "gcp.instances", f"instance {name}", f"has no interface in {_last(subnet)}", remedy
+                )
 
     # --- the machines ---
 

@@ -86,12 +86,14 @@ class LoadBalancer(OnTheNode):
             looking = import_module("providers.gcp.preflight")
             compute = import_module("providers.gcp.compute")
         except ImportError as error:
-            return [Finding(Level.WARNING, "firewall", f"not checked: {error}", "pip install 'anyvip[gcp]'")]
+            return [
+                Finding(Level.WARNING, "gcp.firewall", "firewall", f"not checked: {error}", "pip install 'anyvip[gcp]'")
+            ]
         calls = Calls("gcp-doctor", clock=self._boottime, translate=compute.translate)
         try:
             asking = compute.Compute(self._asked, calls)
         except ProviderError as error:
-            return [Finding(Level.ERROR, "identity", str(error), "correct `credentials_file`")]
+            return [Finding(Level.ERROR, "gcp.identity", "identity", str(error), "correct `credentials_file`")]
         try:
             found: list[Finding] = await looking.backend(asking, self._asked, self._asked.health_port)
             return found

@@ -10,7 +10,7 @@ from typing import Any, Final
 from google.cloud import compute_v1
 from google.cloud.compute_v1 import Instance, NetworkInterface, Subnetwork
 
-from providers.base import Finding, Level, ProviderError
+from providers.base import Finding, Level, ProviderError, Topic
 from providers.cloud.calls import together
 from providers.cloud.deadline import Deadline
 from providers.gcp.client import ComputeOptions
@@ -25,24 +25,24 @@ Network = IPv4Network | IPv6Network
 PROBERS: Final = (ip_network("35.191.0.0/16"), ip_network("130.211.0.0/22"))
 
 
-async def looked(looks: Mapping[str, Look]) -> list[Finding]:
+async def looked(looks: Mapping[Topic, Look]) -> list[Finding]:
     """Return the findings of all checks, which are named by their subjects. A check that fails becomes a finding."""
     return [
         finding for some in await together(_careful(each, look) for each, look in looks.items()) for finding in some
     ]
 
 
-async def _careful(subject: str, look: Look) -> list[Finding]:
+async def _careful(topic: Topic, look: Look) -> list[Finding]:
     try:
         return await look
     except ProviderError as error:
-        return [Finding(Level.WARNING, subject, f"not known: {error}", "run this again, or let this node read it")]
+        return [Finding(Level.WARNING, *topic, f"not known: {error}", "run this again, or let this node read it")]
 
 
 def identity_failed(error: ProviderError) -> list[Finding]:
     """Return the finding that this node's identity is not known, without which nothing can be checked."""
     remedy = "let this instance reach its metadata server and the API, or set `project`, `zone`, `instance` and `nic`"
-    return [Finding(Level.ERROR, "identity", str(error), remedy)]
+    return [Finding(Level.ERROR, "gcp.identity", "identity", str(error), remedy)]
 
 
 async def permissions(
@@ -64,8 +64,8 @@ async def permissions(
     missing = sorted({*on_project} - held[0] | {*on_instances} - frozenset.intersection(*held[1:]))
     if missing:
         remedy = f"give the service account a role with this permission: terraform/gcp/policies/{role}.json"
-        return [Finding(Level.ERROR, f"permission {each}", "missing", remedy) for each in missing]
-    return [Finding(Level.OK, "permissions", f"the service account has all {len(wanted)}")]
+        return [Finding(Level.ERROR, "gcp.permission", f"permission {each}", "missing", remedy) for each in missing]
+    return [Finding(Level.OK, "gcp.permission", "permissions", f"the service account has all {len(wanted)}")]
 
 
 def _test_instance(compute: Compute, name: InstanceName, wanted: Sequence[str], terms: Terms) -> frozenset[str]:
@@ -126,15 +126,23 @@ def within_range(subnet: Subnetwork, name: str | None, vips: Iterable[str]) -> l
     if (name or "") not in known:
         has = ", ".join(each for each in known if each) or "none"
         return [
-            Finding(Level.ERROR, "subnet", f"{subnet.name} has no secondary range {name}: {has}", "set `range_name`")
+            Finding(
+                Level.ERROR,
+                "gcp.vip_range",
+                "subnet",
+                f"{subnet.name} has no secondary range {name}: {has}",
+                "set `range_name`",
+            )
         ]
     within = known[name or ""]
     outside = [vip for vip in vips if not ip_network(vip).subnet_of(within)]  # type: ignore[arg-type]
     if not outside:
-        return [Finding(Level.OK, "subnet", f"the VIPs are in {within} of {subnet.name}")]
+        return [Finding(Level.OK, "gcp.vip_range", "subnet", f"the VIPs are in {within} of {subnet.name}")]
     where = [each for each, cidr in known.items() if each and ip_network(outside[0]).subnet_of(cidr)]  # type: ignore[arg-type]
     remedy = f"set `range_name: {where[0]}`" if where else "choose VIPs of the subnet, or move them with gcp.route"
-    return [Finding(Level.ERROR, "subnet", f"{outside[0]} is not in {within} of {subnet.name}", remedy)]
+    return [
+        Finding(Level.ERROR, "gcp.vip_range", "subnet", f"{outside[0]} is not in {within} of {subnet.name}", remedy)
+    ]
 
 
 def outside_all(found: Iterable[Subnetwork], vips: Iterable[str]) -> list[Finding]:
@@ -147,18 +155,34 @@ def outside_all(found: Iterable[Subnetwork], vips: Iterable[str]) -> list[Findin
         if cidr.version == ip_network(vip).version and ip_network(vip).subnet_of(cidr)  # type: ignore[arg-type]
     ]
     if not inside:
-        return [Finding(Level.OK, "subnets", "the VIPs are outside all of them")]
+        return [Finding(Level.OK, "gcp.vip_subnets", "subnets", "the VIPs are outside all of them")]
     vip, name = inside[0]
     remedy = "choose VIPs outside every subnet, or move them with gcp.alias_ip"
-    return [Finding(Level.ERROR, "subnets", f"{vip} is in {name}: Compute Engine refuses routes there", remedy)]
+    return [
+        Finding(
+            Level.ERROR,
+            "gcp.vip_subnets",
+            "subnets",
+            f"{vip} is in {name}: Compute Engine refuses routes there",
+            remedy,
+        )
+    ]
 
 
 def forwards(instance: Instance) -> list[Finding]:
     """Check whether the network delivers packets that are not addressed to the instance itself."""
     if instance.can_ip_forward:
-        return [Finding(Level.OK, "canIpForward", f"on at {instance.name}")]
+        return [Finding(Level.OK, "gcp.ip_forwarding", "canIpForward", f"on at {instance.name}")]
     remedy = "recreate the instance with canIpForward (Terraform: can_ip_forward = true)"
-    return [Finding(Level.ERROR, "canIpForward", f"off at {instance.name}: it gets no packets for VIPs", remedy)]
+    return [
+        Finding(
+            Level.ERROR,
+            "gcp.ip_forwarding",
+            "canIpForward",
+            f"off at {instance.name}: it gets no packets for VIPs",
+            remedy,
+        )
+    ]
 
 
 # --- firewalls ----------------------------------------------------------------------------------------------------
@@ -183,12 +207,26 @@ async def probes_let_in(
         names = ", ".join(each.name for each in answer.firewall_policys)
         note = f"firewall policies come before VPC rules and are not checked here: {names}"
         return [
-            Finding(Level.WARNING, "firewall", note, f"check that they let {port} in from {PROBERS[0]}, {PROBERS[1]}")
+            Finding(
+                Level.WARNING,
+                "gcp.firewall",
+                "firewall",
+                note,
+                f"check that they let {port} in from {PROBERS[0]}, {PROBERS[1]}",
+            )
         ]
     if shut:
         remedy = f"add a VPC firewall rule: ingress, tcp:{port}, from {PROBERS[0]} and {PROBERS[1]}"
-        return [Finding(Level.ERROR, "firewall", f"health probes from {', '.join(shut)} cannot reach {port}", remedy)]
-    return [Finding(Level.OK, "firewall", f"health probes reach {port}")]
+        return [
+            Finding(
+                Level.ERROR,
+                "gcp.firewall",
+                "firewall",
+                f"health probes from {', '.join(shut)} cannot reach {port}",
+                remedy,
+            )
+        ]
+    return [Finding(Level.OK, "gcp.firewall", "firewall", f"health probes reach {port}")]
 
 
 def _let_in(rules: Iterable[compute_v1.Firewall], source: Network, port: int) -> bool:
@@ -236,4 +274,4 @@ async def backend(compute: Compute, options: ComputeOptions, port: int) -> list[
         nic = await identity.nic(await compute.instance(us, until), until)
     except ProviderError as error:
         return identity_failed(error)
-    return await looked({"firewall": probes_let_in(compute, us, nic, port, until)})
+    return await looked({Topic("gcp.firewall", "firewall"): probes_let_in(compute, us, nic, port, until)})

@@ -20,7 +20,7 @@ from google.cloud.compute_v1 import Route
 from pydantic import Field, model_validator
 
 from providers.baremetal.provider import InterfaceName
-from providers.base import Finding, Level, Place, Placement, ProviderError, Vip
+from providers.base import Finding, Level, Place, Placement, ProviderError, Topic, Vip
 from providers.cloud.calls import CallRefused, Calls, together
 from providers.cloud.deadline import Deadline
 from providers.cloud.moving import MovingOptions
@@ -143,15 +143,19 @@ class Routes(ComputeMechanism):
         except ProviderError as error:
             return preflight.identity_failed(error)
         wanted = preflight.permissions(self._compute, [here.name], "route", PERMISSIONS, until)
-        looks = {"permissions": wanted, "subnets": self._subnets(here, until), "routes": self._others(here, until)}
-        identity = Finding(Level.OK, "identity", f"{here.name} in {here.network}")
+        looks = {
+            Topic("gcp.permission", "permissions"): wanted,
+            Topic("gcp.vip_subnets", "subnets"): self._subnets(here, until),
+            Topic("gcp.routes", "routes"): self._others(here, until),
+        }
+        identity = Finding(Level.OK, "gcp.identity", "identity", f"{here.name} in {here.network}")
         return [identity, *preflight.forwards(instance), *await preflight.looked(looks)]
 
     async def _subnets(self, here: Here, until: Deadline) -> list[Finding]:
         if here.project != here.name.project:
             remedy = "run the nodes in the host project, or move the VIPs with gcp.alias_ip"
             text = f"{here.network} belongs to another project, which refuses routes to instances of this one"
-            return [Finding(Level.ERROR, "network", text, remedy)]
+            return [Finding(Level.ERROR, "gcp.shared_vpc", "network", text, remedy)]
         found = await preflight.subnets(self._compute, here.project, here.network, until)
         return preflight.outside_all(found, self._destinations)
 
@@ -165,8 +169,16 @@ class Routes(ComputeMechanism):
             if not _of_group(route, self._named(here, destination)) and route.priority <= self._options.worst_priority
         ]
         if winning:
-            return [Finding(Level.ERROR, "routes", f"would win over this group's: {', '.join(winning)}", "delete them")]
-        return [Finding(Level.OK, "routes", "no other route to the VIPs wins over this group's")]
+            return [
+                Finding(
+                    Level.ERROR,
+                    "gcp.routes",
+                    "routes",
+                    f"would win over this group's: {', '.join(winning)}",
+                    "delete them",
+                )
+            ]
+        return [Finding(Level.OK, "gcp.routes", "routes", "no other route to the VIPs wins over this group's")]
 
     async def _where(self, until: Deadline) -> Here:
         if self._here is None:

@@ -11,7 +11,7 @@ from google.cloud import compute_v1
 from google.cloud.compute_v1 import AccessConfig, Address, NetworkInterface, Operation
 from pydantic import Field
 
-from providers.base import Finding, Level, Place, Placement, ProviderError, Vip
+from providers.base import Finding, Level, Place, Placement, ProviderError, Topic, Vip
 from providers.cloud.calls import CallRefused, Calls, together
 from providers.cloud.deadline import Deadline
 from providers.cloud.moving import MovingOptions
@@ -135,10 +135,12 @@ class StaticIp(ComputeMechanism):
         except ProviderError as error:
             return preflight.identity_failed(error)
         looks = {
-            "permissions": preflight.permissions(self._compute, [us], "static_ip", PERMISSIONS, until),
-            "address": self._reserved(us, until),
+            Topic("gcp.permission", "permissions"): preflight.permissions(
+                self._compute, [us], "static_ip", PERMISSIONS, until
+            ),
+            Topic("gcp.static_address", "address"): self._reserved(us, until),
         }
-        identity = Finding(Level.OK, "identity", f"{us} {own.name}")
+        identity = Finding(Level.OK, "gcp.identity", "identity", f"{us} {own.name}")
         return [identity, self._room(us, own), *await preflight.looked(looks)]
 
     def _room(self, us: InstanceName, own: NetworkInterface) -> Finding:
@@ -146,20 +148,38 @@ class StaticIp(ComputeMechanism):
             if self._has(own) is None:
                 self._free(us, own)
         except ProviderError as error:
-            return Finding(Level.ERROR, "interface", str(error), "remove that access config, or set `nic`")
+            return Finding(
+                Level.ERROR, "gcp.access_config", "interface", str(error), "remove that access config, or set `nic`"
+            )
         text = f"{own.name} has no other external address: the API is reached by Private Google Access or Cloud NAT"
-        return Finding(Level.OK, "interface", text)
+        return Finding(Level.OK, "gcp.access_config", "interface", text)
 
     async def _reserved(self, us: InstanceName, until: Deadline) -> list[Finding]:
         found = await self._found(us, until)
         if not found:
             remedy = "reserve it there, or correct `address`"
-            return [Finding(Level.ERROR, "address", f"{self._address} is not reserved in {_region(us)}", remedy)]
+            return [
+                Finding(
+                    Level.ERROR,
+                    "gcp.static_address",
+                    "address",
+                    f"{self._address} is not reserved in {_region(us)}",
+                    remedy,
+                )
+            ]
         foreign = [user for user in found[0].users if "/instances/" not in user]
         if foreign:
             text = f"{self._address} is used by {foreign[0]}, which is not an instance"
-            return [Finding(Level.ERROR, "address", text, "free it there: anyvip takes it only from instances")]
-        return [Finding(Level.OK, "address", f"{self._address} is reserved as {found[0].name}")]
+            return [
+                Finding(
+                    Level.ERROR,
+                    "gcp.static_address",
+                    "address",
+                    text,
+                    "free it there: anyvip takes it only from instances",
+                )
+            ]
+        return [Finding(Level.OK, "gcp.static_address", "address", f"{self._address} is reserved as {found[0].name}")]
 
     async def _own(self, us: InstanceName, until: Deadline) -> NetworkInterface:
         return await self._identity.nic(await self._compute.instance(us, until), until)

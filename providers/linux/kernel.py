@@ -29,8 +29,8 @@ def capabilities() -> Finding:
     """Check whether this process has the capabilities that it needs."""
     missing = missing_capabilities()
     if missing:
-        return Finding(Level.ERROR, "capabilities", explained(missing))
-    return Finding(Level.OK, "capabilities", "this process has CAP_NET_ADMIN and CAP_NET_RAW")
+        return Finding(Level.ERROR, "linux.capabilities", "capabilities", explained(missing))
+    return Finding(Level.OK, "linux.capabilities", "capabilities", "this process has CAP_NET_ADMIN and CAP_NET_RAW")
 
 
 def setting(key: str) -> int | None:
@@ -55,22 +55,35 @@ def _guard(needed: bool) -> list[Finding]:
     except NetlinkError as error:
         refused, owned = error.code, False
     if refused in (errno.EPERM, errno.EACCES):
-        return [Finding(Level.ERROR, "guard", "needs CAP_NET_ADMIN to be tested", "run this as the daemon's user")]
+        return [
+            Finding(
+                Level.ERROR, "linux.guard", "guard", "needs CAP_NET_ADMIN to be tested", "run this as the daemon's user"
+            )
+        ]
     if refused:
         return [_unguarded(refused, needed)]
-    supported = Finding(Level.OK, "guard", "the kernel drops a VIP's traffic by itself when the lease ends")
+    supported = Finding(
+        Level.OK, "linux.guard", "guard", "the kernel drops a VIP's traffic by itself when the lease ends"
+    )
     if owned:
         return [supported]
     flushed = "before Linux 6.9, a flush of the ruleset opens the guard until the daemon has put it back"
-    return [supported, Finding(Level.WARNING, "guard's owner", flushed, "do not run `nft flush ruleset` on this node")]
+    return [
+        supported,
+        Finding(
+            Level.WARNING, "linux.guard_owner", "guard's owner", flushed, "do not run `nft flush ruleset` on this node"
+        ),
+    ]
 
 
 def _unguarded(refused: int, needed: bool) -> Finding:
     why = f"this kernel has no nftables egress hook ({errno.errorcode.get(refused, refused)}): it is in Linux 5.16"
     if needed:
         remedy = "use a newer kernel or a longer lease.duration_seconds: the lifetime of addresses needs a second of it"
-        return Finding(Level.ERROR, "guard", f"{why}, and the lease is too short without it", remedy)
-    return Finding(Level.WARNING, "guard", f"{why}. Only the lifetime of addresses is left", "use a newer kernel")
+        return Finding(Level.ERROR, "linux.guard", "guard", f"{why}, and the lease is too short without it", remedy)
+    return Finding(
+        Level.WARNING, "linux.guard", "guard", f"{why}. Only the lifetime of addresses is left", "use a newer kernel"
+    )
 
 
 def _trial(kernel: Socket, flags: int) -> int:
@@ -92,5 +105,11 @@ def _forwarding() -> list[Finding]:
         return []
     passed_on = "is on, and there is no guard: a standby forwards packets for a VIP, which can then go in circles"
     return [
-        Finding(Level.WARNING, "net.ipv4.ip_forward", passed_on, "sysctl net.ipv4.ip_forward=0, if nothing needs it")
+        Finding(
+            Level.WARNING,
+            "linux.ip_forward",
+            "net.ipv4.ip_forward",
+            passed_on,
+            "sysctl net.ipv4.ip_forward=0, if nothing needs it",
+        )
     ]

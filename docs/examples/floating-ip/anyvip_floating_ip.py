@@ -86,8 +86,14 @@ class FloatingIp(Mechanism):
         try:
             found = await self.look(self._calls.within(_PREFLIGHT_SECONDS))
         except ProviderError as error:
-            return [Finding(Level.ERROR, "floating IPs", str(error), "correct `endpoint`, or the token")]
-        return [Finding(Level.OK, "floating IPs", f"are known: {found.where or 'all lead here'}")]
+            return [
+                Finding(
+                    Level.ERROR, "floating_ip.addresses", "floating IPs", str(error), "correct `endpoint`, or the token"
+                )
+            ]
+        return [
+            Finding(Level.OK, "floating_ip.addresses", "floating IPs", f"are known: {found.where or 'all lead here'}")
+        ]
 
     # --- the API ---
 

@@ -109,7 +109,7 @@ class CloudMover:
         return Placement(Place.ELSEWHERE, holder) if holder else Placement(Place.NOWHERE)
 
     async def preflight(self) -> list[Finding]:
-        return [Finding(Level.OK, "cloud", "is there")]
+        return [Finding(Level.OK, "test.cloud", "cloud", "is there")]
 
     def close(self) -> None:
         self.closed += 1
