@@ -1,1 +1,1 @@
-"""Who is active: the lease, the election, and the daemon that carries its decisions out."""
+"""The failover controller: the lease, the election, and the daemon that carries out its decisions."""

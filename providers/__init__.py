@@ -1,1 +1,1 @@
-"""What makes an address lead to this node."""
+"""The providers: they make an address lead to this node."""

@@ -1,1 +1,1 @@
-"""Who is active. Pure: no I/O, no clock, no randomness. Begin with `controller.core.machine`."""
+"""Decides who is active. Pure: no I/O, no clock, no randomness. Start with `controller.core.machine`."""

@@ -1,4 +1,4 @@
-"""A group's record, from this node's side: take it, give it back, ask for it. Part of `decide`."""
+"""Takes a group, gives it back or asks for it, through the group's record. Part of `decide`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from controller.core.values import replace
 
 
 def contest(turn: Turn, name: str) -> bool:
-    """The group is at rest here and shut: take it if it is our turn, or give back what still names us.
+    """Takes a group that is at rest and shut here if it is our turn, or gives it back if its record still names us.
 
-    Whether it is ours now without a write: its owner handed it to us.
+    Returns whether the group is ours now without a write, because its owner handed it to us.
     """
     if not _may_write(turn.state, name) or turn.busy(GROUPS + name):
         return False
@@ -34,7 +34,7 @@ def contest(turn: Turn, name: str) -> bool:
         barred = True
     if barred:
         if mine:
-            _give_back(turn, name, onward=not handed)  # or those who cannot serve would throw it to and fro
+            _give_back(turn, name, onward=not handed)  # or two unfit nodes would pass it back and forth
     elif _is_proven(turn.state, turn.now, turn.policy):
         if handed and _may_accept(turn.state, rules, name):
             return _accept(turn, name)
@@ -49,12 +49,12 @@ def _may_write(state: State, name: str) -> bool:
 
 
 def _knows_fitness(state: State, policy: Policy, name: str) -> bool:
-    """Nothing is taken, nor given away, before it is known whether we are fit."""
+    """Returns whether it is known if we are fit. Until then, a group is neither taken nor given back."""
     return state.groups[name].role is not Role.INIT or name not in policy.groups or state.stopping
 
 
 def _is_barred(state: State, policy: Policy, name: str, *, mine: bool) -> bool:
-    """Unfit or going. Paused, only what is ours already is taken up again."""
+    """Returns whether this node is unfit or leaving. In a paused cluster, it takes up only what is already its own."""
     group = state.groups[name]
     if state.stopping or name not in policy.groups:
         return True
@@ -64,7 +64,7 @@ def _is_barred(state: State, policy: Policy, name: str, *, mine: bool) -> bool:
 
 
 def _sits_this_out(group: GroupState, given: bool, now: float, rules: Rules) -> bool:
-    """What is offered or handed to it nobody sits out, unless it has just failed."""
+    """Returns whether this node sits the race out. It accepts what is `given` to it, unless it has just failed."""
     return group.role is Role.STANDBY and (group.campaign.failed or not given) and _sits_out(group, now, rules)
 
 
@@ -81,14 +81,14 @@ def _give_back(turn: Turn, name: str, *, onward: bool) -> None:
 
 
 def _is_proven(state: State, now: float, policy: Policy) -> bool:
-    """What is taken on a session that is not proven any more could not be served."""
+    """Returns whether the last renewal still counts. Without it, a group that was taken could not be served."""
     renewed = state.rounds.renewed
     assert renewed is not None
     return now < renewed.at + policy.timing.renew_deadline
 
 
 def _make_view(state: State, now: float, policy: Policy, name: str) -> View:
-    """What a judgement about the group rests on."""
+    """Returns the facts that a judgement about the group rests on."""
     session, life = state.session.id, state.life
     assert session is not None
     return View(
@@ -98,20 +98,20 @@ def _make_view(state: State, now: float, policy: Policy, name: str) -> View:
 
 
 def _may_accept(state: State, rules: Rules, name: str) -> bool:
-    """Whether what was handed to us may be opened as it is: an answer proves it, and the record is as it should be."""
+    """Returns whether a handed group can be opened without a rewrite: an answer proves it, and its epoch is sound."""
     seen, known = state.store.sightings[GROUPS + name], state.groups[name].epoch
     return isinstance(seen.record, Ownership) and seen.there_at > -inf and rules.grows(known, seen.record.epoch)
 
 
 def _accept(turn: Turn, name: str) -> bool:
-    """It was handed to us. Once only: a later promotion has an epoch of its own."""
+    """Accepts a group that was handed to us. This works once: a later promotion needs an epoch of its own."""
     store, group, renewed = turn.state.store, turn.groups[name], turn.state.rounds.renewed
     seen = store.sightings[GROUPS + name]
     assert isinstance(seen.record, Ownership)
     assert seen.version is not None
     assert renewed is not None
     turn.put(store=replace(store, sightings={**store.sightings, GROUPS + name: replace(seen, handed=False)}))
-    if seen.there_at < renewed.started_at:  # too old to be armed on: a listing will do
+    if seen.there_at < renewed.started_at:  # too old for arming: a listing has to confirm it
         turn.put(requests=replace(turn.state.requests, read_due=True))
     owned = Owned(seen.version, seen.record.epoch, seen.there_at)
     turn.put_group(
@@ -141,7 +141,7 @@ def _take(turn: Turn, name: str, judgement: Judgement) -> None:
 
 
 def _claim(state: State, now: float, policy: Policy, name: str, record: Ownership) -> Ownership:
-    """The record that makes the group ours."""
+    """Returns the record that makes the group ours."""
     epoch = max(record.epoch, state.groups[name].epoch) + 1
     return next_record(
         record, state.life.writer, session=state.session.id, node=policy.node,
@@ -151,7 +151,7 @@ def _claim(state: State, now: float, policy: Policy, name: str, record: Ownershi
 
 
 def _begin(turn: Turn, name: str) -> None:
-    """There is no record of the group: let there be one, to be watched."""
+    """Creates the missing record of a group. The new record is then watched for a lease."""
     rules, state = turn.policy.rules, turn.state
     first = _find_first_epoch(state, turn.now, rules, name)
     seq = max(first, state.store.gone.get(GROUPS + name, 0) + 1)
@@ -166,7 +166,7 @@ def _find_first_epoch(state: State, now: float, rules: Rules, name: str) -> int:
 
 
 def _fence(turn: Turn, key: str) -> None:
-    """Its last word was this version; a missing or unreadable record is replaced by a fenced one."""
+    """Fences the session at the version that was watched. A missing or unreadable record becomes a fenced one."""
     seen = turn.state.store.sightings[key]
     if turn.busy(key):
         return
@@ -176,9 +176,10 @@ def _fence(turn: Turn, key: str) -> None:
 
 
 def release(turn: Turn, name: str, *, onward: bool = True) -> None:
-    """Give the group to whom it is meant for, or to the next in rank; who was not heard of lately is offered it.
+    """Hands the group to the session it is meant for, or else to the next in rank.
 
-    Not `onward`: it is offered at best.
+    A session that was not heard of lately is only offered the group. Without `onward`, the group is never handed over,
+    only offered.
     """
     state, policy, group = turn.state, turn.policy, turn.groups[name]
     record, version = state.ownership(name)
@@ -196,12 +197,12 @@ def release(turn: Turn, name: str, *, onward: bool = True) -> None:
         epoch=max(record.epoch, group.epoch) + bool(node),
     )  # fmt: skip
     right, campaign = replace(group.right, owned=None), replace(group.campaign, hand_to=None)
-    turn.put_group(name, right=right, campaign=campaign)  # the grant is dropped, then the release leaves
+    turn.put_group(name, right=right, campaign=campaign)  # drop the grant before the release leaves
     turn.write(GROUPS + name, Purpose.RELEASE, given, version)
 
 
 def _find_node(state: State, now: float, policy: Policy, session: SessionId) -> str | None:
-    """The session's node, if it was heard of within half a lease: a dead one must be watched for a whole one."""
+    """Returns the session's node if it was heard of within half a lease: a dead owner costs a whole lease."""
     seen = state.store.sightings.get(SESSIONS + session)
     if seen is None or not isinstance(seen.record, Session) or seen.record.fenced:
         return None
@@ -212,7 +213,7 @@ def _find_node(state: State, now: float, policy: Policy, session: SessionId) -> 
 
 
 def ask_owner(turn: Turn, name: str) -> None:
-    """Somebody asked this node for a switchover of a group that another owns: write it into the record."""
+    """Writes a switchover that this node was asked for into the record of the group, which another session owns."""
     state, ask = turn.state, turn.groups[name].campaign.ask
     record, version = state.ownership(name)
     if ask is None or (GROUPS + name not in state.store.sightings and not turn.due_or_wake(ask.until)):
@@ -230,7 +231,7 @@ def _drop_ask(turn: Turn, name: str) -> None:
 
 
 def meet_wish(turn: Turn, name: str) -> SessionId | None:
-    """The session that the group we own is wanted by, if it is fit. A wish that can't be met is dropped, not kept."""
+    """Returns the fit session that our group is to be switched over to, if any. Drops a wish that cannot be met."""
     group = turn.groups[name]
     record, version = turn.state.ownership(name)
     ask = group.campaign.ask
@@ -251,7 +252,7 @@ def meet_wish(turn: Turn, name: str) -> SessionId | None:
 
 
 def preempt(turn: Turn, name: str) -> None:
-    """A better node that has been fit for the delay asks for the group, as an operator would."""
+    """Asks for the group, as an operator would, once this node has outranked the owner for the preemption delay."""
     group, policy, lease = turn.groups[name], turn.policy.groups[name], turn.policy.timing.lease_duration
     campaign = group.campaign
     barred = campaign.failed and _sits_out(group, turn.now, turn.policy.rules)

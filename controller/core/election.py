@@ -1,9 +1,9 @@
-"""Who may take a group, and when: the rules of the two-record protocol, as pure functions.
+"""Decides which node is allowed to take a group, and when: the two-record protocol as pure functions.
 
-A standby judges a session by how long *it* has watched version and bytes stay the same. What is over must first be
-fenced by compare-and-swap; only then may the group be swapped. What is not guaranteed: that a group has an owner.
+A standby judges a session by how long the standby itself has seen its version and bytes unchanged. It must fence an
+expired session by compare-and-swap before it can take the session's group. That a group has an owner is not guaranteed.
 
-What exclusion rests on is in `controller.core.rules`.
+The rules that exclusion rests on are in `controller.core.rules`.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from controller.stores.base import Entry, Version
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A record, and since when this node has seen this version of it. `version` None: the key is not there.
+    """A record, and since when this node has seen this version of it. `version` is None when the key is absent.
 
-    `there_at`: when a request was sent whose answer showed this version, or the one that a handover replaced.
-    `handed`: this life saw a group's record name another session, or none, before it came to name the one it names.
+    `there_at` is when a request was sent whose answer showed this version, or the version that a handover replaced.
+    `handed` is True when this life saw the group's record name another session, or none, before the current one.
     """
 
     since: float
@@ -43,7 +43,7 @@ class Sighting:
     version: Version | None = None
     value: bytes = b""
     record: Record | None = None
-    problem: str = ""  # why it cannot be read
+    problem: str = ""  # why the record cannot be read
     there_at: float = -inf
     handed: bool = False
 
@@ -51,7 +51,7 @@ class Sighting:
 def sight(  # noqa: PLR0913  (what was known, what was answered, and when, each given by name)
     old: Sighting | None, key: str, entry: Entry | None, *, sent_at: float, now: float, forget_after: float
 ) -> Sighting:
-    """What is known of a key after an answer that arrived now. Not refreshed for `forget_after`: it begins anew."""
+    """Returns what is known of a key after an answer. A sighting older than `forget_after` seconds starts anew."""
     version, value = (entry.version, entry.value) if entry else (None, b"")
     if old is not None and (old.version, old.value) == (version, value):
         since = old.since if now - old.seen_at <= forget_after else now
@@ -88,7 +88,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The verdict; for FENCE the session's key; `at`: when time alone could change it."""
+    """A verdict. For FENCE, `key` is the session's key. `at` is when time alone could change the verdict."""
 
     verdict: Verdict
     why: str
@@ -98,14 +98,14 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a judgement rests on."""
+    """The facts that a judgement rests on."""
 
     me: SessionId
     writer: str
     past: frozenset[SessionId]
     sightings: Mapping[str, Sighting]
     now: float
-    answered_at: float  # when the last listing arrived: who was silent then is not waited for
+    answered_at: float  # when the last listing arrived; sessions that were silent by then are not waited for
     timing: Timing
     rules: Rules
     priority: int
@@ -113,7 +113,7 @@ class View:
 
 
 def judge(group: str, view: View) -> Judgement:
-    """Whether this node may take the group now, must fence first, or has to wait, and for how long."""
+    """Decides whether this node takes the group, creates its record, fences its owner first, or waits (until when)."""
     seen = view.sightings.get(GROUPS + group)
     if seen is None:
         return Judgement(Verdict.WAIT, "not-seen")
@@ -148,13 +148,13 @@ def _judge_missing(seen: Sighting, turn: float, view: View) -> Judgement:
 
 
 def _judge_holder(holder: SessionId, turn: float, view: View) -> Judgement | None:
-    """None when this session is known to be fenced; else what to do about it first."""
+    """Returns what must happen to the owner's session first, or None when it is fenced and it is our turn."""
     key = SESSIONS + holder
     seen = view.sightings.get(key)
     if seen is None:
         return Judgement(Verdict.WAIT, "owner-not-seen")
     lease = view.timing.lease_duration
-    if isinstance(seen.record, Session):  # a node configured otherwise serves for as long as *its* lease allows
+    if isinstance(seen.record, Session):  # a node serves for as long as its own configured lease allows
         lease = max(lease, seen.record.lease_duration)
     ripe_at = seen.since + lease + turn
     if isinstance(seen.record, Session) and seen.record.fenced:
@@ -179,10 +179,10 @@ def _wait_unless(ripe: bool, verdict: Verdict, why: str, at: float, key: str = "
 
 
 def rank(group: str, seen: Sighting, view: View) -> int:
-    """How many candidates go first: the one it is offered to, then by priority, then by name.
+    """Returns how many candidates go before us. The one that is offered the group is first; then priority, then name.
 
-    The owner is none of them: it looks alive until the very moment at which it may be succeeded. Who is silent is so as
-    of the last listing: only what is heard changes the order, and not time alone.
+    The owner is not a candidate: it seems alive until the very moment at which it can be succeeded. Silence is measured
+    at the last listing, so that only news changes the order, never time alone.
     """
     owner = seen.record if isinstance(seen.record, Ownership) else Ownership()
     out = (view.me, owner.session)
@@ -195,7 +195,7 @@ def rank(group: str, seen: Sighting, view: View) -> int:
 def fit_sessions(
     group: str, sightings: Mapping[str, Sighting], now: float, lease_duration: float
 ) -> Iterable[tuple[SessionId, Session, Membership]]:
-    """The live sessions that say they could serve the group."""
+    """Yields the live sessions that are fit to serve the group, by their own account."""
     for sid, record in live_sessions(sightings, now, lease_duration):
         member = record.groups.get(group)
         if record.campaigning and member is not None and member.healthy and member.priority > 0:
@@ -205,7 +205,7 @@ def fit_sessions(
 def live_sessions(
     sightings: Mapping[str, Sighting], now: float, lease_duration: float
 ) -> Iterable[tuple[SessionId, Session]]:
-    """Sessions not fenced whose record changed within the lease."""
+    """Yields the sessions that are not fenced and whose record has changed within the lease."""
     for key, seen in sightings.items():
         record = seen.record
         if isinstance(record, Session) and not record.fenced and now - seen.since < lease_duration:

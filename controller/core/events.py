@@ -1,7 +1,8 @@
-"""What happens to the core (events) and what it wants done (actions). Pure data.
+"""The inputs of the core (events) and its outputs (actions). Pure data.
 
-Every moment is a reading of the local CLOCK_BOOTTIME in seconds. Every request gets exactly one answer: an effect that
-fails, times out or is cancelled is answered with `Failed`, `Unsure` or a `Ran` that carries the error.
+Every moment is a reading of the local CLOCK_BOOTTIME, in seconds. Every action except `Save` and `Exit` gets exactly
+one answer. An effect that fails, times out or is cancelled is answered with `Failed`, with `Unsure`, or with an event
+that carries an `error`.
 """
 
 from __future__ import annotations
@@ -15,20 +16,20 @@ from controller.stores.base import Entry, Version
 
 
 class Step(StrEnum):
-    """One stage of taking a group on or of giving it up."""
+    """One step of taking a group up, keeping it or giving it up."""
 
-    BIND = "bind"  # addresses on the interface, cloud moves in parallel, verified
-    ANNOUNCE = "announce"  # GARP and unsolicited NA, repeated over the next seconds in the background
-    PROMOTE = "promote"  # the promote hook
-    DEMOTE = "demote"  # the demote hook
-    RESET = "reset"  # connections to the VIPs, while a RST can still leave
-    SHUT = "shut"  # guard shut and the kernel said so; then the addresses go
-    REFRESH = "refresh"  # bind again: longer lifetime, drift repaired
+    BIND = "bind"  # put the addresses on the interface, move clouds in parallel, verify
+    ANNOUNCE = "announce"  # send GARP and unsolicited NA; repeat them in the background over the next seconds
+    PROMOTE = "promote"  # run the promote hook
+    DEMOTE = "demote"  # run the demote hook
+    RESET = "reset"  # reset connections to the VIPs while a RST can still leave
+    SHUT = "shut"  # shut the guard, confirmed by the kernel; then remove the addresses
+    REFRESH = "refresh"  # bind again: extend lifetimes, repair drift
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """The state file: what a restarted daemon may go on with. Written after each confirmed beat."""
+    """The state file, from which a restarted daemon can adopt the session. Written after each confirmed beat."""
 
     session: SessionId
     beat: int
@@ -41,33 +42,33 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The daemon holds the lock. `saved` is of this boot, or None. `open_groups`: what the guard lets pass."""
+    """The daemon has taken its lock. `saved` is from this boot, or None. The guard lets `open_groups` pass."""
 
     session: SessionId  # never used before
-    writer: str  # random, of this life
+    writer: str  # a random name for this life
     saved: Saved | None = None
     open_groups: frozenset[str] = frozenset()
     open_slot: int | None = None
-    wall_offset: float = 0.0  # Unix time minus this clock: seeds an epoch where none was seen, nothing else
+    wall_offset: float = 0.0  # Unix time minus this clock; only sets the first epoch of a new record
 
 
 @dataclass(frozen=True, slots=True)
 class Minted:
-    """A session id never used before, as `Mint` asked."""
+    """The answer to `Mint`: a session id that was never used before."""
 
     session: SessionId
 
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """All is unbound and the guard is shut for all groups, as `Clear` asked; or the error that says it is not."""
+    """The answer to `Clear`: everything is unbound and the guard is shut for all groups, unless `error` is set."""
 
     error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TimerStarted:
-    """The slot is disarmed and its timer runs. The clock was read at `at`, before the call."""
+    """The answer to `StartTimer`: the slot is disarmed and its timer runs. `at` is the clock before the call."""
 
     slot: int
     at: float
@@ -76,7 +77,7 @@ class TimerStarted:
 
 @dataclass(frozen=True, slots=True)
 class Armed:
-    """The slot lets these groups pass while its timer runs."""
+    """The answer to `Arm`: the slot lets these groups pass while its timer runs."""
 
     slot: int
     groups: frozenset[str]
@@ -85,7 +86,7 @@ class Armed:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """The answer to `Read`. `sent_at`: the clock just before the request left."""
+    """The answer to `Read`. `sent_at` is the clock just before the request left."""
 
     request: int
     sent_at: float
@@ -94,7 +95,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """`Read` had no answer."""
+    """No answer to `Read`."""
 
     request: int
     error: str
@@ -118,7 +119,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Unsure:
-    """No answer to `Write`: it has landed, or will later, or never."""
+    """No answer to `Write`: it has landed, will land later, or never lands."""
 
     request: int
     error: str
@@ -126,7 +127,7 @@ class Unsure:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """A step ended. `error` is one line, None when it did what it should. `seconds`: how long it took."""
+    """The answer to `Run`: the step has ended. `error` is one line, or None on success. `seconds` is the duration."""
 
     group: str
     epoch: int
@@ -137,7 +138,7 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Whether this node is fit to serve the group, after rise and fall; `why` names what decided."""
+    """The verdict of the checks, after rise and fall: is this node fit for the group? `why` names what decided."""
 
     group: str
     healthy: bool
@@ -146,14 +147,14 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """Something may have changed in the store: look now. `entries`: what it is now, or was a moment ago."""
+    """Something might have changed in the store. `entries` shows keys as they are, or were a moment ago."""
 
     entries: Mapping[str, Entry] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Somebody asks for a planned switchover. `to`: a node's name, None for whoever is next."""
+    """An operator asks for a planned switchover. `to` is a node's name, or None for the next in rank."""
 
     group: str
     to: str | None
@@ -161,14 +162,14 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class PauseAsked:
-    """Somebody asks to pause or resume the whole cluster."""
+    """An operator asks to pause or resume the whole cluster."""
 
     paused: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Drifted:
-    """The kernel says that an address is gone, the carrier is back, and the like: bind and announce again."""
+    """The group drifted (an address is gone, the carrier is back, or the like): bind and announce again."""
 
     group: str
     what: str
@@ -176,17 +177,17 @@ class Drifted:
 
 @dataclass(frozen=True, slots=True)
 class GuardLost:
-    """The guard was flushed and has been installed again, shut: begin a round at once."""
+    """The guard was flushed and has been installed again, shut: begin a round immediately."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Leave: hand every group over, then `Exit`."""
+    """The daemon is to leave: hand every group over, then `Exit`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time has come (`Decision.wake_at`)."""
+    """The moment `Decision.wake_at` has come."""
 
 
 Event = (
@@ -200,12 +201,12 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class Clear:
-    """Shut the guard for all groups and unbind whatever is left behind. -> Cleared."""
+    """Shut the guard for all groups and unbind whatever an earlier life left. -> Cleared."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mint:
-    """Make a session id never used before. -> Minted."""
+    """Make a session id that was never used before. -> Minted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,14 +256,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Save:
-    """Write the state file. No answer; a failure is logged and costs adoption, not safety."""
+    """Write the state file. There is no answer; a failure is logged and costs adoption, not safety."""
 
     saved: Saved
 
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """Everything is handed over, or can't be: end the process. `keep`: leave the state file for adoption."""
+    """End the process: everything is handed over, or cannot be. `keep` leaves the state file for adoption."""
 
     keep: bool = False
 

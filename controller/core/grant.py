@@ -1,4 +1,4 @@
-"""How long a group's grant lasts, and the arming of what it covers. Pure."""
+"""Computes how long each group's grant lasts, and arms the groups that it covers. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from controller.core.values import replace
 
 
 def update(turn: Turn, name: str) -> None:
-    """Reckon anew how long the grant lasts; once it has ended, the group is lost."""
+    """Updates when the group's grant ends. Once the grant or the session has ended, the group is lost."""
     group, renewed, timing = turn.groups[name], turn.state.rounds.renewed, turn.policy.timing
     right = group.right
     if turn.state.phase is Phase.ENDING and (right.owned is not None or right.adoptable):
@@ -30,7 +30,7 @@ def update(turn: Turn, name: str) -> None:
 
 
 def arm(turn: Turn) -> None:
-    """Arm what was confirmed since the timer of the proven renewal was started."""
+    """Arms the groups that were confirmed as ours since the timer of the last successful renewal was started."""
     renewed = turn.state.rounds.renewed
     if renewed is None or any(group.arming.in_flight for group in turn.groups.values()):
         return

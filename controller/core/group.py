@@ -11,15 +11,15 @@ from controller.stores.base import Version
 
 
 class Role(StrEnum):
-    """What this node is in one group."""
+    """The role of this node in one group."""
 
     INIT = "init"  # not known yet
     STANDBY = "standby"  # fit, and would take over
-    PROMOTING = "promoting"  # owns the group, is not ready to serve
+    PROMOTING = "promoting"  # owns the group, but is not ready to serve
     ACTIVE = "active"  # serves
-    DEMOTING = "demoting"  # no longer serves, is not yet clean
+    DEMOTING = "demoting"  # no longer serves, but has not finished giving up
     FAULT = "fault"  # unfit: does not campaign
-    PAUSED = "paused"  # the cluster decides nothing now
+    PAUSED = "paused"  # the cluster is paused, and this node does not serve the group
 
 
 class Reason(StrEnum):
@@ -54,7 +54,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GroupPolicy:
-    """How this node campaigns for one group. Priority 0: never active. Delay in seconds."""
+    """How this node campaigns for one group. Priority 0 means never active. The delay is in seconds."""
 
     priority: int = 100
     preempt: bool = False
@@ -63,7 +63,7 @@ class GroupPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A switchover that somebody asked this node for; given up at `until`."""
+    """A switchover that this node was asked for. It is given up at `until`."""
 
     to: str | None
     until: float
@@ -71,7 +71,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Owned:
-    """Our ownership of a group: the version we hold, and the last time a request that was sent then showed it."""
+    """Our ownership of a group. `confirmed_at` is when the last request was sent whose answer showed it."""
 
     version: Version
     epoch: int
@@ -80,7 +80,7 @@ class Owned:
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """Why a group is being given up. `lost`: the right is gone already, so shut first and tidy up after."""
+    """Why a group is being given up. `lost` means that the right is already gone: shut first, then tidy up."""
 
     reason: Reason
     lost: bool = False
@@ -92,23 +92,23 @@ class Right:
     """What gives this node the right to serve the group, and until when."""
 
     owned: Owned | None = None
-    expires_at: float | None = None  # of the grant
+    expires_at: float | None = None  # when the grant ends
     taken_as: Reason = Reason.FREE
     adoptable: bool = False  # the guard was open when this life began, so nothing had been given up
 
 
 @dataclass(frozen=True, slots=True)
 class Arming:
-    """What the kernel's guard was told about the group, and what it confirmed."""
+    """What the guard was asked to do for the group, and what the kernel confirmed."""
 
-    opened: bool = False  # False: the kernel said that the guard is shut, and nothing was armed since
+    opened: bool = False  # False: the kernel confirmed that the guard is shut, and nothing was armed since
     in_flight: bool = False
     confirmed: bool = False  # the kernel confirmed an arming of this ownership
-    renewal: float | None = None  # whose timer the last arming used: its `started_at`
+    renewal: float | None = None  # the `started_at` of the renewal whose timer the last arming used
 
     @property
     def shut(self) -> bool:
-        """Nothing of this group can pass, and the kernel said so."""
+        """Whether the kernel confirmed that none of the group's traffic can pass."""
         return not self.opened and not self.in_flight
 
 
@@ -119,7 +119,7 @@ class Steps:
     running: Step | None = None
     done: frozenset[Step] = frozenset()
     retry_at: float = 0.0
-    error: str = ""  # the last step's, for people
+    error: str = ""  # of the last step, for people to read
     hooked: bool = False  # the promote hook has been called, so the demote hook must be
 
 
@@ -129,19 +129,19 @@ class Upkeep:
 
     refresh: bool = False
     announce: bool = False
-    renewal: float | None = None  # of the last refresh: its `started_at`
+    renewal: float | None = None  # the `started_at` of the renewal that the last refresh followed
 
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """What campaigning for the group remembers."""
+    """What this node remembers of its campaign for the group."""
 
     sits_out_until: float = 0.0
-    failed: bool = False  # a step did: it sits out what is offered or handed to it, too
+    failed: bool = False  # a step failed: this node also sits out what is offered or handed to it
     hand_to: SessionId | None = None
     ask: Ask | None = None
     preempt_since: float | None = None
-    waits_for: str = ""  # why it does not take the group now, for people
+    waits_for: str = ""  # why this node does not take the group now, for people to read
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ class GroupState:
     campaign: Campaign = Campaign()
 
     def list_steps_left(self, *, lost: bool) -> list[Step]:
-        """The steps of the demotion that are not done yet, in order."""
+        """Returns the steps of the demotion that are left, in order."""
         order = (Step.SHUT, Step.DEMOTE) if lost else (Step.DEMOTE, Step.RESET, Step.SHUT)
         return [
             step
@@ -174,7 +174,7 @@ class GroupState:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A role changed."""
+    """One change of role."""
 
     group: str
     at: float

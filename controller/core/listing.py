@@ -1,4 +1,4 @@
-"""What the store says, and what a node makes of it: listings, and the hints of a watch. Part of `observe`."""
+"""Records what listings, and the hints of a watch, show of the store. Part of `observe`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from controller.stores.base import Entry
 
 
 def hear_listing(state: State, event: ev.Listed, now: float, policy: Policy) -> State:
-    """What the answer to our read says of every key, of our session, and of our groups."""
+    """Records what a listing shows about every key, our session and our groups."""
     recent = {key: at for key, at in state.requests.completed.items() if at >= event.sent_at}
     before, requests = state, replace(state.requests, reading=None, heard=event.request, completed=recent)
     state = replace(state, requests=requests)
@@ -36,7 +36,7 @@ def hear_listing(state: State, event: ev.Listed, now: float, policy: Policy) -> 
 
 
 def _find_last_seq(state: State, key: str) -> int | None:
-    """The seq of the last record of the key that was seen; None: none was."""
+    """Returns the `seq` of the last record that was seen under the key, or None if there was none."""
     seen = state.store.sightings.get(key)
     return seen.record.seq if seen is not None and seen.record is not None else state.store.gone.get(key)
 
@@ -51,7 +51,7 @@ def _remember_gone(before: State, sightings: Mapping[str, Sighting], policy: Pol
 
 
 class _Scope:
-    """Of which keys an answer tells: one operation per record at a time, so not of those we were writing meanwhile."""
+    """The keys that an answer counts for: those that we were not writing while it was on its way."""
 
     def __init__(self, state: State, sent_at: float, policy: Policy) -> None:
         writing = {write.key: inf for write in state.requests.pending.values()}
@@ -60,7 +60,7 @@ class _Scope:
         self._counts = policy.rules.answer_counts
 
     def covers(self, key: str) -> bool:
-        """Whether what the answer says of the key counts."""
+        """Returns whether the answer counts for the key."""
         return self._counts(self._sent_at, self._completed.get(key, -inf))
 
 
@@ -84,13 +84,13 @@ def _sight_all(state: State, event: ev.Listed, now: float, policy: Policy, scope
 
 
 def _find_named_sessions(sightings: Mapping[str, Sighting]) -> set[str]:
-    """The keys of the sessions that some group names: one that is missing must be watched."""
+    """Returns the keys of all sessions that a group names: one whose record is missing must still be watched."""
     records = [seen.record for seen in sightings.values() if isinstance(seen.record, Ownership)]
     return {SESSIONS + record.session for record in records if record.session is not None}
 
 
 def _check_session(state: State, policy: Policy, scope: _Scope) -> State:
-    """Is our session what we know it to be? An unexpected version is our own late write, or the end."""
+    """Checks our session's record. An unexpected version is either a late write of ours or the end of the session."""
     session = state.session
     joined = state.phase in (Phase.MEMBER, Phase.ADOPTING) or (state.phase is Phase.CREATING and session.seq > 0)
     if not joined or not scope.covers(session.key):
@@ -135,11 +135,12 @@ def _check_group(state: State, name: str, confirmed_at: float, policy: Policy) -
 
 
 def hear_hint(state: State, event: ev.Hint, now: float, policy: Policy) -> State:
-    """What somebody else wrote of a group that is not ours may be acted on at once; for the rest, read.
+    """Records what a hint shows about groups that are not ours, to be acted on immediately. For others, a read follows.
 
-    It may be old. A swap of that version succeeds only if it is not, so there it can cost a refusal, nothing else; and
-    what was handed to us is ours as of the last request that showed the record. It dates no session. Listings sent
-    before it came are not heard about that group.
+    A hint can be out of date. If we then swap the version that it showed, the swap is refused and no harm is done. A
+    group that a hint shows as handed to us counts from the last request whose answer showed the record before. A hint
+    never shows that a session is alive. After a hint about a group, listings that were sent before it no longer count
+    for that group.
     """
     sightings, completed = dict(state.store.sightings), dict(state.requests.completed)
     for key in event.entries.keys() & _find_takeable(state):
@@ -156,24 +157,24 @@ def hear_hint(state: State, event: ev.Hint, now: float, policy: Policy) -> State
 
 
 def _date_handover(before: Sighting, seen: Sighting, record: Ownership, now: float, policy: Policy) -> Sighting:
-    """What a hint tells of a handover: true if it was written on what an answer to us had shown, as of then."""
+    """Dates a handover that a hint shows by the answer that showed the version it replaced, if there is one."""
     if before.there_at == -inf or not policy.rules.follows(before.version, record.after):
-        return seen  # proven by nothing, nor is what follows on it
+        return seen  # no answer proves it, nor what follows on it
     return replace(seen, there_at=policy.rules.there_at(before.there_at, now))
 
 
 def _needs_listing(state: State, key: str, told: Entry) -> bool:
-    """Whether only a listing can say what this means: the group is ours, or was not seen yet."""
+    """Returns whether only a listing can show what this means: the group is ours, or was not seen yet."""
     group = state.groups.get(key.removeprefix(GROUPS))
     if group is None or any(write.key == key for write in state.requests.pending.values()):
-        return False  # another node's business; or our own write, whose answer says more
+        return False  # no group of this node, or one that we are writing: that answer says more
     seen, right = state.store.sightings.get(key), group.right
     held = right.owned is not None or right.adoptable or seen is None or seen.record is None
     return held and (seen is None or seen.version != told.version)
 
 
 def _find_takeable(state: State) -> set[str]:
-    """The groups' keys of which a hint may tell: seen, not ours, and not being written."""
+    """Returns the keys of the groups that a hint can update: seen before, not ours, and not being written."""
     ours = {
         GROUPS + name for name, group in state.groups.items() if group.right.owned is not None or group.right.adoptable
     }

@@ -1,27 +1,30 @@
-"""READ THIS FIRST. What a node is in each group, and every way from one role to the next. Pure.
+"""READ THIS FIRST. Decides a node's role in each group, and every change from one role to the next. Pure.
 
-`observe(state, event, now, policy)` records what happened; `decide(state, now, policy)` says what follows. Neither does
-any I/O, reads a clock or rolls dice: the daemon turns the world into events and carries the actions out, and the
-simulator does the same with a virtual world.
+`observe(state, event, now, policy)` records what happened. `decide(state, now, policy)` returns what follows from it.
+Neither does I/O, reads a clock or uses randomness. The daemon turns the world into events and carries out the actions;
+the simulator does the same with a virtual world.
 
-    take the group        swap its record to our session, epoch + 1; or its    STANDBY   -> PROMOTING
-                          owner has handed it to us
-    promote               bind, arm the guard, announce, promote hook          PROMOTING -> ACTIVE
-    serve                 every round: renew, read, arm; refresh the addresses ACTIVE
-    give up               503, demote hook, reset connections, shut, release   ACTIVE    -> DEMOTING -> at rest
-    lose                  shut first, then the demote hook                     ACTIVE    -> DEMOTING -> at rest
+    take the group        swap its record to our session, with epoch + 1;      STANDBY   -> PROMOTING
+                          or accept a handover from its owner
+    promote               bind, arm the guard, announce, run the promote hook  PROMOTING -> ACTIVE
+    serve                 each round: renew, list, arm, refresh the addresses  ACTIVE
+    give up               answer 503, run the demote hook, reset connections,  ACTIVE    -> DEMOTING -> at rest
+                          shut the guard, release the group
+    lose                  shut the guard, then run the demote hook             ACTIVE    -> DEMOTING -> at rest
 
-A round (`controller.core.membership`) is what makes time: the guard's timer is started, then the renewal leaves; reply
-and listing prove it, and the groups that the listing shows ours are armed in the timer's slot. Whatever stops this node
-in between, the kernel ends what it serves `renew_deadline` after the last timer that was proven was started.
+A round (`controller.core.membership`) extends the grants. It starts a timer of the guard, then sends the renewal and a
+listing. When both are answered, the groups that the listing shows as ours are armed in the timer's slot. If anything
+stops the node in between, the kernel still ends the traffic, `renew_deadline` after the start of the last armed timer.
 
-Every change of a role is made here, and asserts `TRANSITIONS`. But not every reason for one is seen here: a group that
-has `GroupState.leaving` set is given up in the next decision. `observation` sets it (a step or an arming failed),
-`listing` (the record names another, or is gone) and `grant` (the grant ended, or the session is over). In the same way
-`GroupState.right.owned` makes a group at rest promote: `replies` and `listing` set it, and `campaign` for a handover.
+All changes of role are made in this module, and each is asserted to be in `TRANSITIONS`. Other modules supply causes:
 
-Not guaranteed: that a group always has an owner; what a node does whose clock's rate is off by more than `drift`, or
-that was suspended together with its clock.
+- `GroupState.leaving` makes `decide` give a group up. `observation` sets it when a step or an arming fails, `listing`
+  when the record names another session or is gone, and `grant` when the grant or the session has ended.
+- `GroupState.right.owned` makes `decide` take up a group at rest. `replies` and `listing` set it, and `campaign` sets
+  it for a handover.
+
+Two things are not guaranteed: that a group always has an owner, and how a node behaves whose clock rate is off by more
+than `drift` or that was suspended together with its clock.
 """
 
 from __future__ import annotations
@@ -66,18 +69,18 @@ TRANSITIONS: Mapping[Role, frozenset[Role]] = {
 
 
 def initial(policy: Policy) -> State:
-    """The state before `Started`."""
+    """Returns the state before `Started`."""
     return State(groups={name: GroupState() for name in policy.groups})
 
 
 def serving_until(state: State, group: str) -> float | None:
-    """Until when this node may say 200 for the group; None when it may not."""
+    """Returns until when this node is allowed to answer 200 for the group, or None when it is not."""
     known = state.groups.get(group)
     return known.right.expires_at if known is not None and known.role is Role.ACTIVE else None
 
 
 def decide(state: State, now: float, policy: Policy) -> Decision:
-    """What to do now, and when to think again."""
+    """Returns what to do now, and when to decide again."""
     turn = Turn(state, now, policy)
     if state.phase in (Phase.INIT, Phase.GONE):
         return turn.decision()
@@ -97,7 +100,7 @@ def decide(state: State, now: float, policy: Policy) -> Decision:
 def _decide_group(turn: Turn, name: str) -> None:
     grant.update(turn, name)
     before = None
-    while turn.groups[name].role is not before:  # a role that leads on at once is followed on at once
+    while turn.groups[name].role is not before:  # a new role can have something to decide right away
         before = turn.groups[name].role
         _ROLES[before](turn, name)
     group = turn.groups[name]
@@ -121,7 +124,7 @@ def _rest(turn: Turn, name: str) -> None:
         _move(turn, name, Role.DEMOTING, group.leaving.reason, group.leaving.detail)
         return
     if group.right.owned is not None:
-        if turn.state.rounds.renewed is not None:  # adopted: not before this life has renewed the session itself
+        if turn.state.rounds.renewed is not None:  # an adopted group waits until this life has renewed the session
             _take_up(turn, name)
         return
     _shut_if_open(turn, name)
@@ -148,7 +151,7 @@ def _take_up(turn: Turn, name: str) -> None:
 
 
 def _shut_if_open(turn: Turn, name: str) -> None:
-    """Whatever may be open at rest is shut, but what waits to be adopted."""
+    """Shuts a group at rest that might be open, unless it waits to be adopted."""
     group = turn.groups[name]
     open_ = group.arming.opened and not group.arming.in_flight and not group.right.adoptable
     if open_ and group.steps.running is None and turn.due_or_wake(group.steps.retry_at):
@@ -156,7 +159,7 @@ def _shut_if_open(turn: Turn, name: str) -> None:
 
 
 def _choose_rest(state: State, now: float, policy: Policy, name: str) -> tuple[Role, Reason, str]:
-    """The role at rest that the group belongs in, and why."""
+    """Returns the role at rest that the group belongs in, the reason and a detail."""
     group, own = state.groups[name], policy.groups.get(name)
     if state.phase is not Phase.MEMBER or own is None or state.rounds.renewed is None or group.right.adoptable:
         return Role.INIT, state.session.over or Reason.STARTED, ""
@@ -193,7 +196,7 @@ def _promote(turn: Turn, name: str) -> None:
             turn.put_group(name, steps=replace(steps, hooked=True))
             turn.run(name, Step.PROMOTE, reason)
         else:
-            turn.begin_round_now()  # others learn from our beat that we serve
+            turn.begin_round_now()  # our beat tells the other nodes that we serve
             _move(turn, name, Role.ACTIVE, Reason.READY)
 
 
@@ -211,7 +214,7 @@ def _serve(turn: Turn, name: str) -> None:
 
 
 def _keep(turn: Turn, name: str) -> None:
-    """Refresh after each round and on drift; announce when clients may have learnt another MAC."""
+    """Refreshes the addresses after each round and on drift; announces them if clients might know another MAC."""
     group, renewed = turn.groups[name], turn.state.rounds.renewed
     upkeep = group.upkeep
     if group.steps.running is not None or renewed is None:
@@ -275,7 +278,7 @@ def _demote(turn: Turn, name: str) -> None:
 
 
 def _settle(turn: Turn, name: str, leaving: Leaving) -> None:
-    """Clean. Who gave the group up stays out of the next race for one lease."""
+    """Puts a demoted group to rest. A node that gave it up stays out of the next race for one lease."""
     group = turn.groups[name]
     out = group.campaign.sits_out_until if leaving.lost else turn.now + turn.policy.timing.lease_duration
     steps, right = replace(group.steps, running=None, done=frozenset()), replace(group.right, owned=None)

@@ -1,4 +1,4 @@
-"""The life of our session: clear, create or adopt, a round per retry_period, and the clean end. Part of `decide`."""
+"""Runs our session: clear, create or adopt it, one round each retry_period, and its clean end. Part of `decide`."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from controller.core.state import Phase, Policy, Purpose, Round, State
 from controller.core.turn import Turn
 from controller.core.values import replace
 
-COLLECT_AFTER = 24 * 3600.0  # seconds; longer than any write of a session's life can be late
+COLLECT_AFTER = 24 * 3600.0  # seconds; longer than any write of a session can be late
 _AT_REST = frozenset({Role.INIT, Role.STANDBY, Role.FAULT, Role.PAUSED})
 
 
 def begin(turn: Turn) -> None:
-    """What comes before the groups decide: a session that is over takes them all down."""
+    """Does what comes before the groups decide. A session that is over takes all of them down."""
     state = turn.state
     if state.session.over is not None and state.phase in (Phase.MEMBER, Phase.ADOPTING, Phase.CREATING):
         turn.put(phase=Phase.ENDING, rounds=replace(state.rounds, current=None, renewed=None))
@@ -34,7 +34,7 @@ def begin(turn: Turn) -> None:
 
 
 def go_on(turn: Turn) -> None:
-    """What comes after the groups have decided."""
+    """Does what comes after the groups have decided."""
     match turn.state.phase:
         case Phase.CLEARING:
             _clear(turn)
@@ -61,7 +61,7 @@ def _clear(turn: Turn) -> None:
 
 
 def _end(turn: Turn) -> None:
-    """A new life begins once every guard of the old one is shut."""
+    """Asks for a new session once the guard is shut for every group of the old one."""
     life, session = turn.state.life, turn.state.session.id
     assert session is not None
     shut = all(group.arming.shut and group.right.owned is None for group in turn.groups.values())
@@ -71,7 +71,7 @@ def _end(turn: Turn) -> None:
 
 
 def _create(turn: Turn) -> None:
-    """Once: whether a creation of unknown outcome landed, a read tells. The id is never created a second time."""
+    """Creates our session's record, once per id. If the outcome is unknown, a read shows whether it landed."""
     state = turn.state
     if state.session.seq == 0 and not state.stopping and turn.due_or_wake(state.rounds.next_at):
         record = _make_record(state, turn.policy, beat=0)
@@ -82,7 +82,7 @@ def _create(turn: Turn) -> None:
 
 
 def _read_when_it_tells(turn: Turn) -> None:
-    """A read sent now would tell what our session's record is; one sent before our write ended does not."""
+    """Makes a read due once our session's record is not being written: an earlier read would not show the outcome."""
     may_tell = not turn.busy(turn.state.session.key)
     turn.put(requests=replace(turn.state.requests, read_due=may_tell))
 
@@ -107,7 +107,7 @@ def _make_record(state: State, policy: Policy, beat: int) -> Session:
 
 
 def _save(turn: Turn) -> None:
-    """A confirmed beat is what a later life may adopt."""
+    """Saves a confirmed beat, which a later life can adopt."""
     session, policy = turn.state.session, turn.policy
     if turn.state.rounds.renewed is not None and session.beat > session.saved_beat and session.id is not None:
         turn.put(session=replace(session, saved_beat=session.beat))
@@ -118,7 +118,7 @@ def _save(turn: Turn) -> None:
 
 
 def _go_round(turn: Turn) -> None:
-    """The timer starts before the renewal leaves; renewal and listing go out together."""
+    """Takes the round further. The timer starts before the renewal leaves; renewal and listing leave together."""
     session, rounds = turn.state.session, turn.state.rounds
     current = rounds.current
     if session.doubt:
@@ -147,7 +147,7 @@ def _begin_round(turn: Turn) -> None:
 
 
 def _collect(turn: Turn) -> None:
-    """One session that no group names and that has not changed for a day: fence it; delete it a day later."""
+    """Fences one session that no group names and that has not changed for a day, or deletes it a day later."""
     sightings, writer = turn.state.store.sightings, turn.state.life.writer
     named = {seen.record.session for seen in sightings.values() if isinstance(seen.record, Ownership)}
     for key, seen in sightings.items():
@@ -160,7 +160,7 @@ def _collect(turn: Turn) -> None:
 
 
 def _disown(turn: Turn) -> None:
-    """Give back what an adopted session owns and this configuration does not have: nobody else could take it."""
+    """Gives back groups that our session owns but that are no longer configured: no other node could take them."""
     session, writer = turn.state.session.id, turn.state.life.writer
     for key, seen in turn.state.store.sightings.items():
         record = seen.record
@@ -178,7 +178,7 @@ def _read_if_due(turn: Turn) -> None:
 
 
 def _establish(turn: Turn) -> None:
-    """Two live sessions with one node name: the second does not campaign while the first lives."""
+    """Lets our session campaign, unless an earlier live session has the same node name."""
     state = turn.state
     if state.session.established or state.rounds.renewed is None or state.rounds.current is not None:
         return
@@ -189,7 +189,7 @@ def _establish(turn: Turn) -> None:
 
 
 def has_twin(state: State, now: float, policy: Policy) -> bool:
-    """Whether another live session has our node's name, and came first."""
+    """Returns whether another live session has our node's name and came first."""
     own = state.session.id
     return any(
         record.node == policy.node
@@ -218,7 +218,7 @@ def _pause(turn: Turn) -> None:
 
 
 def _leave(turn: Turn) -> None:
-    """Paused: go and leave all as it is, for the next life to adopt. Else release, then fence our own session."""
+    """Releases everything, then fences our session. If paused, leaves all in place for the next life to adopt."""
     state = turn.state
     if state.phase is Phase.LEFT:
         _exit(turn)
@@ -240,7 +240,7 @@ def _exit(turn: Turn, *, keep: bool = False) -> None:
 
 
 def _may_go(turn: Turn) -> bool:
-    """Everything is released, as far as time allows. A demote hook has a limit of its own."""
+    """Returns whether all is released or time is up. It waits for a running demote hook, which has its own limit."""
     stop_by = turn.state.wishes.stop_by
     assert stop_by is not None
     if any(group.steps.running is Step.DEMOTE for group in turn.groups.values()):
@@ -249,7 +249,7 @@ def _may_go(turn: Turn) -> bool:
 
 
 def _has_released(state: State) -> bool:
-    """Every group is shut, and its record says so."""
+    """Returns whether every group is shut and no record names us."""
     if any(group.role not in _AT_REST or not group.arming.shut for group in state.groups.values()):
         return False
     if state.phase is Phase.CLEARING:
@@ -263,7 +263,7 @@ def _has_released(state: State) -> bool:
 
 
 def best_fit(state: State, now: float, policy: Policy, group: str, to: str | None) -> SessionId | None:
-    """The session that a switchover to this node (None: to the next in rank) would hand the group to."""
+    """Returns the fit session that a switchover to node `to` hands the group to; None means the next in rank."""
     sightings, lease = state.store.sightings, policy.timing.lease_duration
     fit = [
         (-member.priority, record.node, sid)

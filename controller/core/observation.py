@@ -1,4 +1,4 @@
-"""What an event changes in what the core knows. Records facts only; `controller.core.machine` draws the conclusions."""
+"""Records what an event changes in what the core knows. `controller.core.machine` draws the conclusions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from controller.core.values import replace
 
 
 def observe(state: State, event: ev.Event, now: float, policy: Policy) -> State:
-    """The state after this event, which arrived now."""
+    """Returns the state after this event, which arrived now."""
     after = _OBSERVERS[type(event)](state, event, now, policy)
     before, concerned = state.agenda.concerned, _find_concerned(state, event)
     concerned = None if before is None or concerned is None else before | concerned
@@ -24,7 +24,7 @@ def observe(state: State, event: ev.Event, now: float, policy: Policy) -> State:
 
 
 def _find_concerned(state: State, event: ev.Event) -> frozenset[str] | None:
-    """The groups that have to decide anew because of this event; None: all. What is just due wakes by itself."""
+    """Returns the groups that this event makes decide anew; None means all. A group that is due wakes by itself."""
     match event:
         case ev.Ran() | ev.Judged() | ev.Asked() | ev.Drifted():
             return frozenset({event.group})
@@ -62,7 +62,7 @@ def _begin_life(state: State, event: ev.Started, now: float, policy: Policy) -> 
 def _find_group(state: State, name: str, open_: bool, now: float, policy: Policy) -> GroupState:
     adoptable = policy.rules.may_adopt(open_)
     right, steps = Right(adoptable=adoptable), Steps(hooked=adoptable)
-    known = state.groups.get(name, GroupState())  # a check may have answered before the kernel did
+    known = state.groups.get(name, GroupState())  # a check might have answered before the kernel did
     return replace(known, since=now, arming=Arming(opened=True), right=right, steps=steps)
 
 
@@ -75,7 +75,7 @@ def _note_clearing(state: State, event: ev.Cleared, now: float, policy: Policy) 
 
 
 def _begin_session(state: State, event: ev.Minted, now: float, policy: Policy) -> State:
-    never_landed = state.session.beat < 0  # a store that takes no writes is not asked without end
+    never_landed = state.session.beat < 0  # do not write without pause to a store that takes no writes
     begin_at = now + policy.timing.retry_period if never_landed else now
     rounds = replace(state.rounds, current=None, renewed=None, next_at=begin_at)
     begun = replace(state, phase=Phase.CREATING, session=OwnSession(event.session), rounds=rounds)
@@ -131,7 +131,7 @@ def _end_step(state: State, event: ev.Ran, now: float, policy: Policy) -> State:
 
 def _end_shut(group: GroupState, event: ev.Ran, now: float, policy: Policy) -> GroupState:
     steps = replace(group.steps, running=None, error=event.error or "")
-    if event.error is not None:  # not shut as far as we know: only its own end in the kernel is sure
+    if event.error is not None:  # it might be open until its timer in the kernel ends
         return replace(group, steps=replace(steps, retry_at=now + policy.timing.retry_period / 4))
     return replace(
         group,
@@ -149,7 +149,7 @@ def _note_health(state: State, event: ev.Judged, now: float, policy: Policy) -> 
     if group is None:
         return state
     state = state.with_group(event.group, replace(group, healthy=event.healthy, why=event.why))
-    return state.with_round_at(now) if group.healthy != event.healthy else state  # others learn of it from our beat
+    return state.with_round_at(now) if group.healthy != event.healthy else state  # our beat tells the other nodes
 
 
 def _note_ask(state: State, event: ev.Asked, now: float, policy: Policy) -> State:
@@ -161,7 +161,7 @@ def _note_ask(state: State, event: ev.Asked, now: float, policy: Policy) -> Stat
 
 
 def _note_pause(state: State, event: ev.PauseAsked, now: float, policy: Policy) -> State:  # noqa: ARG001
-    """Whether that is so already is for a listing to say that was sent after this: another may just have decided."""
+    """Notes the wish. Only a listing sent after it can show what to do: another node might have just decided."""
     wishes = replace(state.wishes, paused=event.paused, asked_after=state.requests.last)
     return replace(state, wishes=wishes).with_read_due()
 
@@ -169,7 +169,7 @@ def _note_pause(state: State, event: ev.PauseAsked, now: float, policy: Policy) 
 def _note_drift(state: State, event: ev.Drifted, now: float, policy: Policy) -> State:  # noqa: ARG001
     group = state.groups.get(event.group)
     if group is None or group.role is not Role.ACTIVE:
-        return state  # elsewhere nothing is bound that could be missing
+        return state  # in other roles, nothing that is bound could be missing
     return state.with_group(event.group, replace(group, upkeep=replace(group.upkeep, refresh=True, announce=True)))
 
 

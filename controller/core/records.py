@@ -1,12 +1,12 @@
-"""What the store holds, and what a node makes of it. Pure.
+"""The records that the store holds, and their encoding. Pure.
 
-Two kinds of record, so that the cost of living grows with nodes and not with VIPs:
+There are two kinds, so that the cost of staying alive grows with the number of nodes, not with the number of VIPs:
 
-- ``sessions/<id>``: one per running daemon, rewritten with ``beat + 1`` every ``retry_period``. It proves that a
-  node lives, and carries each group's health and priority, so it is the membership list, too.
-- ``groups/<name>``: names the session that owns the group. Written only when ownership changes.
+- ``sessions/<id>``: one per running daemon, rewritten with ``beat + 1`` every ``retry_period``. It proves that the
+  node is alive. It also carries the node's health and priority for each group, so the sessions are the membership list.
+- ``groups/<name>``: names the session that owns the group. Written only when ownership changes or is asked for.
 
-``cluster`` holds what an operator decided for all: `Cluster.paused`.
+A third record, ``cluster``, holds what an operator decided for all nodes: `Cluster.paused`.
 
 All time is the local CLOCK_BOOTTIME in float seconds. No timestamp ever crosses from one node to another.
 """
@@ -36,22 +36,22 @@ class BadRecord(AnyvipError, ValueError):  # noqa: N818  (a fact about the store
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """What one session says of itself in one group."""
+    """What one session reports about itself for one group."""
 
     priority: int = 100
     healthy: bool = False
-    serving: int = 0  # the epoch it serves, 0 when it does not
+    serving: int = 0  # the epoch that it serves, or 0 when it does not serve
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """``sessions/<id>``: a node's proof of life. Once `fenced`, for ever fenced."""
+    """``sessions/<id>``: a node's proof of life. A session that is `fenced` stays fenced."""
 
     node: str
     beat: int = 0
     fenced: bool = False
     campaigning: bool = True  # False: another live session has this node name
-    lease_duration: float = 0.0  # what this node is configured with, in seconds: who watches it waits as long
+    lease_duration: float = 0.0  # as this node is configured, in seconds; its watchers wait as long
     groups: Mapping[str, Membership] = field(default_factory=dict)
     seq: int = 0
     writer: str = ""
@@ -59,9 +59,9 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A planned switchover somebody asked for. Means nothing once the group's epoch is another."""
+    """A planned switchover that was asked for. It is void once the group has another epoch."""
 
-    to: str | None  # a node's name; None: whoever is next
+    to: str | None  # a node's name; None: the next in rank
     epoch: int
 
 
@@ -69,8 +69,8 @@ class Wanted:
 class Ownership:
     """``groups/<name>``: who owns the group. `epoch` is the fencing token.
 
-    `after` is the version on which the handover to this owner was written. A record begins as `new`, naming nobody: the
-    owner by a record that was there before, and was deleted, may serve for a while yet.
+    `after` is the version that the handover to this owner replaced. A record starts as `new` and names no owner: the
+    owner that a deleted record named might still serve for a while.
     """
 
     session: SessionId | None = None
@@ -98,18 +98,18 @@ R = TypeVar("R", Session, Ownership, Cluster)
 
 
 def next_record(record: R, writer: str, **changes: Any) -> R:
-    """The record that follows this one: no two writes ever carry the same bytes (`seq` and `writer`)."""
+    """Returns the record that follows this one. By `seq` and `writer`, no two writes ever carry the same bytes."""
     return replace(record, seq=record.seq + 1, writer=writer, **changes)
 
 
 def encode(record: Record) -> bytes:
-    """The record as canonical JSON."""
+    """Returns the record as canonical JSON."""
     body = {"format": FORMAT, "kind": _KIND[type(record)], **_make_plain(record)}
     return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
 
 
 def decode(value: bytes, kind: type[R]) -> R:
-    """The record of this kind that the bytes hold. Raises BadRecord, which says what they hold instead."""
+    """Returns the record that the bytes hold. Raises BadRecord, which says what they hold if it is not of this kind."""
     try:
         body = json.loads(value)
     except (ValueError, RecursionError) as error:
@@ -144,7 +144,7 @@ def _make_plain(record: object) -> Any:
 
 
 def _check_type(body: Any, kind: type[Any], path: str) -> Any:
-    """`body` as a `kind`, every field checked; unknown fields are ignored, missing ones take their default."""
+    """Returns `body` as a `kind`, every field checked. Unknown fields are ignored; missing ones take their default."""
     if not isinstance(body, dict):
         raise BadRecord(f"{path}: {body!r} is not an object")
     given: dict[str, Any] = {}

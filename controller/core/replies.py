@@ -1,4 +1,4 @@
-"""What the store's replies change in what the core knows: what became of our writes, and what a listing shows."""
+"""Records what the store's replies show: the outcome of each of our writes, and listings. Part of `observe`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from controller.core.values import replace
 
 
 def note_write(state: State, event: ev.Wrote, now: float, policy: Policy) -> State:
-    """It landed: the record is as we wrote it, at a new version."""
+    """Notes that a write landed: the record is as we wrote it, at a new version."""
     write = state.requests.pending[event.request]
     there_at = policy.rules.confirmed_at(event.sent_at, now)
     seen = Sighting(now, now, event.version, write.value or b"", write.record, there_at=there_at)
@@ -45,9 +45,9 @@ def _note_group_write(state: State, write: Pending, event: ev.Wrote, now: float,
     record, name = write.record, write.key.removeprefix(GROUPS)
     assert isinstance(record, Ownership)
     group = state.groups.get(name)
-    if group is None:  # given back for an earlier life that had it configured
+    if group is None:  # given back on behalf of an earlier life that had it configured
         return state
-    if write.purpose is Purpose.WANT:  # what was heard of the group meanwhile was not listened to
+    if write.purpose is Purpose.WANT:  # what the store showed of the group meanwhile did not count
         group = replace(group, campaign=replace(group.campaign, ask=None))
         state = state.with_group(name, group).with_read_due()
     ours = record.session is not None and record.session == state.session.id
@@ -77,18 +77,18 @@ def _note_beat(state: State, write: Pending, event: ev.Wrote, now: float, policy
 
 
 def note_refusal(state: State, event: ev.Refused, now: float, policy: Policy) -> State:
-    """Somebody else wrote first: what we thought of the key was wrong."""
+    """Notes that a write was refused: another write came first, so what we knew of the key is out of date."""
     return _forget_key(state, event.request, now, policy)
 
 
 def note_silence(state: State, event: ev.Unsure, now: float, policy: Policy) -> State:
-    """It may have landed or not, or may land yet."""
+    """Notes that the outcome of a write is unknown: it might have landed, or might still land."""
     state = _forget_key(state, event.request, now, policy)
     return replace(state, store=replace(state.store, out_of_contact=True))
 
 
 def _forget_key(state: State, request: int, now: float, policy: Policy) -> State:
-    """Refused, or nobody knows: forget what we thought of the key and read."""
+    """Forgets what we knew of a key whose write did not surely land, and makes a read due."""
     write, store = state.requests.pending[request], state.store
     sightings = {key: seen for key, seen in store.sightings.items() if key != write.key}
     last, gone = store.sightings.get(write.key), dict(store.gone)
@@ -114,7 +114,7 @@ def _end_write(state: State, request: int, now: float) -> State:
 
 
 def note_failure(state: State, event: ev.Failed, now: float, policy: Policy) -> State:
-    """A listing was not answered; it is asked for again."""
+    """Notes that a listing was not answered, and makes another one due."""
     if event.request != state.requests.reading:
         return state
     read_from = now + policy.timing.retry_period / 4
@@ -128,13 +128,13 @@ def note_failure(state: State, event: ev.Failed, now: float, policy: Policy) -> 
 
 
 def _end_round(state: State, now: float, policy: Policy) -> State:
-    """The round is over once renewal and listing are answered; before, nothing changes."""
+    """Ends the round once renewal and listing are answered. Until then, changes nothing."""
     rounds, current, period = state.rounds, state.rounds.current, policy.timing.retry_period
     if current is None or current.beating or current.listing:
         return state
     if current.failed:
         return replace(state, rounds=replace(rounds, current=None, next_at=now + period / 4))
-    if rounds.next_at > current.began_at:  # something that the others must know happened meanwhile
+    if rounds.next_at > current.began_at:  # something happened meanwhile that the other nodes must know
         period /= 4
     next_at = max(current.began_at + period, now)
     state = replace(state, rounds=replace(rounds, current=None, next_at=next_at))
@@ -142,7 +142,7 @@ def _end_round(state: State, now: float, policy: Policy) -> State:
 
 
 def _regain_contact(state: State) -> State:
-    """Clients may have learnt another MAC meanwhile."""
+    """Has active groups announced again: clients might have learnt another MAC meanwhile."""
     groups = {
         name: replace(group, upkeep=replace(group.upkeep, announce=group.role is Role.ACTIVE))
         for name, group in state.groups.items()
@@ -151,7 +151,7 @@ def _regain_contact(state: State) -> State:
 
 
 def note_listing(state: State, event: ev.Listed, now: float, policy: Policy) -> State:
-    """What the store holds, as of some moment after it was asked."""
+    """Notes what the store held at some moment after the listing was sent."""
     if event.request != state.requests.reading:
         return state
     state = hear_listing(state, event, now, policy)

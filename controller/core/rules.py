@@ -1,6 +1,6 @@
-"""What exclusion rests on, in one place: each method is one rule, with what happens without it. Pure.
+"""The rules that exclusion rests on, one method each. Pure.
 
-The simulator removes them one at a time, by overriding the one method, and must find the harm.
+Tests remove one rule at a time by overriding its method, and the simulator must then find the harm.
 """
 
 from __future__ import annotations
@@ -10,127 +10,139 @@ from controller.stores.base import Version
 
 
 class Rules:
-    """What exclusion rests on, one method per rule. Steps: the length of the shortest trace to harm without it."""
+    """The rules that exclusion rests on, one method each.
+
+    A number in parentheses is the length, in steps, of the shortest trace that leads to harm without the rule.
+    """
 
     def grant_ends(self, renewed_at: float, confirmed_at: float, renew_deadline: float) -> float:
-        """Only the session makes time, and the group must have been seen as ours since, too.
+        """A grant ends `renew_deadline` after the last renewal or the group's last confirmation, whichever is earlier.
 
-        Without the first (14 steps): a session at its end, the group read, served on that; fenced meanwhile.
-        Without the second (15): the group's record is deleted, the session renewed for ever; another creates it.
+        Without the renewal (14): our session is near its end, we read that the group is ours and serve on that, and
+        meanwhile another node fences the session.
+        Without the confirmation (15): the group's record is deleted, we keep renewing the session and serve on, and
+        another node creates the record anew.
         """
         return renew_deadline + min(renewed_at, confirmed_at)
 
     def renewed_at(self, started_at: float, replied_at: float) -> float:  # noqa: ARG002
-        """Time counts from before the request left (18): a slow reply proves nothing about now."""
+        """A renewal counts from before it was sent (18): a slow reply proves nothing about the present."""
         return started_at
 
     def confirmed_at(self, sent_at: float, replied_at: float) -> float:  # noqa: ARG002
-        """A listing proves what was so after it was sent (17), not when it arrived."""
+        """An answer counts from when its request was sent (17): it does not prove what holds when it arrives."""
         return sent_at
 
     def answer_counts(self, sent_at: float, completed_at: float) -> bool:
-        """An answer to a request sent before our last write of the key ended is dropped (15)."""
+        """An answer about a key is dropped if its request was sent before our last write of the key ended (15)."""
         return sent_at >= completed_at
 
     def watched(self, since: float, now: float, lease_duration: float) -> bool:
-        """A session is fenced only after it stayed the same for the whole lease (10)."""
+        """A session is fenced only after it has stayed unchanged for a whole lease (10)."""
         return now - since >= lease_duration
 
     def missing_watched(self, since: float, now: float, lease_duration: float) -> bool:
-        """A session's record that is gone is watched as long (10): its owner may still serve on its last renewal."""
+        """A missing session is watched for a whole lease, too (10): its node might still serve on the last renewal."""
         return now - since >= lease_duration
 
     def new_group_watched(self, since: float, now: float, lease_duration: float) -> bool:
-        """A group's record that is new is watched as long (9): the one before may have been deleted just now."""
+        """A new group record is watched for a whole lease, too (9): the one before might just have been deleted."""
         return now - since >= lease_duration
 
     def begins_unowned(self) -> bool:
-        """It begins without an owner. Absence has no version, so a copy of this write may land after any deletion.
+        """A new group record names no owner, because a copy of the write that creates it can land after any deletion.
 
-        Without: our creation was refused, but a copy of it lands when the record is deleted; we take it up at once.
+        An absent key has no version that would refuse the copy. Without this rule: our creation is refused, but a copy
+        of it lands after the record is deleted, and we take the group up immediately.
         """
         return True
 
     def fence_version(self, watched: Version) -> Version:
-        """A fence replaces just the version that was watched (17), or it overwrites a renewal."""
+        """A fence replaces exactly the version that was watched (17); otherwise it could overwrite a renewal."""
         return watched
 
     def needs_fence(self) -> bool:
-        """An expired session that nobody has fenced gives no right (16): its late renewal may still land."""
+        """An expired session must be fenced before its group is taken (16): a late renewal could still land."""
         return True
 
     def needs_tombstone(self) -> bool:
-        """A missing session is created as fenced first (17), or a duplicate of its creation revives it."""
+        """A missing session is first created as fenced (17); otherwise a duplicate of its creation could revive it."""
         return True
 
     def session_over(self, record: Session | None, known_beat: int) -> bool:
-        """Our session is over when it is missing, fenced (17), or older than we know it to be (18)."""
+        """Our session is over when its record is missing, fenced (17), or carries a beat below the known one (18)."""
         return record is None or record.fenced or record.beat < known_beat
 
     def still_ours(self, record: Ownership | None, me: SessionId) -> bool:
-        """Only a record that names us keeps us (15)."""
+        """We keep a group only while its record names our session (15)."""
         return record is not None and record.session == me
 
     def reading_is_enough(self, adoptable: bool) -> bool:
-        """A shut guard is opened only after the group was written anew, epoch + 1 (17); "ours" read is not enough.
+        """Reading that a group is ours does not open a shut guard: its record is first rewritten with epoch + 1 (17).
 
-        Without: our release timed out, a read says "ours", we open, and the release lands.
+        Without this rule: our release times out, a read shows the group as ours, we open, and then the release lands.
         """
         return adoptable
 
     def handing_is_enough(self, handed: bool) -> bool:
-        """But what came to name us before this life's eyes needs no rewriting: no write of ours can rest on it."""
+        """A record that this life saw change from another session, or none, to ours needs no rewrite.
+
+        Every earlier write of ours expects a version that is gone, so none of them can land on it.
+        """
         return handed
 
     def there_at(self, there_at: float, arrived_at: float) -> float:  # noqa: ARG002
-        """What a hint tells was so at some moment after its predecessor was seen, not when it came.
+        """A handover in a hint counts from when the version that it replaced was last seen, not from its arrival.
 
-        Without: handed to us, deleted by hand, created by another a lease later; then the hint arrives.
+        Without this rule: the group is handed to us, its record is deleted by hand, and another node creates it a lease
+        later; then the hint arrives.
         """
         return there_at
 
     def grows(self, seen: int, epoch: int) -> bool:
-        """What is handed to us under an epoch below one that we saw is from another time: it is written anew."""
+        """A handover with an epoch below one that we have seen is out of date: we rewrite the group's record first."""
         return epoch >= seen
 
     def follows(self, seen: Version | None, after: str | None) -> bool:
-        """A hint may be old: it tells of a handover only if that was written on just the version that is known.
+        """A hint can be old: its handover counts only if it replaced exactly the version that we know.
 
-        Without: handed to us, deleted by hand, created by another, which we see; then the hint arrives.
+        Without this rule: the group is handed to us, its record is deleted by hand, and another node creates it, which
+        we see; then the hint arrives.
         """
         return seen == after
 
     def may_adopt(self, guard_was_open: bool) -> bool:
-        """An open guard says that the earlier life gave nothing up; a shut one says nothing (15): rewrite first."""
+        """Only an open guard proves that the earlier life gave nothing up; behind a shut one, we rewrite first (15)."""
         return guard_was_open
 
     def may_release(self, shut: bool) -> bool:
-        """The release leaves after the kernel said that the guard is shut (10)."""
+        """A release leaves only after the kernel has confirmed that the guard is shut (10)."""
         return shut
 
     def clears_at_start(self) -> bool:
-        """A life that does not adopt unbinds what it finds (12), before it fences the session it had."""
+        """A life that does not adopt unbinds what it finds before it fences the session of the earlier life (12)."""
         return True
 
     def first_epoch(self, seen: int, unix_time: float) -> int:
-        """A group created anew goes on above every epoch it may have had (7)."""
+        """A recreated group starts above every epoch that it could have had before (7)."""
         return max(seen + 1, int(unix_time))
 
     def went_back(self, seen: int | None, new: Record | None) -> bool:
-        """A record whose `seq` is below what was seen comes from a backup: nothing that we know is so (16).
+        """A record whose `seq` is below one that we have seen comes from a backup: what we know no longer holds (16).
 
-        A group's record that is new gives nobody a right: it may have been begun by one who never saw the old one.
+        New group records are exempt. They give no node a right, and a node that never saw the old one can create them.
         """
         begun = isinstance(new, Ownership) and new.new
         return seen is not None and new is not None and new.seq < seen and not begun
 
     def remembers_gone(self) -> bool:
-        """Also through a time in which the group's record was not there: a creation has no version to rest on.
+        """A group's last `seq` is remembered while its record is missing, because a creation expects no version.
 
-        Without: the record is deleted under its owner, a copy of our old creation lands, and we take it for ours.
+        Without this rule: the record is deleted under its owner, a copy of our old creation lands, and we believe that
+        the group is ours.
         """
         return True
 
     def sits_out(self, until: float, now: float) -> bool:
-        """Who gave a group up stays out of the next race, or wins its own release back."""
+        """A node that gave a group up stays out of the next race; otherwise it could win its own release back."""
         return now < until

@@ -1,4 +1,4 @@
-"""What the core knows: one frozen value per node. Pure data; `controller.core.machine` says how it changes."""
+"""What the core knows: one frozen value per node. Pure data; `controller.core.machine` decides how it changes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from controller.stores.base import Version
 
 
 class Phase(StrEnum):
-    """Where the life of our session stands."""
+    """The stage that the life of our session has reached."""
 
-    INIT = "init"  # Started has not been seen
+    INIT = "init"  # `Started` has not arrived
     CLEARING = "clearing"  # what an earlier life left is being unbound
     ADOPTING = "adopting"  # the record of the saved session is not confirmed yet
     MINTING = "minting"  # a new session id is being made
@@ -33,7 +33,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the configuration says; the same value until the next reload."""
+    """What the configuration says. The value stays the same until the next reload."""
 
     node: str
     boot_id: str
@@ -69,11 +69,11 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One renewal: timer started in the unused slot, then beat and listing, then the groups armed."""
+    """One round: a timer starts in the unused slot, then beat and listing leave, then the groups are armed."""
 
     slot: int
     began_at: float
-    timer_at: float | None = None  # the clock before the timer was started
+    timer_at: float | None = None  # the clock just before the timer was started
     sent: bool = False
     beating: bool = True
     listing: bool = True
@@ -82,7 +82,7 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """The last renewal known to have succeeded. Grants count from `at`; the slot's timer runs since `started_at`."""
+    """The last renewal known to have succeeded. Grants count from `at`. The slot's timer started at `started_at`."""
 
     at: float
     started_at: float
@@ -101,46 +101,46 @@ class DaemonLife:
 
 @dataclass(frozen=True, slots=True)
 class OwnSession:
-    """Our session, and what we know of its record. A new session begins with a new value."""
+    """Our session, and what we know of its record. A new session starts with a new value."""
 
     id: SessionId | None = None
-    beat: int = -1  # the highest known to have landed
-    saved_beat: int = -1  # what the state file says
+    beat: int = -1  # the highest that is known to have landed
+    saved_beat: int = -1  # the beat in the state file
     version: Version | None = None
     seq: int = 0
-    doubt: bool = True  # a read must tell what the record is
+    doubt: bool = True  # only a read can show what the record is
     fresh: bool = True  # no write of this life has landed on the record
     established: bool = False  # no other live session had our node's name
     over: Reason | None = None  # why the session is over
 
     @property
     def key(self) -> str:
-        """The key of the record."""
+        """The key of our session's record."""
         return f"{SESSIONS}{self.id}"
 
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """What was seen of the store."""
+    """What this node has seen of the store."""
 
     sightings: Mapping[str, Sighting] = field(default_factory=dict)
-    gone: Mapping[str, int] = field(default_factory=dict)  # groups' records that are not known now: the last one's seq
+    gone: Mapping[str, int] = field(default_factory=dict)  # the last `seq` of each group record not known now
     answered_at: float = 0.0  # when the last listing arrived
-    quarantine_until: float = 0.0  # the store went back: take and open nothing before
+    quarantine_until: float = 0.0  # the store went back: nothing is taken or opened before this
     out_of_contact: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """What is asked of the store: writes and at most one read in flight, and whether to read next."""
+    """The requests to the store: writes and at most one read in flight, and whether a read is due."""
 
     last: int = 0  # the number of the last request
     pending: Mapping[int, Pending] = field(default_factory=dict)
     completed: Mapping[str, float] = field(default_factory=dict)  # when our last write of a key ended
     reading: int | None = None
-    heard: int = 0  # the request of the last listing that was heard
-    read_due: bool = True  # read as soon as may be
-    read_from: float = 0.0  # but not before
+    heard: int = 0  # the number of the last listing that was recorded
+    read_due: bool = True  # read as soon as possible
+    read_from: float = 0.0  # but not before this
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,19 +155,19 @@ class Rounds:
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What people asked of this node."""
+    """What operators asked of this node."""
 
     paused: bool | None = None
-    asked_after: int = 0  # the last request before `paused` was asked for
-    stop_by: float | None = None  # leaving, and when to go whatever the store says
+    asked_after: int = 0  # the number of the last request before `paused` was asked for
+    stop_by: float | None = None  # set when leaving: exit then, whatever the store answers
 
 
 @dataclass(frozen=True, slots=True)
 class Agenda:
-    """Which groups the next decision is about. It saves work, and changes no decision."""
+    """Which groups the next decision is about. This saves work and changes no decision."""
 
     concerned: frozenset[str] | None = None  # by events since the last decision; None: all
-    wakes: Mapping[str, float] = field(default_factory=dict)  # when a group must decide anew, whatever happens
+    wakes: Mapping[str, float] = field(default_factory=dict)  # when a group must decide anew in any case
     decided_by: Policy | None = None  # the policy of the last decision
 
 
@@ -197,33 +197,33 @@ class State:
         return self.wishes.stop_by is not None
 
     def ownership(self, group: str) -> tuple[Ownership | None, Version | None]:
-        """The group's record as last seen, and its version."""
+        """Returns the group's record as last seen, and its version."""
         seen = self.store.sightings.get(GROUPS + group)
         if seen is None or not isinstance(seen.record, Ownership):
             return None, None
         return seen.record, seen.version
 
     def names_us(self, group: str) -> bool:
-        """Whether the group's record names our session."""
+        """Returns whether the group's record names our session."""
         record, _ = self.ownership(group)
         return record is not None and record.session == self.session.id and self.session.id is not None
 
     def with_group(self, name: str, group: GroupState) -> State:
-        """The state with this group changed."""
+        """Returns the state with this group changed."""
         return replace(self, groups={**self.groups, name: group})
 
     def with_round_at(self, at: float) -> State:
-        """The state in which the next round begins at this moment, if none is under way then."""
+        """Returns the state in which the next round begins at this moment, unless one is under way then."""
         return replace(self, rounds=replace(self.rounds, next_at=at))
 
     def with_read_due(self) -> State:
-        """The state in which a read follows as soon as may be."""
+        """Returns the state in which a read follows as soon as possible."""
         return replace(self, requests=replace(self.requests, read_due=True))
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What follows from a state: begin the `actions` in order, and say `Tick` at `wake_at` at the latest."""
+    """What follows from a state. Begin the `actions` in order, and send `Tick` at `wake_at` at the latest."""
 
     state: State
     actions: tuple[Action, ...]

@@ -28,64 +28,64 @@ class Turn:
         self._writing = {write.key for write in state.requests.pending.values()}
 
     def decision(self, *, all_next: bool = False) -> Decision:
-        """What was decided. `all_next`: something changed after the groups had decided that concerns all of them."""
+        """Returns what was decided. `all_next` makes all groups decide next time: something changed after they did."""
         wakes, concerned = self._wakes, None if all_next else frozenset[str]()
         self.put(agenda=Agenda(concerned=concerned, wakes=wakes, decided_by=self.policy))
         return Decision(self.state, tuple(self._actions), min(wakes.values(), default=None), tuple(self._transitions))
 
     def list_concerned(self) -> list[str]:
-        """The groups that have to decide: those that something happened to, and those whose time has come."""
+        """Returns the groups that must decide: those that an event concerns, and those whose time has come."""
         agenda = self.state.agenda
         if agenda.concerned is None or agenda.decided_by is not self.policy or not self.state.session.established:
-            return list(self.groups)  # time alone ends the doubt whether another node has our name
+            return list(self.groups)  # time alone can settle whether another node has our name
         due = {name for name, at in self._wakes.items() if at <= self.now}
         return [name for name in self.groups if name in due or name in agenda.concerned]
 
     def begin(self, name: str) -> None:
-        """From now on this group decides (empty: the node), and wakes are its."""
+        """Makes this group the one that decides, and that `wake` applies to. Empty: the node."""
         self._deciding = name
         self._wakes.pop(name, None)
 
     def put(self, **changes: Any) -> None:
-        """Change parts of the node's state."""
+        """Changes parts of the node's state."""
         self.state = replace(self.state, **changes)
 
     def concern_all(self) -> None:
-        """All groups decide anew, in this turn."""
+        """Makes all groups decide anew, in this turn."""
         self.put(agenda=replace(self.state.agenda, concerned=None))
 
     def begin_round_now(self) -> None:
-        """The next round begins as soon as none is under way."""
+        """Makes the next round begin as soon as none is under way."""
         self.state = self.state.with_round_at(self.now)
 
     def put_group(self, name: str, **changes: Any) -> GroupState:
-        """Change parts of one group."""
+        """Changes parts of one group."""
         self.groups[name] = replace(self.groups[name], **changes)
         return self.groups[name]
 
     def forget(self, name: str) -> None:
-        """The group is no concern of this node any more; what it would have woken for is none, either."""
+        """Drops the group, and the moment that it would have woken at."""
         del self.groups[name]
         self._wakes.pop(name, None)
 
     def act(self, action: ev.Action) -> None:
-        """Order an action."""
+        """Orders an action."""
         self._actions.append(action)
 
     def wake(self, at: float | None) -> None:
-        """Decide again at this moment, at the latest."""
+        """Has the group, or the node, decide again at this moment at the latest."""
         if at is not None:
             self._wakes[self._deciding] = min(at, self._wakes.get(self._deciding, at))
 
     def due_or_wake(self, at: float) -> bool:
-        """Whether this moment has come. If not, decide again then."""
+        """Returns whether this moment has come. If not, calls `wake` with it."""
         if self.now >= at:
             return True
         self.wake(at)
         return False
 
     def record_transition(self, name: str, after: Role, reason: Reason, detail: str) -> None:
-        """Enter a role. Only `controller.core.machine` calls this, which knows the legal ones."""
+        """Enters a role. Only `controller.core.machine` calls this: it knows which changes are legal."""
         group = self.groups[name]
         self._transitions.append(Transition(name, self.now, group.role, after, reason, detail, group.epoch))
         self.put_group(name, role=after, since=self.now)
@@ -93,11 +93,11 @@ class Turn:
     # --- the store ---
 
     def busy(self, key: str) -> bool:
-        """Whether a write of the key is in flight: one at a time."""
+        """Returns whether a write of the key is in flight. There is at most one at a time."""
         return key in self._writing
 
     def write(self, key: str, purpose: Purpose, record: Record | None, expected: Version | None) -> None:
-        """Order a compare-and-swap."""
+        """Orders a compare-and-swap."""
         requests = self.state.requests
         number = requests.last + 1
         value = None if record is None else encode(record)
@@ -107,7 +107,7 @@ class Turn:
         self.act(ev.Write(number, key, value, expected))
 
     def read(self) -> None:
-        """Order a listing, unless one is under way."""
+        """Orders a listing, unless one is under way."""
         requests = self.state.requests
         if requests.reading is None:
             number = requests.last + 1
@@ -117,7 +117,7 @@ class Turn:
     # --- steps ---
 
     def run(self, name: str, step: Step, reason: str) -> None:
-        """Order one step of a group; one that is still running is superseded."""
+        """Orders one step of a group. A step that is still running is superseded."""
         before = self.groups[name]
         group = self.put_group(name, steps=replace(before.steps, running=step))
         expires_at = self.now if group.right.expires_at is None else group.right.expires_at

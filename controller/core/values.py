@@ -1,4 +1,4 @@
-"""Frozen values, changed by making another: `dataclasses.replace`, at less than half of its price. Pure."""
+"""Changes frozen values by copying them: `dataclasses.replace` at less than half its cost. Pure."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 __all__ = ["replace"]
 
 if TYPE_CHECKING:
-    from dataclasses import replace  # the type checker knows what each class may change
+    from dataclasses import replace  # the type checker knows the fields of each class
 else:
 
     def replace(value: Any, /, **changes: Any) -> Any:
-        """A copy of a frozen dataclass with slots, with these fields changed. Its `__init__` is not called again."""
+        """Returns a copy of a frozen dataclass with slots, with these fields changed. Does not call `__init__`."""
         kind = type(value)
         read, writes = _take_apart(kind)
         copy = kind.__new__(kind)

@@ -1,1 +1,1 @@
-"""One daemon: the loop around the core, and its effects."""
+"""The daemon: the loop around the core, and the effects that it carries out."""

@@ -1,1 +1,1 @@
-"""The compare-and-swap stores an election can run on: one file each."""
+"""The compare-and-swap stores that an election can run on, one file each."""

@@ -1,1 +1,1 @@
-"""What providers of clouds share, and the kit for writing one."""
+"""The code that cloud providers share, and the kit for writing one."""
