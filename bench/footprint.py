@@ -15,10 +15,10 @@ from bench.peers import compile_packages, wait_for
 from bench.report import machine, markdown, milliseconds, package, write_section
 from bench.witness import etcd_cluster
 from controller.demo import sandbox
-from controller.demo.cluster import Cluster
+from controller.demo.cluster import DemoCluster
 from controller.demo.lab import Lab
 from controller.demo.pace import hurry
-from controller.demo.samples import Kind
+from controller.demo.samples import SampleKind
 
 LEASE_SECONDS = 3.0
 IDLE_SECONDS = 30.0
@@ -58,7 +58,7 @@ def _starts(runs: int) -> str:
 
             def answered(lab: Lab = lab, began: float = began) -> float | None:
                 seen = lab.recording.between(began, time.monotonic())
-                return next((s.received for s in seen if s.kind == Kind.HEALTH and s.value), None)
+                return next((s.received for s in seen if s.kind == SampleKind.HEALTH and s.value), None)
 
             if not wait_for(lambda: answered() is not None, START_LIMIT_SECONDS):
                 raise TimeoutError("no health answer")
@@ -84,8 +84,8 @@ def _idle() -> str:
     return markdown(("daemon", "resident, MB", "of one core when idle, %"), rows)
 
 
-def _cluster(lab: Lab, endpoints: list[str]) -> Cluster:
-    return Cluster(lab, {"type": "etcd", "endpoints": endpoints}, {"duration_seconds": LEASE_SECONDS})
+def _cluster(lab: Lab, endpoints: list[str]) -> DemoCluster:
+    return DemoCluster(lab, {"type": "etcd", "endpoints": endpoints}, {"duration_seconds": LEASE_SECONDS})
 
 
 def _processor(pid: int) -> float:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from bench.report import machine, markdown, write_section
-from health.endpoint import Endpoint, GroupStatus, Status
+from health.endpoint import Endpoint, GroupStatus, HealthStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,9 +66,9 @@ class Grant:
         self.until = float(line)
         print(self.until, flush=True)
 
-    def status(self) -> Status:
+    def status(self) -> HealthStatus:
         """Return the status with the end of the only group's grant."""
-        return Status({"web": GroupStatus(self.until)}, ready=True, live=True)
+        return HealthStatus({"web": GroupStatus(self.until)}, ready=True, live=True)
 
 
 async def serve_anyvip() -> None:

@@ -9,8 +9,8 @@ from bench.faults import Fault, Scene
 from bench.peers import others, wait_for
 from controller.demo.lab import Host
 from controller.demo.samples import (
-    Kind,
     Sample,
+    SampleKind,
     astray,
     first_answer,
     flaws,
@@ -97,7 +97,7 @@ def _calm_down(scene: Scene) -> None:
         if now - since < CALM_SECONDS:
             return False
         samples = scene.lab.recording.between(now - CALM_SECONDS, now)
-        return longest_silence(samples, (Kind.CLIENT,), now - CALM_SECONDS, now) < CALM_PAUSE_SECONDS
+        return longest_silence(samples, (SampleKind.CLIENT,), now - CALM_SECONDS, now) < CALM_PAUSE_SECONDS
 
     wait_for(calm, TAIL_LIMIT_SECONDS)
 
@@ -113,9 +113,9 @@ def _judge(
         scene.peer.name,
         fault.name,
         answered - struck if fault.moves and answered is not None else None,
-        longest_silence(samples, (Kind.CLIENT,), struck - BEFORE_SECONDS, undone),
+        longest_silence(samples, (SampleKind.CLIENT,), struck - BEFORE_SECONDS, undone),
         ownerless(samples, nodes, struck - BEFORE_SECONDS, undone),
-        None if healed is None else longest_silence(samples, (Kind.CLIENT,), healed, end),
+        None if healed is None else longest_silence(samples, (SampleKind.CLIENT,), healed, end),
         astray(samples, nodes, struck if healed is None else healed),
         two_answering(samples, nodes),
         two_healthy(samples, nodes, HEALTH_PERIOD_SECONDS),

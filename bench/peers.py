@@ -17,9 +17,9 @@ import health
 import providers
 from controller.api.client import NotThere
 from controller.api.status import Member
-from controller.demo.cluster import GROUP, Cluster
+from controller.demo.cluster import GROUP, DemoCluster
 from controller.demo.lab import ROOT, VIP, Host, Lab, ip, signal_group
-from controller.demo.samples import Kind, longest_silence
+from controller.demo.samples import SampleKind, longest_silence
 
 START_LIMIT_SECONDS = 60.0
 SETTLED_SECONDS = 0.5
@@ -77,7 +77,7 @@ class Anyvip:
         self.name = f"anyvip, {store['type']}, lease {lease:g} s"
         self.patience = lease * 1.1 + 0.5
         self._lab = lab
-        self._cluster = Cluster(lab, store, {"duration_seconds": lease}, groups)
+        self._cluster = DemoCluster(lab, store, {"duration_seconds": lease}, groups)
         self._started: set[Host] = set()
 
     def reset(self) -> None:
@@ -93,7 +93,7 @@ class Anyvip:
         """Return whether one node answers 200 and knows every other node to be fit to take over."""
         now = time.monotonic()
         recent = self._lab.recording.between(now - SETTLED_SECONDS, now)
-        codes = {s.node: s.value for s in recent if s.kind == Kind.HEALTH}
+        codes = {s.node: s.value for s in recent if s.kind == SampleKind.HEALTH}
         if sorted(codes.values()) != [200] + [503] * (len(self._lab.nodes) - 1):
             return False
         try:
@@ -207,7 +207,7 @@ def one_serves(lab: Lab, limit: float) -> None:
     def settled() -> bool:
         now = time.monotonic()
         recent = lab.recording.between(now - SETTLED_SECONDS, now)
-        served = longest_silence(recent, (Kind.CLIENT,), now - SETTLED_SECONDS, now) < SETTLED_SECONDS / 2
+        served = longest_silence(recent, (SampleKind.CLIENT,), now - SETTLED_SECONDS, now) < SETTLED_SECONDS / 2
         return served and len(lab.answering(SETTLED_SECONDS)) == 1 and now - since > SETTLED_SECONDS
 
     ip(["neigh flush dev eth0"], where=lab.client.name)  # entries of an earlier fault must not count in this run

@@ -22,7 +22,7 @@ from controller.demo import sandbox
 from controller.demo.cluster import group
 from controller.demo.lab import ROOT, Host, Lab
 from controller.demo.pace import hurry
-from controller.demo.samples import Kind
+from controller.demo.samples import SampleKind
 from tests.lab.stores.etcd import EtcdCluster
 
 VIPS, GROUPS = 1000, 200
@@ -153,7 +153,7 @@ def _serving(lab: Lab) -> Host:
     def healthy() -> set[int]:
         now = time.monotonic()
         recent = lab.recording.between(now - 5 * HEALTH_PERIOD_SECONDS, now)
-        return {s.node for s in recent if s.kind == Kind.HEALTH and s.value == 200}
+        return {s.node for s in recent if s.kind == SampleKind.HEALTH and s.value == 200}
 
     if not wait_for(lambda: len(healthy()) == 1, READY_LIMIT_SECONDS):
         raise TimeoutError(f"not exactly one node answers 200; logs are in {ROOT}")

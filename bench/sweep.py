@@ -11,9 +11,9 @@ import sys
 import time
 from collections.abc import Sequence
 
+from controller.demo.frames import STAMP, End, arp_sender, ip_bytes, mac_bytes, udp_question, udp_source
 from controller.demo.monitor import packets, sink
 from controller.demo.pace import paced
-from controller.demo.wire import STAMP, End, arp_sender, ip_bytes, mac_bytes, udp_question, udp_source
 
 ETH_P_IP, ETH_P_ARP = 0x0800, 0x0806
 CYCLE_SECONDS = 0.02

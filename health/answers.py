@@ -32,7 +32,7 @@ class GroupStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class HealthStatus:
     """The state of this node, as the endpoint reports it.
 
     - `groups`: every configured group, whether or not this node serves it.
@@ -73,7 +73,9 @@ class Answer:
 class Answers:
     """Renders the status, which it asks `status` for at each request. `paths`: further paths, each of one group."""
 
-    def __init__(self, paths: Mapping[str, str], status: Callable[[], Status], metrics: Callable[[], bytes]) -> None:
+    def __init__(
+        self, paths: Mapping[str, str], status: Callable[[], HealthStatus], metrics: Callable[[], bytes]
+    ) -> None:
         self.paths = paths
         self._status = status
         self._metrics = metrics
@@ -96,7 +98,7 @@ class Answers:
             return _plain(HTTPStatus.METHOD_NOT_ALLOWED, "GET or HEAD", request)
         path = _path(request.target)
         if path == METRICS:
-            return Answer(_rendered(HTTPStatus.OK, self._metrics(), request, _PROMETHEUS))
+            return Answer(_render(HTTPStatus.OK, self._metrics(), request, _PROMETHEUS))
         status = self._status()
         if path == LIVE:
             return _condition(status.live, "live", status.detail, request)
@@ -152,10 +154,10 @@ def _condition(holds: bool, name: str, detail: str, request: Request) -> Answer:
 
 
 def _plain(status: HTTPStatus, text: str, request: Request) -> Answer:
-    return Answer(_rendered(status, f"{text}\n".encode(), request, _TEXT))
+    return Answer(_render(status, f"{text}\n".encode(), request, _TEXT))
 
 
-def _rendered(status: HTTPStatus, body: bytes, request: Request, content_type: str) -> bytes:
+def _render(status: HTTPStatus, body: bytes, request: Request, content_type: str) -> bytes:
     """Return the bytes of an answer. It has no Date: no client relies on this node's wall clock (RFC 9110, 6.6.1)."""
     allow = "Allow: GET, HEAD\r\n" if status is HTTPStatus.METHOD_NOT_ALLOWED else ""
     head = (

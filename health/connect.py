@@ -20,10 +20,10 @@ class CheckFailed(AnyvipError):  # noqa: N818  (a result, not a fault of ours)
 
 async def tcp(options: TcpCheck) -> None:
     """Connect, then close. Raises OSError. The caller sets the time limit."""
-    (await connected(*host_and_port(options.target))).close()
+    (await open_connection(*host_and_port(options.target))).close()
 
 
-async def connected(host: str, port: int) -> socket.socket:
+async def open_connection(host: str, port: int) -> socket.socket:
     """Connect to the first of the host's addresses that accepts. Raises the last address's OSError if none does."""
     failure: OSError = ConnectionError("the name has no address")
     for family, where in await addresses(host, port):

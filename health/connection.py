@@ -45,10 +45,10 @@ class Connections:
         self.limits = limits
         # All connections share one buffer: the loop fills it and the parser empties it before another connection runs.
         self.buffer = memoryview(bytearray(_CHUNK))
-        self._all: OrderedDict[Connection, None] = OrderedDict()
+        self._all: OrderedDict[HttpConnection, None] = OrderedDict()
         self._sweep: asyncio.TimerHandle | None = None
 
-    def admit(self, connection: Connection) -> None:
+    def admit(self, connection: HttpConnection) -> None:
         """Add a connection. If there are too many, drop the one that was answered longest ago."""
         if len(self._all) >= self.limits.connections:
             next(iter(self._all)).drop()
@@ -56,12 +56,12 @@ class Connections:
         if self._sweep is None:
             self._sweep_later()
 
-    def answered(self, connection: Connection) -> None:
+    def answered(self, connection: HttpConnection) -> None:
         """Move this connection to the end of the order."""
         if connection in self._all:
             self._all.move_to_end(connection)
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, connection: HttpConnection) -> None:
         """Remove this connection."""
         self._all.pop(connection, None)
 
@@ -84,7 +84,7 @@ class Connections:
             self._sweep_later()
 
 
-class Connection(asyncio.BufferedProtocol):
+class HttpConnection(asyncio.BufferedProtocol):
     """Reads requests with httptools (llhttp), and answers them in order.
 
     An answer that waits in a buffer may become false. So nothing is rendered while earlier bytes wait for the client,

@@ -1,6 +1,6 @@
 """The endpoint that load balancers probe. It answers 200 only while this node may serve.
 
-It renders a `Status` from memory. It never waits for anything, and never asks a store.
+It renders a `HealthStatus` from memory. It never waits for anything, and never asks a store.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import errno
 import socket
 from typing import TYPE_CHECKING, Final
 
-from health.answers import Answers, GroupStatus, Status
-from health.connection import Connection, Connections, Limits
+from health.answers import Answers, GroupStatus, HealthStatus
+from health.connection import Connections, HttpConnection, Limits
 from health.errors import AnyvipError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["Address", "Endpoint", "EndpointError", "GroupStatus", "Limits", "Status"]
+__all__ = ["Address", "Endpoint", "EndpointError", "GroupStatus", "HealthStatus", "Limits"]
 
 Address = tuple[str, int]
 
@@ -48,7 +48,7 @@ class Endpoint:
         *,
         listen: Sequence[Address],
         paths: Mapping[str, str],
-        status: Callable[[], Status],
+        status: Callable[[], HealthStatus],
         clock: Callable[[], float],
         metrics: Callable[[], bytes],
         limits: Limits | None = None,
@@ -117,7 +117,7 @@ class _Listener:
 
     @classmethod
     async def open(cls, address: Address, connections: Connections) -> _Listener:
-        listener = cls(_bound(address), connections)
+        listener = cls(_bind(address), connections)
         await listener._accept()
         return listener
 
@@ -136,20 +136,20 @@ class _Listener:
         loop = asyncio.get_running_loop()
         # The loop accepts up to `backlog` connections in one turn, during which the others wait.
         self._server = await loop.create_server(
-            lambda: Connection(self._connections, self),
+            lambda: HttpConnection(self._connections, self),
             sock=self._socket,
             backlog=_ACCEPTED_AT_ONCE,
         )
         self._socket.listen(_BACKLOG)
 
 
-def _bound(address: Address) -> socket.socket:
+def _bind(address: Address) -> socket.socket:
     host, port = address
     flags = socket.AI_NUMERICHOST | socket.AI_PASSIVE
     try:
         family, kind, proto, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)[0]
     except OSError as error:
-        raise EndpointError(f"health.listen {_shown(address)}: not a numeric address such as 0.0.0.0 or ::") from error
+        raise EndpointError(f"health.listen {_show(address)}: not a numeric address such as 0.0.0.0 or ::") from error
     listening = None
     try:
         listening = socket.socket(family, kind, proto)
@@ -161,7 +161,7 @@ def _bound(address: Address) -> socket.socket:
     except OSError as error:
         if listening is not None:
             listening.close()
-        raise EndpointError(f"health.listen {_shown(address)}: {_reason(error)}") from error
+        raise EndpointError(f"health.listen {_show(address)}: {_reason(error)}") from error
     return listening
 
 
@@ -171,6 +171,6 @@ def _reason(error: OSError) -> str:
     return f"{text}: {remedy}" if remedy else text
 
 
-def _shown(address: Address) -> str:
+def _show(address: Address) -> str:
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -6,7 +6,7 @@
 | `controller.stores` | StoreError: the outcome is unknown. Conflict: the write did not land. |
 | `controller.core` | BadRecord: a value in the store cannot be read. |
 | `controller.daemon` | LifeError, LocalError, HookError |
-| `controller.api` | AdminError, Refusal in the daemon; NotThere, Declined in the client |
+| `controller.api` | AdminError and RequestRefused in the daemon; NotThere, Declined in the client |
 | `controller.demo` | Unavailable |
 | `providers` | ProviderError, and below it StaleGrant, Unanswered, CallRefused, NetlinkError and those of one cloud |
 | `health` | EndpointError, CommandError, CheckFailed |

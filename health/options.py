@@ -13,7 +13,7 @@ _STATUS = 'status codes and ranges of them, such as "200", "200-299" or "200,301
 _HEADER = "header names and values of printable ASCII characters"
 
 
-def _allowed(text: str) -> dict[str, Any]:
+def _describe_allowed(text: str) -> dict[str, Any]:
     return {"errorMessage": text}
 
 
@@ -82,10 +82,10 @@ def _headers(headers: dict[str, str]) -> dict[str, str]:
 
 
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
-Target = Annotated[str, AfterValidator(_target), Field(json_schema_extra=_allowed(_TARGET))]
+Target = Annotated[str, AfterValidator(_target), Field(json_schema_extra=_describe_allowed(_TARGET))]
 
 
-class _Check(BaseModel):
+class _CheckModel(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
     interval_seconds: Seconds = Field(
@@ -98,45 +98,45 @@ class _Check(BaseModel):
     fall: int = Field(default=3, ge=1, le=1000, description="Failures in a row that turn up into down.")
 
 
-class TcpCheck(_Check):
+class TcpCheck(_CheckModel):
     """Passes when the target accepts a connection."""
 
     type: Literal["tcp"]
     target: Target = Field(description="Host and port to connect to.")
 
 
-class HttpCheck(_Check):
+class HttpCheck(_CheckModel):
     """Passes when a GET returns an expected status. Follows no redirects and uses no proxies."""
 
     type: Literal["http"]
     url: Annotated[str, AfterValidator(_url)] = Field(
-        description="The URL to request.", json_schema_extra=_allowed(_URL)
+        description="The URL to request.", json_schema_extra=_describe_allowed(_URL)
     )
     status: Annotated[str, AfterValidator(_status)] = Field(
         default="200-399",
         description="Status codes that count as success.",
-        json_schema_extra=_allowed(_STATUS),
+        json_schema_extra=_describe_allowed(_STATUS),
     )
     headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(
         default_factory=dict,
         description="Further request headers. Host is allowed, too.",
-        json_schema_extra=_allowed(_HEADER),
+        json_schema_extra=_describe_allowed(_HEADER),
     )
     tls_verify: bool = Field(default=True, description="Whether the certificate must be valid for the URL's host.")
 
 
-class CommandCheck(_Check):
+class CommandCheck(_CheckModel):
     """Passes when a program ends with exit status 0. At the time limit its whole process group is killed."""
 
     type: Literal["command"]
     argv: tuple[Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")], ...] = Field(
         min_length=1,
         description="The program and its arguments. There is no shell.",
-        json_schema_extra=_allowed("a list: the program and its arguments, each a string (there is no shell)"),
+        json_schema_extra=_describe_allowed("a list: the program and its arguments, each a string (there is no shell)"),
     )
 
 
-class PingCheck(_Check):
+class PingCheck(_CheckModel):
     """Passes when a host answers an ICMP echo request."""
 
     type: Literal["ping"]

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 import httptools
 
-from health.connect import CheckFailed, connected
+from health.connect import CheckFailed, open_connection
 from health.options import HttpCheck, status_ranges
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ async def http(options: HttpCheck) -> None:
     url = urlsplit(options.url)
     secure = url.scheme == "https"
     host = cast("str", url.hostname)  # the options check that there is one
-    connection = await connected(host, url.port or (443 if secure else 80))
+    connection = await open_connection(host, url.port or (443 if secure else 80))
     reply = _Reply()
     transport = None
     try:

@@ -1,7 +1,7 @@
 """The local API: HTTP with JSON over a unix socket. Users who may write to the socket may move VIPs.
 
-- ``GET /v1/status``: `controller.api.status.Status`
-- ``GET /v1/history[?group=NAME]``: a list of `controller.telemetry.history.Entry`
+- ``GET /v1/status``: `controller.api.status.NodeStatus`
+- ``GET /v1/history[?group=NAME]``: a list of `controller.telemetry.history.HistoryEntry`
 - ``POST /v1/switchover {"group", "to", "timeout_seconds"}``: answers when the new node serves
 - ``POST /v1/pause``, ``POST /v1/resume``: answer when a listing of the store shows it
 
@@ -23,9 +23,9 @@ from typing import Any, Protocol, TypeVar
 
 from aiohttp import web
 
-from controller.api.socket import Access, claim
-from controller.api.status import Status
-from controller.telemetry.history import Entry
+from controller.api.socket import SocketAccess, claim
+from controller.api.status import NodeStatus
+from controller.telemetry.history import HistoryEntry
 from controller.telemetry.logs import emit
 from health.errors import AnyvipError
 
@@ -71,7 +71,7 @@ _STATUS = {
 }
 
 
-class Refusal(AnyvipError):  # noqa: N818  (an answer)
+class RequestRefused(AnyvipError):  # noqa: N818  (an answer)
     """The daemon refuses a request. The message is one line for the operator."""
 
     def __init__(self, code: Code, message: str) -> None:
@@ -90,13 +90,13 @@ class Moved:
     seconds: float
 
 
-class Control(Protocol):
-    """What the daemon offers to the local API. `switchover` and `pause` raise Refusal."""
+class ControlApi(Protocol):
+    """What the daemon offers to the local API. `switchover` and `pause` raise RequestRefused."""
 
-    def status(self) -> Status:
+    def status(self) -> NodeStatus:
         """Returns the state of this node now. Never waits."""
 
-    def history(self) -> list[Entry]:
+    def history(self) -> list[HistoryEntry]:
         """Returns the remembered transitions, the oldest first. Never waits."""
 
     async def switchover(self, group: str, to: str | None) -> Moved:
@@ -107,9 +107,9 @@ class Control(Protocol):
 
 
 class AdminApi:
-    """Serves one `Control` on one socket."""
+    """Serves one `ControlApi` on one socket."""
 
-    def __init__(self, control: Control, path: Path, access: Access) -> None:
+    def __init__(self, control: ControlApi, path: Path, access: SocketAccess) -> None:
         self._control = control
         self._path = path
         self._access = access
@@ -130,12 +130,12 @@ class AdminApi:
 
     def _app(self) -> web.Application:
         app = web.Application(client_max_size=_LONGEST_BODY)
-        app.router.add_get("/v1/status", _answered(self._status))
-        app.router.add_get("/v1/history", _answered(self._history))
-        app.router.add_post("/v1/switchover", _answered(self._switchover))
-        app.router.add_post("/v1/pause", _answered(self._pause))
-        app.router.add_post("/v1/resume", _answered(self._resume))
-        app.router.add_route("*", "/{path:.*}", _answered(_unknown))
+        app.router.add_get("/v1/status", _answer_refusals(self._status))
+        app.router.add_get("/v1/history", _answer_refusals(self._history))
+        app.router.add_post("/v1/switchover", _answer_refusals(self._switchover))
+        app.router.add_post("/v1/pause", _answer_refusals(self._pause))
+        app.router.add_post("/v1/resume", _answer_refusals(self._resume))
+        app.router.add_route("*", "/{path:.*}", _answer_refusals(_unknown))
         return app
 
     async def _status(self, _: web.Request) -> web.Response:
@@ -155,12 +155,12 @@ class AdminApi:
         return web.json_response(asdict(moved))
 
     async def _pause(self, request: web.Request) -> web.Response:
-        return await self._paused(request, paused=True)
+        return await self._set_paused(request, paused=True)
 
     async def _resume(self, request: web.Request) -> web.Response:
-        return await self._paused(request, paused=False)
+        return await self._set_paused(request, paused=False)
 
-    async def _paused(self, request: web.Request, *, paused: bool) -> web.Response:
+    async def _set_paused(self, request: web.Request, *, paused: bool) -> web.Response:
         emit(_log, logging.INFO, "pause requested" if paused else "resume requested", uid=_uid(request))
         late = f"the store did not confirm it within {PAUSE_SECONDS:g} s: see anyvip status"
         await _within(PAUSE_SECONDS, self._control.pause(paused), late)
@@ -172,16 +172,16 @@ async def _within(seconds: float, work: Awaitable[T], late: str) -> T:
         async with asyncio.timeout(seconds):
             return await work
     except TimeoutError as error:
-        raise Refusal(Code.TIMEOUT, late) from error
+        raise RequestRefused(Code.TIMEOUT, late) from error
 
 
-def _answered(answer: Answer) -> Answer:
+def _answer_refusals(answer: Answer) -> Answer:
     """Turns every error into JSON with a code. Logs an unexpected error with its traceback."""
 
     async def answered(request: web.Request) -> web.Response:
         try:
             return await answer(request)
-        except Refusal as refusal:
+        except RequestRefused as refusal:
             return _error(_STATUS.get(refusal.code, HTTPStatus.CONFLICT), refusal.code, str(refusal))
         except web.HTTPException as error:  # aiohttp's own, such as a body that is too large
             return _error(error.status, Code.BAD_REQUEST, error.reason)
@@ -193,7 +193,7 @@ def _answered(answer: Answer) -> Answer:
 
 
 async def _unknown(request: web.Request) -> web.Response:
-    raise Refusal(Code.UNKNOWN_PATH, f"this daemon does not answer {request.method} {request.path}")
+    raise RequestRefused(Code.UNKNOWN_PATH, f"this daemon does not answer {request.method} {request.path}")
 
 
 def _error(status: int, code: Code, message: str) -> web.Response:
@@ -204,23 +204,25 @@ async def _body(request: web.Request) -> dict[str, Any]:
     try:
         body = await request.json()
     except ValueError as error:
-        raise Refusal(Code.BAD_REQUEST, "the body is not JSON") from error
+        raise RequestRefused(Code.BAD_REQUEST, "the body is not JSON") from error
     if not isinstance(body, dict):
-        raise Refusal(Code.BAD_REQUEST, "the body is not a JSON object")
+        raise RequestRefused(Code.BAD_REQUEST, "the body is not a JSON object")
     return body
 
 
 def _switchover_of(body: dict[str, Any]) -> tuple[str, str | None, float]:
-    """Returns the group, the node and the time limit in seconds of a request. Raises Refusal."""
+    """Returns the group, the node and the time limit in seconds of a request. Raises RequestRefused."""
     group, to, limit = body.pop("group", None), body.pop("to", None), body.pop("timeout_seconds", SWITCHOVER_SECONDS)
     if body:
-        raise Refusal(Code.BAD_REQUEST, f"unknown key {min(body)!r}; allowed: group, to, timeout_seconds")
+        raise RequestRefused(Code.BAD_REQUEST, f"unknown key {min(body)!r}; allowed: group, to, timeout_seconds")
     if not isinstance(group, str):
-        raise Refusal(Code.BAD_REQUEST, "group must be the name of a group")
+        raise RequestRefused(Code.BAD_REQUEST, "group must be the name of a group")
     if not isinstance(to, str | None):
-        raise Refusal(Code.BAD_REQUEST, "to must be the name of a node, or null")
+        raise RequestRefused(Code.BAD_REQUEST, "to must be the name of a node, or null")
     if not isinstance(limit, int | float) or not 0 < limit <= LONGEST_SWITCHOVER_SECONDS:
-        raise Refusal(Code.BAD_REQUEST, f"timeout_seconds must be above 0 and at most {LONGEST_SWITCHOVER_SECONDS:g}")
+        raise RequestRefused(
+            Code.BAD_REQUEST, f"timeout_seconds must be above 0 and at most {LONGEST_SWITCHOVER_SECONDS:g}"
+        )
     return group, to, float(limit)
 
 

@@ -20,7 +20,7 @@ class AdminError(AnyvipError):
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class SocketAccess:
     """The mode, owner and group of the socket. None means the daemon's own."""
 
     mode: int = 0o660
@@ -28,7 +28,7 @@ class Access:
     group: str | None = None
 
 
-def claim(path: Path, access: Access) -> socket.socket:
+def claim(path: Path, access: SocketAccess) -> socket.socket:
     """Returns a listening socket at `path`. Replaces one that a daemon left behind. Raises AdminError."""
     _clear(path)
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -80,7 +80,7 @@ def _bind(made: socket.socket, path: Path) -> None:
         os.umask(before)
 
 
-def _grant(path: Path, access: Access) -> None:
+def _grant(path: Path, access: SocketAccess) -> None:
     try:
         owner = pwd.getpwnam(access.owner).pw_uid if access.owner else -1
         group = grp.getgrnam(access.group).gr_gid if access.group else -1

@@ -51,7 +51,7 @@ class StoreView(TypedDict):
     error: str
 
 
-class Status(TypedDict):
+class NodeStatus(TypedDict):
     """The state of one node."""
 
     version: str

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from controller.api.client import Client, NotThere
 from controller.cli.output import history_text, say, status_text
 from controller.config import paths
-from controller.config.problem import ConfigError, found
+from controller.config.problem import ConfigError, describe_found
 from controller.config.yaml_lines import read
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ def check_config(options: argparse.Namespace) -> int:
         say(json.dumps(_schema(), indent=2))
         return DONE
     config = _config(options.config, on_this_node=not options.no_host_checks)
-    chosen = [] if options.no_host_checks else _places(config)
-    asked = _asked(config) if options.ask_store else ""
+    choose_provider = [] if options.no_host_checks else _places(config)
+    asked = _describe_request(config) if options.ask_store else ""
     timing = config.timing()
     vips = sum(len(group.vips) for group in config.groups.values())
     say(
@@ -61,7 +61,7 @@ def check_config(options: argparse.Namespace) -> int:
         f"lease {timing.lease_duration:g} s (serves {timing.renew_deadline:g} s after it has sent a renewal, "
         f"sends one every {timing.retry_period:g} s){asked}",
     )
-    for line in chosen:
+    for line in choose_provider:
         say(line)
     return DONE
 
@@ -169,7 +169,7 @@ def _client(options: argparse.Namespace) -> Client:
     data = document.data if isinstance(document.data, dict) else {}
     state_dir = data.get("state_dir", paths.STATE_DIR)
     if not isinstance(state_dir, str):
-        text = found(state_dir, "the absolute path of a directory, such as /run/anyvip")
+        text = describe_found(state_dir, "the absolute path of a directory, such as /run/anyvip")
         raise ConfigError([document.problem(("state_dir",), text)])
     return Client(Path(state_dir) / paths.SOCKET)
 
@@ -209,20 +209,20 @@ def _places(config: Config) -> list[str]:
 
 def _place(plugin: Plugin, name: str, group: Group) -> Iterator[str]:
     from controller.config.plugins import AUTO  # noqa: PLC0415
-    from controller.daemon.opening import chosen  # noqa: PLC0415
+    from controller.daemon.opening import choose_provider  # noqa: PLC0415
     from providers.baremetal.addresses import LocalVips  # noqa: PLC0415
     from providers.baremetal.provider import BareMetalOptions  # noqa: PLC0415
 
     local: object = plugin.options
     if plugin.type == AUTO:
-        choice = chosen(name, group.vips)
+        choice = choose_provider(name, group.vips)
         yield f"group {name}: auto is {choice.type}: {choice.why}"
         local = BareMetalOptions() if choice.type == "baremetal" else None
     if isinstance(local, BareMetalOptions):
         LocalVips(group.vips, local.interface).close()
 
 
-def _asked(config: Config) -> str:
+def _describe_request(config: Config) -> str:
     """Returns a phrase that says which lease the store's answers allow.
 
     Raises ConfigError when the lease is too short for them, NotThere when the store does not answer.

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 from controller.cli.store_latency import latency_problems, store_latency
 from controller.config.host_checks import host_problems
 from controller.config.plugins import AUTO
-from controller.config.problem import dotted
+from controller.config.problem import join_path
 from controller.config.relations import timing_problems
 from controller.daemon.clock import boottime
 from controller.daemon.host import LIFETIME_OVERSHOOT
-from controller.daemon.opening import chosen, opened
+from controller.daemon.opening import choose_provider, open_provider
 from controller.stores.base import StoreError
 from providers.base import Closer, Finding, Level
 from providers.linux import kernel
@@ -68,7 +68,7 @@ class Report:
 async def examine(config: Config) -> Report:
     """Examines kernel, configuration, store and providers. Reports what fails while it examines as a finding, too."""
     wanted = [(name, group, plugin) for name, group in config.groups.items() for plugin in group.providers]
-    parts = [_kernel(config), _named(config), await _store(config)]  # SDK imports would delay the store
+    parts = [_kernel(config), _list_named(config), await _store(config)]  # SDK imports would delay the store
     parts += await asyncio.gather(*(_provider(name, group, plugin) for name, group, plugin in wanted))
     return Report(config.node, config.cluster, tuple(_once(remark for part in parts for remark in part)))
 
@@ -78,10 +78,10 @@ def _kernel(config: Config) -> list[Remark]:
     return [Remark("kernel", finding) for finding in kernel.findings(guard_needed=needed)]
 
 
-def _named(config: Config) -> list[Remark]:
+def _list_named(config: Config) -> list[Remark]:
     """Reports the interfaces, users and programs that the configuration names and this node does not have."""
     problems = host_problems(config)
-    return [Remark("configuration", Finding(Level.ERROR, "config.host", dotted(p.path), p.text)) for p in problems]
+    return [Remark("configuration", Finding(Level.ERROR, "config.host", join_path(p.path), p.text)) for p in problems]
 
 
 async def _store(config: Config) -> list[Remark]:
@@ -96,7 +96,7 @@ async def _store(config: Config) -> list[Remark]:
             )
         ]
     problems = [
-        Finding(Level.ERROR, "store.latency", dotted(p.path), p.text) for p in latency_problems(config, latency)
+        Finding(Level.ERROR, "store.latency", join_path(p.path), p.text) for p in latency_problems(config, latency)
     ]
     answers = (
         f"answers in {latency.typical * 1000:.1f} ms, nine times out of ten within {latency.slow * 1000:.1f} ms; "
@@ -129,7 +129,7 @@ async def _provider(name: str, group: Group, plugin: Plugin) -> list[Remark]:
 
 async def _preflight(name: str, group: Group, plugin: Plugin) -> Sequence[Finding]:
     found = [_chosen(name, group)] if plugin.type == AUTO else []
-    provider = opened(plugin, group=name, vips=group.vips, clock=boottime)
+    provider = open_provider(plugin, group=name, vips=group.vips, clock=boottime)
     try:
         return [*found, *await provider.preflight()]
     finally:
@@ -138,7 +138,7 @@ async def _preflight(name: str, group: Group, plugin: Plugin) -> Sequence[Findin
 
 
 def _chosen(name: str, group: Group) -> Finding:
-    choice = chosen(name, group.vips)
+    choice = choose_provider(name, group.vips)
     return Finding(Level.OK, "provider.auto", AUTO, f"is {choice.type}: {choice.why}")
 
 

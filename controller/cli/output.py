@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from controller.api.status import GroupView, Member, MemberGroup, Status
-    from controller.telemetry.history import Entry
+    from controller.api.status import GroupView, Member, MemberGroup, NodeStatus
+    from controller.telemetry.history import HistoryEntry
 
 _VIPS_SHOWN = 2
 
@@ -24,13 +24,13 @@ def complain(text: object) -> None:
     print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
-def status_text(status: Status) -> str:
+def status_text(status: NodeStatus) -> str:
     """Renders the node, its groups, the members, and below them whatever is wrong."""
     parts = [_headline(status), _groups(status), _members(status), "\n".join(_remarks(status))]
     return "\n\n".join(part for part in parts if part)
 
 
-def history_text(entries: Iterable[Entry]) -> str:
+def history_text(entries: Iterable[HistoryEntry]) -> str:
     """Renders one line for each transition, the oldest first."""
     rows = [
         (
@@ -70,7 +70,7 @@ def duration(seconds: float) -> str:
     return f"{hours}h{minutes:02}m" if hours < 24 else f"{hours // 24}d{hours % 24:02}h"
 
 
-def _headline(status: Status) -> str:
+def _headline(status: NodeStatus) -> str:
     store = status["store"]
     reached = "reachable" if store["reachable"] else "UNREACHABLE"
     return (
@@ -79,7 +79,7 @@ def _headline(status: Status) -> str:
     )
 
 
-def _groups(status: Status) -> str:
+def _groups(status: NodeStatus) -> str:
     headings = ("GROUP", "ROLE", "ACTIVE", "EPOCH", "SINCE", "GRANT", "PRIORITY", "HEALTH", "VIPS")
     return table(headings, [_group(name, view) for name, view in status["groups"].items()])
 
@@ -99,7 +99,7 @@ def _group(name: str, view: GroupView) -> tuple[str, ...]:
     )
 
 
-def _members(status: Status) -> str:
+def _members(status: NodeStatus) -> str:
     groups = list(status["groups"])
     rows = [
         (
@@ -129,7 +129,7 @@ def _health(healthy: bool | None) -> str:
     return {True: "healthy", False: "unhealthy", None: "not known yet"}[healthy]
 
 
-def _remarks(status: Status) -> Iterable[str]:
+def _remarks(status: NodeStatus) -> Iterable[str]:
     """Yields one line for everything that is wrong or unusual."""
     if status["paused"]:
         yield "paused: nothing moves until `anyvip resume`"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
-from controller.config.problem import Problem, found
+from controller.config.problem import Problem, describe_found
 from controller.core.timing import Timing
 from controller.stores.registry import store_type
 
@@ -88,7 +88,7 @@ def latency_problems(config: Config, latency: Latency) -> Iterator[Problem]:
         f"{latency.slow:.3f} s, a write is assumed to take {latency.call:.3f} s, and a call of this lease may take "
         f"{timing.call_timeout:.3f} s"
     )
-    yield config.problem(("lease", "duration_seconds"), found(timing.lease_duration, allowed))
+    yield config.problem(("lease", "duration_seconds"), describe_found(timing.lease_duration, allowed))
 
 
 async def _read(store: Store, after: float = 0.0) -> float:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from controller.config.fields import NAMES
 from controller.config.plugins import describing
-from controller.config.problem import Path, Problem, found, shown
+from controller.config.problem import Path, Problem, describe_found, show
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -28,12 +28,12 @@ _FORMATS = {"file-path": "the path of an existing file", "directory-path": "the 
 _KEY = "[key]"  # where pydantic reports that a key of a mapping is wrong
 
 
-def translated(error: ValidationError, document: Document, model: type[BaseModel]) -> list[Problem]:
+def translate(error: ValidationError, document: Document, model: type[BaseModel]) -> list[Problem]:
     """Returns one problem for each mistake, in the order in which pydantic reports them."""
     tree = _Tree(_schema(model, frozenset(_types(document.data))), document.data)
     problems: dict[tuple[Path, str], Problem] = {}
     for item in error.errors(include_url=False):
-        path, text = _explained(item, tree)
+        path, text = _explain(item, tree)
         if item["type"] == "too_short" and tree.value(path):
             continue  # the list has items, and each has an error of its own
         problems.setdefault((path, text), document.problem(path, text))
@@ -55,11 +55,11 @@ def _types(value: Any) -> Iterator[str]:
         yield from _types(each)
 
 
-def _explained(item: ErrorDetails, tree: _Tree) -> tuple[Path, str]:
+def _explain(item: ErrorDetails, tree: _Tree) -> tuple[Path, str]:
     """Returns where the mistake is, and a text with what was found and what is allowed there."""
     path, value = tree.locate(item["loc"])
     if item["loc"] and item["loc"][-1] == _KEY:
-        return path, found(path[-1], NAMES)
+        return path, describe_found(path[-1], NAMES)
     if item["type"] == "extra_forbidden":
         return path, _unknown_key(str(path[-1]), tree.keys(path[:-1]))
     if item["type"] in ("union_tag_invalid", "union_tag_not_found"):
@@ -83,7 +83,7 @@ def _wrong_value(item: ErrorDetails, path: Path, value: Any, tree: _Tree) -> str
         allowed = f"{allowed} (required)"
     elif value is None and tree.value(path[:-1]) is not None and path[-1] not in tree.value(path[:-1]):
         value = item["input"]  # a default that is not allowed here, such as a hostname that is no valid name
-    return f"found a secret; allowed: {allowed}" if _is_secret(schema) else found(value, allowed)
+    return f"found a secret; allowed: {allowed}" if _is_secret(schema) else describe_found(value, allowed)
 
 
 def _is_secret(schema: Schema) -> bool:
@@ -93,12 +93,12 @@ def _is_secret(schema: Schema) -> bool:
 def _unknown_key(key: str, keys: list[str]) -> str:
     near = difflib.get_close_matches(key.lower(), keys, n=1, cutoff=0.5)
     nearest = f'; did you mean "{near[0]}"?' if near else ""
-    return f"found unknown key {shown(key)}; allowed: {', '.join(keys) or 'none'}{nearest}"
+    return f"found unknown key {show(key)}; allowed: {', '.join(keys) or 'none'}{nearest}"
 
 
 def _wrong_type(value: Any, schema: Schema) -> str:
     names = ", ".join(sorted(schema.get("discriminator", {}).get("mapping", {})))
-    return found(value.get("type") if isinstance(value, dict) else None, names)
+    return describe_found(value.get("type") if isinstance(value, dict) else None, names)
 
 
 def words(schema: Schema) -> str:

@@ -21,7 +21,7 @@ _LISTEN = 'an IP address and a port, such as "0.0.0.0:9010" or "[::]:9010"'
 _STATE_DIR = "the absolute path of a directory, such as /run/anyvip"
 
 
-def _allowed(text: str) -> dict[str, Any]:
+def _describe_allowed(text: str) -> dict[str, Any]:
     return {"errorMessage": text}
 
 
@@ -79,33 +79,37 @@ def _state_dir(value: object) -> Path:
 
 Name = Annotated[
     str,
-    Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$", json_schema_extra=_allowed(NAMES)),
+    Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$", json_schema_extra=_describe_allowed(NAMES)),
 ]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
 Argv = Annotated[
     tuple[Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")], ...],
-    Field(json_schema_extra=_allowed("a list: the program and its arguments, each a string (there is no shell)")),
+    Field(
+        json_schema_extra=_describe_allowed("a list: the program and its arguments, each a string (there is no shell)")
+    ),
 ]
 VipField = Annotated[
     Vip,
     PlainValidator(_vip),
-    WithJsonSchema({"type": "string", "pattern": "^[0-9A-Fa-f:.]+/[0-9]{1,3}$", **_allowed(_VIP)}),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9A-Fa-f:.]+/[0-9]{1,3}$", **_describe_allowed(_VIP)}),
 ]
-Listen = Annotated[str, AfterValidator(_listen), Field(json_schema_extra=_allowed(_LISTEN))]
+Listen = Annotated[str, AfterValidator(_listen), Field(json_schema_extra=_describe_allowed(_LISTEN))]
 HealthPath = Annotated[
     str,
     Field(
         pattern=r"^/([!\"$-.0->@-~][!\"$->@-~]*)?$",
         max_length=200,
-        json_schema_extra=_allowed("a path that begins with '/', without '?', '#' and blanks, at most 200 characters"),
+        json_schema_extra=_describe_allowed(
+            "a path that begins with '/', without '?', '#' and blanks, at most 200 characters"
+        ),
     ),
 ]
 SocketMode = Annotated[
     str,
-    Field(pattern=r"^0?[0-7]{3}$", json_schema_extra=_allowed('an octal mode in quotes, such as "0660"')),
+    Field(pattern=r"^0?[0-7]{3}$", json_schema_extra=_describe_allowed('an octal mode in quotes, such as "0660"')),
 ]
 StateDir = Annotated[
     Path,
     PlainValidator(_state_dir),
-    WithJsonSchema({"type": "string", "pattern": "^/", **_allowed(_STATE_DIR)}),
+    WithJsonSchema({"type": "string", "pattern": "^/", **_describe_allowed(_STATE_DIR)}),
 ]

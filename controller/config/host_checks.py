@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from controller.config.problem import Path, Problem, found
+from controller.config.problem import Path, Problem, describe_found
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -25,12 +25,12 @@ def host_problems(config: Config) -> list[Problem]:
 
 def _interfaces(config: Config) -> Iterator[Problem]:
     here = sorted(name for _, name in socket.if_nameindex())
-    for path, name in _named(config):
+    for path, name in _list_named(config):
         if name not in here:
-            yield config.problem(path, found(name, f"an interface of this node: {', '.join(here)}"))
+            yield config.problem(path, describe_found(name, f"an interface of this node: {', '.join(here)}"))
 
 
-def _named(config: Config) -> Iterator[tuple[Path, str]]:
+def _list_named(config: Config) -> Iterator[tuple[Path, str]]:
     """Yields every interface that the keys `interface`, `guard_interfaces` and `ingress` name, with its path."""
     for path, options in _options(config):
         one = getattr(options, "interface", None)
@@ -59,7 +59,7 @@ def _people(config: Config) -> Iterator[Problem]:
             if name is not None:
                 look_up(name)
         except KeyError:
-            yield config.problem(("admin", key), found(name, f"{what} of this node"))
+            yield config.problem(("admin", key), describe_found(name, f"{what} of this node"))
 
 
 def _programs(config: Config) -> Iterator[Problem]:
@@ -67,4 +67,6 @@ def _programs(config: Config) -> Iterator[Problem]:
         for hook in ("promote", "demote"):
             argv = getattr(content.hooks, hook)
             if argv and shutil.which(argv[0], os.X_OK) is None:
-                yield config.problem(("groups", group, "hooks", hook, 0), found(argv[0], "a program of this node"))
+                yield config.problem(
+                    ("groups", group, "hooks", hook, 0), describe_found(argv[0], "a program of this node")
+                )

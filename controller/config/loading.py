@@ -14,21 +14,21 @@ from controller.config.yaml_lines import Document, parse, read
 
 def load(file: str) -> Config:
     """Reads the file. Raises ConfigError with every mistake in it."""
-    return _configured(read(file))
+    return _configure(read(file))
 
 
 def from_bytes(content: bytes, file: str) -> Config:
     """Reads the configuration from these bytes; messages call them `file`. Raises ConfigError as `load` does."""
-    return _configured(parse(content, file))
+    return _configure(parse(content, file))
 
 
-def _configured(document: Document) -> Config:
+def _configure(document: Document) -> Config:
     try:
         config = Config.model_validate_json(json.dumps(document.data), strict=True)
     except ValidationError as error:
-        from controller.config.errors import translated  # noqa: PLC0415  (slow: it builds the schema)
+        from controller.config.errors import translate  # noqa: PLC0415  (slow: it builds the schema)
 
-        raise ConfigError([*document.problems, *translated(error, document, Config)]) from error
+        raise ConfigError([*document.problems, *translate(error, document, Config)]) from error
     config._document = document  # noqa: SLF001
     problems = [*document.problems, *relations(config)]
     if problems:

@@ -26,7 +26,7 @@ class Problem:
     def __str__(self) -> str:
         """Returns one line: ``anyvip.yml:12: groups.web.vips[0]: found "10.77.0.300/24"; allowed: ...``."""
         place = self.file if self.line is None else f"{self.file}:{self.line}"
-        return ": ".join(part for part in (place, dotted(self.path), self.text) if part)
+        return ": ".join(part for part in (place, join_path(self.path), self.text) if part)
 
 
 class ConfigError(AnyvipError):
@@ -41,7 +41,7 @@ class StartError(AnyvipError):
     """The daemon cannot start, but the configuration is right. The message is one line that says what to do."""
 
 
-def dotted(path: Path) -> str:
+def join_path(path: Path) -> str:
     """Returns the path as people write it: ``groups.web.vips[0]``."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{_key(part)}" for part in path).removeprefix(".")
 
@@ -50,12 +50,12 @@ def _key(name: str) -> str:
     return name if re.fullmatch(r"[\w-]+", name) else json.dumps(name)
 
 
-def found(value: Any, allowed: str) -> str:
+def describe_found(value: Any, allowed: str) -> str:
     """Returns the text of a problem with a value: what was found, and what is allowed."""
-    return f"found {shown(value)}; allowed: {allowed}"
+    return f"found {show(value)}; allowed: {allowed}"
 
 
-def shown(value: Any) -> str:
+def show(value: Any) -> str:
     """Returns the value as JSON, shortened to one line. A list or a mapping is only called that."""
     if value is None:
         return "nothing"

@@ -7,7 +7,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from controller.config.plugins import AUTO
-from controller.config.problem import Path, Problem, dotted, found
+from controller.config.problem import Path, Problem, describe_found, join_path
 from controller.core.timing import longest_renew_deadline
 from controller.stores.base import Paced
 from controller.stores.registry import store_type
@@ -31,7 +31,7 @@ def timing_problems(config: Config, overshoot: float = 0.05) -> Iterator[Problem
     longest = longest_renew_deadline(lease.duration_seconds, lease.clock_drift, overshoot)
     if longest <= 0:
         allowed = f"more: clock drift {lease.clock_drift:g} and kernel overshoot {overshoot:g} s leave no time to serve"
-        yield config.problem(("lease", "duration_seconds"), found(lease.duration_seconds, allowed))
+        yield config.problem(("lease", "duration_seconds"), describe_found(lease.duration_seconds, allowed))
         return
     for text in config.timing(overshoot).problems():
         key = text.partition(" ")[0]
@@ -51,7 +51,7 @@ def _store_pace(config: Config) -> Iterator[Problem]:
             f"duration_seconds of at least {shortest:g}"
         )
         line = config.problem(("lease", "retry_period_seconds"), "").line
-        yield Problem(config.file, line, ("lease", "retry_period_seconds"), found(round(retry, 3), allowed))
+        yield Problem(config.file, line, ("lease", "retry_period_seconds"), describe_found(round(retry, 3), allowed))
 
 
 def _socket(config: Config) -> Iterator[Problem]:
@@ -60,15 +60,17 @@ def _socket(config: Config) -> Iterator[Problem]:
         allowed = (
             f"at most {_LONGEST_SOCKET_PATH} bytes, socket name ({config.socket_path.name}) included; this is {length}"
         )
-        yield config.problem(("state_dir",), found(str(config.state_dir), allowed))
+        yield config.problem(("state_dir",), describe_found(str(config.state_dir), allowed))
 
 
 def _listen(config: Config) -> Iterator[Problem]:
     places: list[tuple[Path, object]] = [
         (("health", "listen", index), address) for index, address in enumerate(config.health.addresses())
     ]
-    for path, _, first in _repeated(places):
-        text = found(config.health.listen[int(path[-1])], f"each address and port once (first in {dotted(first)})")
+    for path, _, first in _find_repeated(places):
+        text = describe_found(
+            config.health.listen[int(path[-1])], f"each address and port once (first in {join_path(first)})"
+        )
         yield config.problem(path, text)
 
 
@@ -78,8 +80,8 @@ def _vips(config: Config) -> Iterator[Problem]:
         for name, group in config.groups.items()
         for index, vip in enumerate(group.vips)
     ]
-    for path, address, first in _repeated(places):
-        yield config.problem(path, found(str(address), f"each address once (first in {dotted(first)})"))
+    for path, address, first in _find_repeated(places):
+        yield config.problem(path, describe_found(str(address), f"each address once (first in {join_path(first)})"))
 
 
 def _health_paths(config: Config) -> Iterator[Problem]:
@@ -89,12 +91,12 @@ def _health_paths(config: Config) -> Iterator[Problem]:
     for name, group in config.groups.items():
         path: Path = ("groups", name, "health_path")
         if group.health_path in own and group.health_path != f"/health/{name}":
-            text = found(group.health_path, f"a path that is free; this one is {own[group.health_path]}")
+            text = describe_found(group.health_path, f"a path that is free; this one is {own[group.health_path]}")
             yield config.problem(path, text)
         elif group.health_path is not None:
             places.append((path, group.health_path))
-    for path, value, first in _repeated(places):
-        yield config.problem(path, found(value, f"each path once (first in {dotted(first)})"))
+    for path, value, first in _find_repeated(places):
+        yield config.problem(path, describe_found(value, f"each path once (first in {join_path(first)})"))
 
 
 def _auto_alone(config: Config) -> Iterator[Problem]:
@@ -107,7 +109,7 @@ def _auto_alone(config: Config) -> Iterator[Problem]:
                 )
 
 
-def _repeated(places: Iterable[tuple[Path, object]]) -> Iterator[tuple[Path, object, Path]]:
+def _find_repeated(places: Iterable[tuple[Path, object]]) -> Iterator[tuple[Path, object, Path]]:
     """Yields each place whose value an earlier place has, with that value and the earlier place."""
     first: dict[object, Path] = {}
     for path, value in places:

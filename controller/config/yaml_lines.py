@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from controller.config.problem import ConfigError, Path, Problem, found, shown
+from controller.config.problem import ConfigError, Path, Problem, describe_found, show
 
 _TAG = "tag:yaml.org,2002:"
 
@@ -73,7 +73,7 @@ def parse(content: bytes, file: str) -> Document:
         raise ConfigError([_syntax(error, file)]) from error
     except yaml.reader.ReaderError as error:
         line = content.decode("utf-8-sig").count("\n", 0, error.position) + 1
-        raise ConfigError([Problem(file, line, (), found(chr(error.character), "printable text"))]) from error
+        raise ConfigError([Problem(file, line, (), describe_found(chr(error.character), "printable text"))]) from error
     except RecursionError as error:
         text = "found nesting that is far too deep; allowed: a few levels"
         raise ConfigError([Problem(file, None, (), text)]) from error
@@ -125,9 +125,9 @@ def _mapping(node: yaml.MappingNode, path: Path, document: Document, above: tupl
             text = "found a list or mapping as a key; allowed: text"
             document.problems.append(Problem(document.file, line, path, text))
             continue
-        name = _joined(key.value)
+        name = _join(key.value)
         if name in data:
-            text = f"found {shown(name)} a second time; allowed: once (first on line {document.lines[(*path, name)]})"
+            text = f"found {show(name)} a second time; allowed: once (first on line {document.lines[(*path, name)]})"
             document.problems.append(Problem(document.file, line, (*path, name), text))
             continue
         document.lines.setdefault((*path, name), line)
@@ -135,7 +135,7 @@ def _mapping(node: yaml.MappingNode, path: Path, document: Document, above: tupl
     return data
 
 
-def _joined(text: str) -> str:
+def _join(text: str) -> str:
     """Joins surrogate pairs: JSON escapes a character beyond 16 bits as two halves, which YAML keeps apart."""
     if text.isascii():
         return text
@@ -147,9 +147,9 @@ def _scalar(node: yaml.Node, path: Path, document: Document) -> Any:
     try:
         return _READ[kind](node.value)
     except KeyError:
-        text = f"found the tag {shown(node.tag.replace(_TAG, '!!'))}; allowed: plain values"
+        text = f"found the tag {show(node.tag.replace(_TAG, '!!'))}; allowed: plain values"
     except ValueError:
-        text = found(node.value, f"a value of its tag !!{kind}")
+        text = describe_found(node.value, f"a value of its tag !!{kind}")
     document.problems.append(document.problem(path, text))
     return None
 
@@ -159,5 +159,5 @@ _READ: dict[str, Callable[[str], Any]] = {
     "bool": lambda text: {"true": True, "false": False}[text.lower()],
     "int": int,
     "float": float,
-    "str": _joined,
+    "str": _join,
 }

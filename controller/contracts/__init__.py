@@ -14,7 +14,7 @@ from controller.contracts.clock import LogicalClock  # noqa: E402  (after their 
 from controller.contracts.movers import MoverContract  # noqa: E402
 from controller.contracts.providers import ProviderContract, TakeoverContract  # noqa: E402
 from controller.contracts.rules import BrokenRule  # noqa: E402
-from controller.contracts.script import LostReply, Refused, Script  # noqa: E402
+from controller.contracts.script import LostReply, Script, ScriptedRefusal  # noqa: E402
 from controller.contracts.stores import StoreContract  # noqa: E402
 from controller.contracts.unknown import StoreFaults, UnknownOutcomeContract  # noqa: E402
 from controller.contracts.watch import WatcherContract  # noqa: E402
@@ -25,8 +25,8 @@ __all__ = [
     "LostReply",
     "MoverContract",
     "ProviderContract",
-    "Refused",
     "Script",
+    "ScriptedRefusal",
     "StoreContract",
     "StoreFaults",
     "TakeoverContract",

@@ -26,7 +26,7 @@ def rule(test: Test[P]) -> Test[P]:
         try:
             await test(*args, **named)
         except Exception as error:
-            raise BrokenRule(f"{sentence} ({_said(error)})") from error
+            raise BrokenRule(f"{sentence} ({_describe(error)})") from error
 
     return kept
 
@@ -42,6 +42,6 @@ def raises(*kinds: type[Exception]) -> Iterator[None]:
     raise AssertionError(f"{names} was not raised")
 
 
-def _said(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     text = " ".join(str(error).split())
     return text if isinstance(error, AssertionError) and text else f"{type(error).__name__}: {text}"

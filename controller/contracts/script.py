@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Refused(Exception):  # noqa: N818  (an answer)
+class ScriptedRefusal(Exception):  # noqa: N818  (an answer)
     """The fake must refuse this request permanently, for example with 403. Nothing was done."""
 
 
@@ -55,7 +55,7 @@ class Script:
             (self.writes if writes else self.reads).append(request)
             fate = self._fate(request, writes)
             if fate is Fate.REFUSED:
-                raise Refused(request)
+                raise ScriptedRefusal(request)
             if fate is Fate.LATE:
                 self._late.append(effect)
             if fate in {Fate.LATE, Fate.DROPPED}:

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Collection
 from importlib.metadata import version
 
-from controller.api.server import Code, Moved, Refusal
-from controller.api.status import GroupView, Member, MemberGroup, Status, StoreView
+from controller.api.server import Code, Moved, RequestRefused
+from controller.api.status import GroupView, Member, MemberGroup, NodeStatus, StoreView
 from controller.config.model import Config
 from controller.core import events as ev
 from controller.core.election import live_sessions
@@ -16,7 +16,7 @@ from controller.core.records import GROUPS, SESSIONS, Ownership, Session, Sessio
 from controller.core.state import Phase, State
 from controller.daemon.clock import Clock
 from controller.daemon.node import Node
-from controller.telemetry.history import Entry
+from controller.telemetry.history import HistoryEntry
 from controller.telemetry.telemetry import Telemetry
 
 _POLL_SECONDS = 0.02  # between two requests to the store whether the new owner serves yet
@@ -32,13 +32,13 @@ class Control:
         self._telemetry = telemetry
         self._began_at = clock()
 
-    def status(self) -> Status:
+    def status(self) -> NodeStatus:
         """Return the present status of this node."""
         state, config, now = self._node.state, self._config(), self._clock()
         live = {
             session for session, _ in live_sessions(state.store.sightings, now, self._node.policy.timing.lease_duration)
         }
-        return Status(
+        return NodeStatus(
             version=version("anyvip"),
             cluster=config.cluster,
             node=config.node,
@@ -50,23 +50,23 @@ class Control:
             members=self._members(now),
         )
 
-    def history(self) -> list[Entry]:
+    def history(self) -> list[HistoryEntry]:
         """Return the recorded transitions, oldest first."""
         return self._telemetry.history.entries()
 
     async def switchover(self, group: str, to: str | None) -> Moved:
-        """Hand the group over, and return once the new owner serves it. Raises Refusal."""
+        """Hand the group over, and return once the new owner serves it. Raises RequestRefused."""
         began_at = self._clock()
         before = self._check(group, to)
         self._node.post(ev.Asked(group, to))
         while True:
             await asyncio.sleep(_POLL_SECONDS)
-            moved = self._moved(group, before, began_at)
+            moved = self._find_moved(group, before, began_at)
             if moved is not None:
                 return moved
             state = self._node.state
             if state.phase is Phase.GONE:
-                raise Refusal(Code.STOPPING, "this daemon is stopping")
+                raise RequestRefused(Code.STOPPING, "this daemon is stopping")
             record = _record(state, group)
             if record is not None and record.session not in (None, before.session):
                 self._node.post(ev.Hint())  # a watch reports the new owner; only a listing shows that it serves
@@ -79,23 +79,23 @@ class Control:
     # --- switchover ---
 
     def _check(self, group: str, to: str | None) -> Ownership:
-        """Return the group's record before the switchover. Raises Refusal when the switchover is impossible."""
+        """Return the group's record before the switchover. Raises RequestRefused when the switchover is impossible."""
         state = self._node.state
         if group not in self._config().groups:
-            raise Refusal(
+            raise RequestRefused(
                 Code.UNKNOWN_GROUP, f"no group {group!r}; there is {', '.join(sorted(self._config().groups))}"
             )
         if self._node.state.stopping:
-            raise Refusal(Code.STOPPING, "this daemon is stopping")
+            raise RequestRefused(Code.STOPPING, "this daemon is stopping")
         if state.paused:
-            raise Refusal(Code.PAUSED, "the cluster is paused: run `anyvip resume` first")
+            raise RequestRefused(Code.PAUSED, "the cluster is paused: run `anyvip resume` first")
         if self._telemetry.reachable is False:
-            raise Refusal(Code.STORE, f"the {self._config().store.type} store does not answer: nothing can move")
+            raise RequestRefused(Code.STORE, f"the {self._config().store.type} store does not answer: nothing can move")
         record = _record(state, group)
         if record is None or record.session is None:
-            raise Refusal(Code.NOBODY_ACTIVE, f"no node is active for {group}, so there is nothing to hand over")
+            raise RequestRefused(Code.NOBODY_ACTIVE, f"no node is active for {group}, so there is nothing to hand over")
         if to is not None and record.node == to:
-            raise Refusal(Code.ALREADY_ACTIVE, f"{to} is already active for {group}")
+            raise RequestRefused(Code.ALREADY_ACTIVE, f"{to} is already active for {group}")
         self._check_target(group, to, record)
         return record
 
@@ -108,13 +108,13 @@ class Control:
         if not named:
             nodes = ", ".join(sorted(member["node"] for member in members)) or "no other node"
             unknown = "" if to is None else f"no node {to!r}; "
-            raise Refusal(Code.UNKNOWN_NODE, f"{unknown}there is {nodes} to hand over to")
+            raise RequestRefused(Code.UNKNOWN_NODE, f"{unknown}there is {nodes} to hand over to")
         if not live:
-            raise Refusal(Code.NOT_LIVE, f"{who} has not renewed its session for a whole lease")
+            raise RequestRefused(Code.NOT_LIVE, f"{who} has not renewed its session for a whole lease")
         if not any(m["groups"][group]["priority"] > 0 for m in fit):
-            raise Refusal(Code.NOT_HEALTHY, f"{who} is not fit to serve {group}: see `anyvip status` there")
+            raise RequestRefused(Code.NOT_HEALTHY, f"{who} is not fit to serve {group}: see `anyvip status` there")
 
-    def _moved(self, group: str, before: Ownership, began_at: float) -> Moved | None:
+    def _find_moved(self, group: str, before: Ownership, began_at: float) -> Moved | None:
         state = self._node.state
         record = _record(state, group)
         if record is None or record.session is None or record.session == before.session:

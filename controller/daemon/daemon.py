@@ -14,7 +14,7 @@ from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from controller.api.socket import Access, AdminError
+from controller.api.socket import AdminError, SocketAccess
 from controller.config.host_checks import host_problems
 from controller.config.loading import load
 from controller.config.model import Config
@@ -36,7 +36,7 @@ from controller.stores.registry import store_type
 from controller.telemetry.history import History
 from controller.telemetry.logs import emit
 from controller.telemetry.telemetry import Telemetry
-from health.answers import GroupStatus, Status
+from health.answers import GroupStatus, HealthStatus
 from health.checks import Checker, CheckOptions
 from health.endpoint import Endpoint, EndpointError
 
@@ -72,8 +72,8 @@ class Daemon:
         history = History(config.state_dir / HISTORY)
         history.load()
         self._telemetry = Telemetry(config.node, history, now=boottime)
-        self._node = Node(self._policy, boottime, self._telemetry, self._decided)
-        self._status = Status(groups={}, ready=False, live=True, detail="starting")
+        self._node = Node(self._policy, boottime, self._telemetry, self._follow)
+        self._status = HealthStatus(groups={}, ready=False, live=True, detail="starting")
         self._paused: bool | None = None
         self._fitness = Fitness(self._node.post)
         self._local.look_at_links(self._fitness, config.groups)
@@ -111,7 +111,7 @@ class Daemon:
             stack.push_async_callback(store.close)
             self._telemetry.watch(self.config.groups)
             self._introduce()
-            self._decided(self._node.state)
+            self._follow(self._node.state)
             starting.pop_all()
             left = await self._serve(store)
             if not left.keep:  # while we hold the lock: later both belong to the next life
@@ -134,7 +134,7 @@ class Daemon:
                 background.append(tasks.create_task(_hints(store, self._node), name="watch"))
             executor = Executor(self._surroundings(store), self._telemetry, tasks, self._node.post)
             gc.freeze()  # objects made so far stay: collections skip them, and last microseconds
-            self._node.post(await self._started())
+            self._node.post(await self._make_started())
             notify("READY=1")
             left = await self._node.run(executor)
             notify("STOPPING=1")
@@ -142,7 +142,7 @@ class Daemon:
                 task.cancel()
             return left
 
-    async def _started(self) -> ev.Started:
+    async def _make_started(self) -> ev.Started:
         found = await self._local.inspect()
         return ev.Started(
             session=new_session_id(self.config.node),
@@ -188,7 +188,7 @@ class Daemon:
         from controller.daemon.control import Control  # noqa: PLC0415  (likewise)
 
         control = Control(self._node, lambda: self.config, boottime, self._telemetry)
-        access = Access(self.config.admin.permissions, self.config.admin.owner, self.config.admin.group)
+        access = SocketAccess(self.config.admin.permissions, self.config.admin.owner, self.config.admin.group)
         return AdminApi(control, self.config.socket_path, access)
 
     @staticmethod
@@ -197,18 +197,18 @@ class Daemon:
 
     # --- after each decision ---
 
-    def _decided(self, state: State) -> None:
+    def _follow(self, state: State) -> None:
         groups = {name: GroupStatus(serving_until(state, name)) for name in self.config.groups}
         ready = state.phase is Phase.MEMBER and not state.store.out_of_contact
         detail = "the store does not answer" if state.phase is Phase.MEMBER else f"session: {state.phase.value}"
-        self._status = Status(groups, ready, live=True, detail="" if ready else detail)
+        self._status = HealthStatus(groups, ready, live=True, detail="" if ready else detail)
         paused = state.paused
         if paused is not self._paused and (paused or self._paused is not None):
             self._telemetry.paused(paused)
         self._paused = paused
         self._local.settle(state)
 
-    def _health(self) -> Status:
+    def _health(self) -> HealthStatus:
         return self._status
 
     def _active(self) -> Mapping[str, int]:
@@ -257,7 +257,7 @@ class Daemon:
                 _log.error("not reloaded: %s has changed, which needs a restart", key)
                 return
         try:
-            changed = await self._applied(fresh)
+            changed = await self._apply(fresh)
         except (EndpointError, LocalError) as error:
             _log.error("not reloaded: %s", error)
             return
@@ -273,7 +273,7 @@ class Daemon:
         self._local.drifted(changed, "configuration changed", self._node.post)
         _log.info("reloaded %s", fresh.file)
 
-    async def _applied(self, fresh: Config) -> list[str]:
+    async def _apply(self, fresh: Config) -> list[str]:
         """Listen and bind as `fresh` says. Returns the groups that are bound differently now.
 
         Raises EndpointError and LocalError. Nothing has changed then.

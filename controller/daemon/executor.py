@@ -15,7 +15,7 @@ from controller.daemon.hooks import HookError
 from controller.daemon.life import Life
 from controller.daemon.steps import GroupSteps
 from controller.stores.base import Conflict, Store, StoreError
-from controller.telemetry.telemetry import Op, Outcome, Telemetry
+from controller.telemetry.telemetry import Op, RequestOutcome, Telemetry
 from providers.base import Guard, ProviderError
 
 _log = logging.getLogger("anyvip")
@@ -124,9 +124,9 @@ class Executor:
                 entries = await self._around.store.read("")
         except _ANYTHING as error:
             line = _line(error)
-            self._requested(Op.READ, Outcome.FAILED, sent_at, line)
+            self._record_request(Op.READ, RequestOutcome.FAILED, sent_at, line)
             return ev.Failed(action.request, line)
-        self._requested(Op.READ, Outcome.OK, sent_at)
+        self._record_request(Op.READ, RequestOutcome.OK, sent_at)
         return ev.Listed(action.request, sent_at, entries)
 
     async def _write(self, action: ev.Action) -> ev.Event:
@@ -136,16 +136,16 @@ class Executor:
             async with asyncio.timeout(self._around.call_timeout):
                 version = await self._around.store.swap(action.key, action.value, action.expected)
         except Conflict:
-            self._requested(Op.WRITE, Outcome.REFUSED, sent_at)
+            self._record_request(Op.WRITE, RequestOutcome.REFUSED, sent_at)
             return ev.Refused(action.request)
         except _ANYTHING as error:
             line = _line(error)
-            self._requested(Op.WRITE, Outcome.UNSURE, sent_at, line)
+            self._record_request(Op.WRITE, RequestOutcome.UNSURE, sent_at, line)
             return ev.Unsure(action.request, line)
-        self._requested(Op.WRITE, Outcome.OK, sent_at)
+        self._record_request(Op.WRITE, RequestOutcome.OK, sent_at)
         return ev.Wrote(action.request, sent_at, version)
 
-    def _requested(self, op: Op, outcome: Outcome, sent_at: float, error: str = "") -> None:
+    def _record_request(self, op: Op, outcome: RequestOutcome, sent_at: float, error: str = "") -> None:
         self._telemetry.requested(op, outcome, self._around.clock() - sent_at, error)
 
     # --- a group's steps ---

@@ -62,9 +62,9 @@ class Fitness:
         """Take note that an interface of the group has lost its carrier or is gone."""
         if (name, interface) not in self._pending:
             loop = asyncio.get_running_loop()
-            self._pending[name, interface] = loop.call_later(LINK_DOWN_SECONDS, self._stays_down, name, interface)
+            self._pending[name, interface] = loop.call_later(LINK_DOWN_SECONDS, self._mark_down, name, interface)
 
-    def _stays_down(self, name: str, interface: str) -> None:
+    def _mark_down(self, name: str, interface: str) -> None:
         self._pending.pop((name, interface), None)
         group = self._groups.setdefault(name, _Group())
         group.down.add(interface)

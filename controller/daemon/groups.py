@@ -12,7 +12,7 @@ from controller.config.model import Config, Group
 from controller.config.plugins import Plugin
 from controller.config.problem import ConfigError, StartError
 from controller.daemon.clock import Clock
-from controller.daemon.opening import opened
+from controller.daemon.opening import open_provider
 from controller.daemon.steps import GroupSteps, HookCommands
 from providers.base import Guard, Guardable, Guarded, Plan, Provider, ProviderError, Unanswered, Unguardable
 from providers.linux.unguarded import Unguarded
@@ -146,7 +146,7 @@ class Groups:
             guardable.get(old.name, []).extend(old.steps.able.guarded)
         plan = {}
         for name, some in guardable.items():
-            guarded = _guarded(some)
+            guarded = _merge_guarded(some)
             vips = tuple(vip for vip in guarded.vips if owners.get(vip.ip, name) == name)
             plan[name] = Guarded(vips, guarded.interfaces)
         return plan
@@ -177,7 +177,7 @@ class Groups:
         return Bound(name, group, steps)
 
     def _provider(self, plugin: Plugin, name: str, group: Group) -> Provider:
-        provider = opened(plugin, group=name, vips=group.vips, clock=self._clock)
+        provider = open_provider(plugin, group=name, vips=group.vips, clock=self._clock)
         if isinstance(provider, Unguardable):
             provider.unguarded = isinstance(self._guard, Unguarded)
         return provider
@@ -187,7 +187,7 @@ def _hooks(group: Group) -> HookCommands:
     return HookCommands(group.hooks.promote, group.hooks.demote, group.hooks.timeout_seconds)
 
 
-def _guarded(providers: Iterable[Guardable]) -> Guarded:
+def _merge_guarded(providers: Iterable[Guardable]) -> Guarded:
     """Return all that the providers bind in this kernel. A group that binds nothing here is armed like any other."""
     parts = [provider.guarded() for provider in providers]
     vips = dict.fromkeys(vip for part in parts for vip in part.vips)

@@ -20,9 +20,9 @@ from controller.daemon.steps import GroupSteps
 from health.errors import AnyvipError
 from providers.baremetal.addresses import take_away
 from providers.base import GuardState, ProviderError
-from providers.linux.capabilities import explained, missing_capabilities
+from providers.linux.capabilities import explain, missing_capabilities
 from providers.linux.guard import GuardMissing, GuardUnsupported, KernelGuard
-from providers.linux.monitor import Change, Kind, changes, links_up
+from providers.linux.monitor import Change, ChangeKind, changes, links_up
 from providers.linux.unguarded import Unguarded
 
 _log = logging.getLogger("anyvip")
@@ -43,7 +43,7 @@ class Local:
         """Raises LocalError, and ConfigError when the lease is not safe with what this kernel supports."""
         missing = missing_capabilities()
         if missing:
-            raise LocalError(explained(missing))
+            raise LocalError(explain(missing))
         self._clock = clock
         self._config = config
         self._active: frozenset[str] = frozenset()
@@ -52,7 +52,7 @@ class Local:
         self.guard: KernelGuard | Unguarded = Unguarded()
         try:
             self.guard = KernelGuard(config.cluster)
-            self._groups = Groups(self.guard, clock, self._granted)
+            self._groups = Groups(self.guard, clock, self._grant_end)
             self._groups.begin(config)
             # Before the guard lets go of them: a killed earlier life can have left addresses of removed groups.
             take_away(self.guard.left_over(self._groups.plan()))
@@ -64,7 +64,7 @@ class Local:
 
     def _without_guard(self, config: Config, error: GuardUnsupported) -> None:
         self.guard = Unguarded()
-        self._groups = Groups(self.guard, self._clock, self._granted)
+        self._groups = Groups(self.guard, self._clock, self._grant_end)
         self._groups.begin(config)
         problems = list(timing_problems(config, LIFETIME_OVERSHOOT))
         if problems:
@@ -147,7 +147,7 @@ class Local:
             asyncio.get_running_loop().call_later(0, self.groups[name].prepare)  # after the request has been sent
         self._taking = taking
 
-    def _granted(self, name: str) -> float | None:
+    def _grant_end(self, name: str) -> float | None:
         group = None if self._state is None else self._state.groups.get(name)
         return None if group is None else group.right.expires_at
 
@@ -176,7 +176,7 @@ class Local:
         while True:
             try:
                 async for change in changes(table, port):
-                    await self._changed(change, post, fitness)
+                    await self._handle(change, post, fitness)
             except ProviderError as error:
                 _log.warning("the kernel reports no changes: %s", error)
             await asyncio.sleep(_LOOK_SECONDS)
@@ -203,23 +203,23 @@ class Local:
             return {}
         return {name: self._groups.interfaces(name) - up for name in names}
 
-    async def _changed(self, change: Change, post: Callable[[ev.Event], None], fitness: Fitness) -> None:
+    async def _handle(self, change: Change, post: Callable[[ev.Event], None], fitness: Fitness) -> None:
         what = f"{change.kind}: {change.interface or change.detail}"
         match change.kind:
-            case Kind.LINK_DOWN | Kind.LINK_GONE:
+            case ChangeKind.LINK_DOWN | ChangeKind.LINK_GONE:
                 for name in self._groups.on(change.interface):
                     fitness.link_down(name, change.interface)
-            case Kind.LINK_UP | Kind.LINK_NEW:
+            case ChangeKind.LINK_UP | ChangeKind.LINK_NEW:
                 self._reinstall()
-                if change.kind is Kind.LINK_UP:
+                if change.kind is ChangeKind.LINK_UP:
                     for name in self._groups.on(change.interface):
                         fitness.link_up(name, change.interface)
                 self.drifted(self._groups.on(change.interface), what, post)
-            case Kind.ADDRESS_GONE:
+            case ChangeKind.ADDRESS_GONE:
                 self.drifted(self._groups.with_address(change.detail), what, post)
-            case Kind.GUARD_CHANGED:
+            case ChangeKind.GUARD_CHANGED:
                 await self._check_guard(post)
-            case Kind.OVERFLOW:
+            case ChangeKind.OVERFLOW:
                 await self._check_guard(post)
                 self.drifted(list(self.groups), what, post)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from providers.auto.choice import Choice
 
 
-def chosen(group: str, vips: tuple[Vip, ...]) -> Choice:
+def choose_provider(group: str, vips: tuple[Vip, ...]) -> Choice:
     """Return what `auto` stands for, for this group on this node. Blocks for milliseconds. Raises ProviderError."""
     from providers.auto.choice import choose  # noqa: PLC0415  (imports HTTP and more, which only `auto` needs)
     from providers.auto.platform import here  # noqa: PLC0415  (likewise)
@@ -21,11 +21,11 @@ def chosen(group: str, vips: tuple[Vip, ...]) -> Choice:
     return choose(here(), group, vips)
 
 
-def opened(plugin: Plugin, *, group: str, vips: tuple[Vip, ...], clock: Clock) -> Provider:
+def open_provider(plugin: Plugin, *, group: str, vips: tuple[Vip, ...], clock: Clock) -> Provider:
     """Open and return the provider. Raises ProviderError."""
     name, keys = plugin.type, None
     if name == AUTO:
-        choice = chosen(group, vips)
+        choice = choose_provider(group, vips)
         name, keys = choice.type, choice.keys
     try:
         kind = provider_type(name)

@@ -95,14 +95,14 @@ class Reconciler:
     def _due(self) -> Iterator[_Watch]:
         """Yield what to inspect now, as far as the budget goes: active groups first, then the longest overdue."""
         now = self._clock()
-        self._watches = {id(watch.provider): watch for watch in self._wanted(now)}
+        self._watches = {id(watch.provider): watch for watch in self._list_wanted(now)}
         due = [watch for watch in self._watches.values() if now >= watch.next_at and not watch.looking]
         for watch in sorted(due, key=lambda watch: (watch.epoch is None, watch.next_at)):
             if not self.budget.take(now):
                 return
             yield watch
 
-    def _wanted(self, now: float) -> Iterator[_Watch]:
+    def _list_wanted(self, now: float) -> Iterator[_Watch]:
         active = self._active()
         for name, steps in self._groups.items():
             for provider in steps.able.reconciled:
@@ -123,12 +123,12 @@ class Reconciler:
 
     async def _look(self, watch: _Watch) -> None:
         try:
-            await self._looked(watch)
+            await self._inspect(watch)
         finally:
             watch.looking = False
             watch.next_at = self._clock() + next(watch.pauses)
 
-    async def _looked(self, watch: _Watch) -> None:
+    async def _inspect(self, watch: _Watch) -> None:
         try:
             async with asyncio.timeout(_LOOK_SECONDS):
                 found = await watch.provider.inspect()

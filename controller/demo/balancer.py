@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from controller.demo.samples import LAYOUT, Kind
+from controller.demo.samples import LAYOUT, SampleKind
 
 TIMEOUT_SECONDS = 0.25
 
@@ -21,7 +21,7 @@ def ask(node: int, address: str, port: int, period: float) -> None:
         sent = time.monotonic()
         status = _status(address, port)
         received = time.monotonic()
-        os.write(1, LAYOUT.pack(Kind.HEALTH, node, status, sent, 0.0, received))
+        os.write(1, LAYOUT.pack(SampleKind.HEALTH, node, status, sent, 0.0, received))
         due = max(due + period, received)
         time.sleep(due - received)
 

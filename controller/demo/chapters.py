@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from controller.demo.lab import Host
-from controller.demo.narrator import shown
+from controller.demo.narrator import show_code
 from controller.demo.samples import (
-    Kind,
     Sample,
+    SampleKind,
     first_answer,
     flaws,
     longest_silence,
@@ -34,7 +34,7 @@ class Chapter:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ChapterOutcome:
     """The measurements of one chapter, in seconds. `broken` names each promise that was not kept."""
 
     chapter: Chapter
@@ -49,9 +49,11 @@ class Outcome:
 HEADINGS = ("event", "served by", "first answer", "client outage", "no owner", "health codes", "two answering")
 
 
-def outcome(chapter: Chapter, expected: Host | None, samples: Sequence[Sample], nodes: Sequence[Host]) -> Outcome:
+def outcome(
+    chapter: Chapter, expected: Host | None, samples: Sequence[Sample], nodes: Sequence[Host]
+) -> ChapterOutcome:
     """Judges one chapter by the samples that the probers took in it."""
-    outage = longest_silence(samples, (Kind.CLIENT,), chapter.since, chapter.until)
+    outage = longest_silence(samples, (SampleKind.CLIENT,), chapter.since, chapter.until)
     two = two_answering(samples, len(nodes))
     healthy = two_healthy(samples, len(nodes), HEALTH_PERIOD_SECONDS)
     broken = [
@@ -64,7 +66,7 @@ def outcome(chapter: Chapter, expected: Host | None, samples: Sequence[Sample], 
     taken = None
     if chapter.after is not None and chapter.after != chapter.before:
         taken = first_answer(samples, nodes.index(chapter.after), chapter.since)
-    return Outcome(
+    return ChapterOutcome(
         chapter,
         None if taken is None else taken - chapter.since,
         outage,
@@ -75,7 +77,7 @@ def outcome(chapter: Chapter, expected: Host | None, samples: Sequence[Sample], 
     )
 
 
-def table(outcomes: Sequence[Outcome]) -> str:
+def table(outcomes: Sequence[ChapterOutcome]) -> str:
     """Renders all chapters, one line each."""
     rows = [HEADINGS, *(_row(o) for o in outcomes)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
@@ -83,7 +85,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
     return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
 
 
-def _row(o: Outcome) -> tuple[str, ...]:
+def _row(o: ChapterOutcome) -> tuple[str, ...]:
     before, after = _name(o.chapter.before), _name(o.chapter.after)
     served = after if before == after else f"{before} -> {after}"
     return (
@@ -101,8 +103,12 @@ def _codes(samples: Sequence[Sample], node: int) -> str:
     """Returns the health codes in the order in which they were seen, without repetitions."""
     seen: list[str] = []
     for sample in samples:
-        if sample.kind == Kind.HEALTH and sample.node == node and (not seen or seen[-1] != shown(sample.value)):
-            seen.append(shown(sample.value))
+        if (
+            sample.kind == SampleKind.HEALTH
+            and sample.node == node
+            and (not seen or seen[-1] != show_code(sample.value))
+        ):
+            seen.append(show_code(sample.value))
     return " -> ".join(seen)
 
 

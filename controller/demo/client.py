@@ -8,9 +8,9 @@ import socket
 import struct
 import sys
 
+from controller.demo.frames import PORT, REPLY, STAMP, ip_bytes, mac_bytes
 from controller.demo.pace import Tape, paced
-from controller.demo.samples import NOBODY, Kind
-from controller.demo.wire import PORT, REPLY, STAMP, ip_bytes, mac_bytes
+from controller.demo.samples import NOBODY, SampleKind
 
 _SIOCGARP = 0x8954  # <linux/sockios.h>
 _ARP_ENTRY = struct.Struct("HH4s8xH14si16s16s")  # struct arpreq: address, hardware address, flags, netmask, device
@@ -29,7 +29,7 @@ def ask(vip: str, cycle: float, macs: list[bytes]) -> None:
                 # If it cannot leave, for example because the queue that waits for ARP is full, there is no answer.
                 with contextlib.suppress(OSError):
                     udp.send(STAMP.pack(now))
-                tape.add(Kind.SENT, _whose(udp, entry, macs), 0, now, 0.0, 0.0)
+                tape.add(SampleKind.SENT, _whose(udp, entry, macs), 0, now, 0.0, 0.0)
             else:
                 _receive(udp, now, tape)
 
@@ -37,7 +37,7 @@ def ask(vip: str, cycle: float, macs: list[bytes]) -> None:
 def _receive(udp: socket.socket, now: float, tape: Tape) -> None:
     with contextlib.suppress(OSError):
         asked_at, node, answered_at = REPLY.unpack(udp.recv(64))
-        tape.add(Kind.CLIENT, node, 0, asked_at, answered_at, now)
+        tape.add(SampleKind.CLIENT, node, 0, asked_at, answered_at, now)
 
 
 def _whose(udp: socket.socket, entry: bytes, macs: list[bytes]) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from controller.api.client import Client
-from controller.api.status import Status
+from controller.api.status import NodeStatus
 from controller.config.paths import SOCKET
 from controller.demo.lab import HEALTH_PORT, ROOT, VIP, Host, Lab, signal_group
 
@@ -24,7 +24,7 @@ COMMAND_SECONDS = 15.0
 ANYVIP = (sys.executable, "-P", "-c", "import sys; from controller.cli.main import main; sys.exit(main())")
 
 
-class Cluster:
+class DemoCluster:
     """One daemon per node. `store`, `lease` and `groups` are sections of its configuration. Default: one VIP."""
 
     def __init__(
@@ -64,9 +64,9 @@ class Cluster:
         """Reports whether the node's daemon still runs."""
         return self._daemons[host.name].poll() is None
 
-    def status(self, host: Host) -> Status:
+    def status(self, host: Host) -> NodeStatus:
         """Asks the node's daemon for its status. Raises NotThere."""
-        answer: Status = Client(_state_dir(host) / SOCKET).get("/v1/status")
+        answer: NodeStatus = Client(_state_dir(host) / SOCKET).get("/v1/status")
         return answer
 
     def stop(self) -> None:

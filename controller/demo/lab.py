@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from controller.demo.recording import Recording
-from controller.demo.samples import Kind
+from controller.demo.samples import SampleKind
 
 VIP = "10.77.0.100"
 HEALTH_PORT = 9010
@@ -148,7 +148,7 @@ class Lab:
     def answering(self, within: float = 0.1) -> list[Host]:
         """Returns the nodes that answered VIP traffic sent to their own MAC in the last `within` seconds."""
         now = time.monotonic()
-        seen = {s.node for s in self.recording.between(now - within, now) if s.kind == Kind.UDP}
+        seen = {s.node for s in self.recording.between(now - within, now) if s.kind == SampleKind.UDP}
         return [self.nodes[number] for number in sorted(seen)]
 
     def _probe(self, name: str, host: Host, module: str, *arguments: str) -> None:

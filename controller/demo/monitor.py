@@ -8,9 +8,7 @@ import struct
 import sys
 from dataclasses import dataclass, field
 
-from controller.demo.pace import Tape, paced
-from controller.demo.samples import NOBODY, Kind
-from controller.demo.wire import (
+from controller.demo.frames import (
     PORT,
     STAMP,
     End,
@@ -21,6 +19,8 @@ from controller.demo.wire import (
     udp_answer,
     udp_question,
 )
+from controller.demo.pace import Tape, paced
+from controller.demo.samples import NOBODY, SampleKind
 
 _ETH_P_IP, _ETH_P_ARP = 0x0800, 0x0806
 _PACKET_STATISTICS = 6  # <linux/if_packet.h>: packets seen and dropped since the last query
@@ -30,7 +30,7 @@ _COUNT_EVERY = 256  # cycles between two queries of the kernel's drop count
 
 
 @dataclass(slots=True)
-class Asked:
+class ProbedNode:
     """The questions to one node, ready to send. `pending`: when its oldest unanswered ARP question was sent."""
 
     mac: bytes
@@ -44,7 +44,7 @@ class Monitor:
     """Asks all nodes over two packet sockets, and writes down their answers."""
 
     vip: bytes
-    nodes: list[Asked]
+    nodes: list[ProbedNode]
     tape: Tape = field(default_factory=Tape)
 
     def ask(self, cycle: float) -> None:
@@ -71,26 +71,26 @@ class Monitor:
                 wire.send(node.udp + stamp)
                 wire.send(node.arp)
             except OSError:
-                self.tape.add(Kind.LOST, NOBODY, 1, now, 0.0, now)
+                self.tape.add(SampleKind.LOST, NOBODY, 1, now, 0.0, now)
 
     def _heard_udp(self, frame: bytes, now: float) -> None:
         answer = udp_answer(frame, self.vip)
         if answer is not None:
             asked_at, node, answered_at = answer
-            self.tape.add(Kind.UDP, node, 0, asked_at, answered_at, now)
+            self.tape.add(SampleKind.UDP, node, 0, asked_at, answered_at, now)
 
     def _heard_arp(self, frame: bytes, now: float) -> None:
         mac = arp_answer(frame, self.vip)
         for index, node in enumerate(self.nodes):
             if node.mac == mac and node.pending is not None:
-                self.tape.add(Kind.ARP, index, 0, node.pending, 0.0, now)
+                self.tape.add(SampleKind.ARP, index, 0, node.pending, 0.0, now)
                 node.pending = None
 
     def _count_drops(self, sockets: tuple[socket.socket, ...], now: float) -> None:
         for opened in sockets:
             _, dropped = struct.unpack("II", opened.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
             if dropped:
-                self.tape.add(Kind.LOST, NOBODY, min(dropped, 32767), now, 0.0, now)
+                self.tape.add(SampleKind.LOST, NOBODY, min(dropped, 32767), now, 0.0, now)
 
 
 def packets(protocol: int) -> socket.socket:
@@ -114,7 +114,7 @@ def main(vip: str, cycle: str, own_mac: str, own_ip: str, *macs: str) -> None:
     """Asks the nodes with these MACs for this VIP, once per cycle (seconds)."""
     asker, address = End(mac_bytes(own_mac), ip_bytes(own_ip)), ip_bytes(vip)
     ends = [End(mac_bytes(mac), b"") for mac in macs]
-    nodes = [Asked(e.mac, udp_question(asker, e, address), arp_question(asker, e, address)) for e in ends]
+    nodes = [ProbedNode(e.mac, udp_question(asker, e, address), arp_question(asker, e, address)) for e in ends]
     Monitor(address, nodes).ask(float(cycle))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from controller.demo.lab import Host
 from controller.demo.recording import Recording
-from controller.demo.samples import Kind, Sample
+from controller.demo.samples import Sample, SampleKind
 
 SILENT_SECONDS = 0.15  # a silence that is worth a line; samples arrive about 50 ms late
 LOOK_SECONDS = 0.02
@@ -43,9 +43,9 @@ class Narrator:
 
     def _tell(self) -> None:
         for sample in self._recording.fresh():
-            if sample.kind == Kind.CLIENT:
+            if sample.kind == SampleKind.CLIENT:
                 self._client(sample)
-            elif sample.kind == Kind.HEALTH:
+            elif sample.kind == SampleKind.HEALTH:
                 self._health(sample)
         now = time.monotonic()
         if not self._silent and self._answered_at is not None and now - self._answered_at > SILENT_SECONDS:
@@ -63,9 +63,9 @@ class Narrator:
         name = self._nodes[sample.node].name
         if self.codes.get(name) != sample.value:
             self.codes[name] = sample.value
-            self.say(f"balancer: {name} says {shown(sample.value)}", sample.received)
+            self.say(f"balancer: {name} says {show_code(sample.value)}", sample.received)
 
 
-def shown(code: int) -> str:
+def show_code(code: int) -> str:
     """Renders a health code; `nothing` stands for no answer."""
     return str(code) if code else "nothing"

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
-from controller.demo.samples import LAYOUT, NOBODY, Kind
+from controller.demo.samples import LAYOUT, NOBODY, SampleKind
 
 FLUSH_SECONDS = 0.02
 STALL_SECONDS = 0.005  # a longer delay is recorded
@@ -41,7 +41,7 @@ class Tape:
         self._pending = bytearray()
         self._flush_at = 0.0
 
-    def add(self, kind: Kind, node: int, value: int, *moments: float) -> None:
+    def add(self, kind: SampleKind, node: int, value: int, *moments: float) -> None:
         """Adds one sample. `moments`: sent, answered, received."""
         self._pending += LAYOUT.pack(kind, node, value, *moments)
 
@@ -68,7 +68,7 @@ def paced(
             continue
         if tape is not None:
             if now - due > STALL_SECONDS:
-                tape.add(Kind.STALL, NOBODY, 0, due, 0.0, now)
+                tape.add(SampleKind.STALL, NOBODY, 0, due, 0.0, now)
             tape.flush(now)
         due = max(due, now - STALL_SECONDS) + cycle
         yield None, now

@@ -7,8 +7,8 @@ import socket
 import sys
 import time
 
+from controller.demo.frames import PORT, REPLY, STAMP
 from controller.demo.pace import hurry
-from controller.demo.wire import PORT, REPLY, STAMP
 
 _IP_PKTINFO = 8  # <linux/in.h>; the address that was asked, from which the answer must come
 

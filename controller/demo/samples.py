@@ -16,7 +16,7 @@ JOIN_SECONDS = 0.020  # answers with a smaller gap belong together
 CYCLE_SECONDS = 0.001  # the least that an overlap of two nodes' answers counts
 
 
-class Kind(IntEnum):
+class SampleKind(IntEnum):
     """The kinds of samples."""
 
     SENT = 1  # a client's datagram left; node: the one to whose MAC it was sent
@@ -49,7 +49,7 @@ class Span(NamedTuple):
     end: float
 
 
-def spans(samples: Iterable[Sample], kind: Kind, node: int) -> list[Span]:
+def spans(samples: Iterable[Sample], kind: SampleKind, node: int) -> list[Span]:
     """Returns the times during which the node certainly answered.
 
     UDP answers carry the moment at which the node answered. ARP answers do not: a span begins when its first answer was
@@ -59,7 +59,7 @@ def spans(samples: Iterable[Sample], kind: Kind, node: int) -> list[Span]:
     for sample in samples:
         if sample.kind != kind or sample.node != node:
             continue
-        first, last = (sample.received, sample.sent) if kind is Kind.ARP else (sample.answered, sample.answered)
+        first, last = (sample.received, sample.sent) if kind is SampleKind.ARP else (sample.answered, sample.answered)
         if found and last - found[-1].end <= JOIN_SECONDS:
             found[-1] = Span(found[-1].start, max(found[-1].end, last))
         else:
@@ -69,7 +69,10 @@ def spans(samples: Iterable[Sample], kind: Kind, node: int) -> list[Span]:
 
 def two_answering(samples: Sequence[Sample], nodes: int) -> float:
     """Returns for how many seconds in total at least two nodes answered VIP traffic or ARP."""
-    seen = {node: merged(spans(samples, Kind.UDP, node) + spans(samples, Kind.ARP, node)) for node in range(nodes)}
+    seen = {
+        node: merge(spans(samples, SampleKind.UDP, node) + spans(samples, SampleKind.ARP, node))
+        for node in range(nodes)
+    }
     return sum(_overlap(seen[one], seen[other]) for one, other in combinations(seen, 2))
 
 
@@ -79,7 +82,7 @@ def two_healthy(samples: Sequence[Sample], nodes: int, period: float) -> float:
     return sum(_overlap(seen[one], seen[other]) for one, other in combinations(seen, 2))
 
 
-def longest_silence(samples: Iterable[Sample], kinds: Iterable[Kind], since: float, until: float) -> float:
+def longest_silence(samples: Iterable[Sample], kinds: Iterable[SampleKind], since: float, until: float) -> float:
     """Returns the longest time, in seconds, in which no sample of these kinds came back."""
     wanted = frozenset(kinds)
     moments = [s.received for s in samples if s.kind in wanted and since <= s.received <= until]
@@ -88,14 +91,14 @@ def longest_silence(samples: Iterable[Sample], kinds: Iterable[Kind], since: flo
 
 def first_answer(samples: Iterable[Sample], node: int, since: float) -> float | None:
     """Returns when the node's first answer to a question sent from `since` on was received; None if there is none."""
-    answers = (Kind.CLIENT, Kind.UDP, Kind.ARP)
+    answers = (SampleKind.CLIENT, SampleKind.UDP, SampleKind.ARP)
     moments = (s.received for s in samples if s.kind in answers and s.node == node and s.sent >= since)
     return min(moments, default=None)
 
 
 def ownerless(samples: Sequence[Sample], nodes: int, since: float, until: float) -> float:
     """Returns the longest time, in seconds, in which no node answered VIP traffic sent to its own MAC."""
-    served = merged([span for node in range(nodes) for span in spans(samples, Kind.UDP, node)])
+    served = merge([span for node in range(nodes) for span in spans(samples, SampleKind.UDP, node)])
     inner = [span for span in served if span.end >= since and span.start <= until]
     edges = [Span(since, since), *inner, Span(until, until)]
     return max(0.0, *(after.start - before.end for before, after in pairwise(edges)))
@@ -103,10 +106,10 @@ def ownerless(samples: Sequence[Sample], nodes: int, since: float, until: float)
 
 def astray(samples: Sequence[Sample], nodes: int, since: float) -> float:
     """Returns the longest time, in seconds, in which the client sent to one MAC while only another node answered."""
-    owners = {node: spans(samples, Kind.UDP, node) for node in range(nodes)}
+    owners = {node: spans(samples, SampleKind.UDP, node) for node in range(nodes)}
     longest, began = 0.0, None
     for sample in samples:
-        if sample.kind != Kind.SENT or sample.sent < since:
+        if sample.kind != SampleKind.SENT or sample.sent < since:
             continue
         owner = _owner(owners, sample.sent)
         if sample.node in (NOBODY, owner):
@@ -120,13 +123,13 @@ def astray(samples: Sequence[Sample], nodes: int, since: float) -> float:
 def flaws(samples: Iterable[Sample], stall: float) -> list[str]:
     """Returns why these samples prove nothing; empty if they do. `stall`: the longest one allowed, in seconds."""
     kept = list(samples)
-    lost = sum(s.value for s in kept if s.kind == Kind.LOST)
-    stalled = max((s.received - s.sent for s in kept if s.kind == Kind.STALL), default=0.0)
+    lost = sum(s.value for s in kept if s.kind == SampleKind.LOST)
+    stalled = max((s.received - s.sent for s in kept if s.kind == SampleKind.STALL), default=0.0)
     found = [f"the monitor lost {lost} packets of its own"] if lost else []
     return found + ([f"a prober stood still for {stalled * 1000:.0f} ms"] if stalled > stall else [])
 
 
-def merged(found: Iterable[Span]) -> list[Span]:
+def merge(found: Iterable[Span]) -> list[Span]:
     """Returns the spans in order, and joins those that touch."""
     joined: list[Span] = []
     for span in sorted(found):
@@ -149,7 +152,7 @@ def _healthy(samples: Iterable[Sample], node: int, period: float) -> list[Span]:
     found: list[Span] = []
     last: Sample | None = None
     for sample in samples:
-        if sample.kind != Kind.HEALTH or sample.node != node:
+        if sample.kind != SampleKind.HEALTH or sample.node != node:
             continue
         if sample.value == 200:
             if last is not None and last.value == 200 and sample.sent - last.sent < 3 * period:

@@ -9,8 +9,8 @@ import time
 from collections.abc import Sequence
 
 from controller.demo import sandbox
-from controller.demo.chapters import HEALTH_PERIOD_SECONDS, Chapter, Outcome, outcome, table
-from controller.demo.cluster import GROUP, Cluster
+from controller.demo.chapters import HEALTH_PERIOD_SECONDS, Chapter, ChapterOutcome, outcome, table
+from controller.demo.cluster import GROUP, DemoCluster
 from controller.demo.lab import ROOT, VIP, Host, Lab
 from controller.demo.narrator import Narrator
 from controller.demo.samples import first_answer
@@ -61,8 +61,10 @@ class Story:
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
         self._narrator = Narrator(lab.recording, lab.nodes)
-        self._cluster = Cluster(lab, {"type": "file", "path": str(ROOT / "store")}, {"duration_seconds": LEASE_SECONDS})
-        self._outcomes: list[Outcome] = []
+        self._cluster = DemoCluster(
+            lab, {"type": "file", "path": str(ROOT / "store")}, {"duration_seconds": LEASE_SECONDS}
+        )
+        self._outcomes: list[ChapterOutcome] = []
         self._problems: list[str] = []
 
     def tell(self) -> int:
@@ -87,7 +89,7 @@ class Story:
         for node in self._lab.nodes:
             self._cluster.start(node)
         for _ in range(START_TRIES):
-            self._narrator.watch(START_LIMIT_SECONDS, self._settled)
+            self._narrator.watch(START_LIMIT_SECONDS, self._is_settled)
             self._narrator.watch(UNDISTURBED_SECONDS)
             if (owner := self._owner()) is not None:
                 return owner
@@ -106,7 +108,7 @@ class Story:
         self._lab.lighten(host)
         self._cluster.start(host)
         self._narrator.watch(START_LIMIT_SECONDS, lambda: self._narrator.codes.get(host.name) == STANDBY)
-        self._undisturbed(f"host of {host.name} returns", since, self._other(host))
+        self._check_undisturbed(f"host of {host.name} returns", since, self._other(host))
 
     def _freeze(self, host: Host) -> None:
         self._say(f">> {host.name}'s daemon is frozen (SIGSTOP), its host and its network still work")
@@ -118,7 +120,7 @@ class Story:
         self._say(f">> {host.name}'s daemon goes on (SIGCONT), and does not know that time has passed")
         since = time.monotonic()
         self._cluster.signal(host, signal.SIGCONT)
-        self._undisturbed(f"{host.name} goes on", since, self._other(host))
+        self._check_undisturbed(f"{host.name} goes on", since, self._other(host))
 
     def _switchover(self, to: Host) -> None:
         self._say(f">> anyvip switchover {GROUP} --to {to.name}")
@@ -142,7 +144,7 @@ class Story:
         self._narrator.watch(AFTERMATH_SECONDS)
         self._close(event, since, old, new, FAILOVER_LIMIT_SECONDS)
 
-    def _undisturbed(self, event: str, since: float, owner: Host) -> None:
+    def _check_undisturbed(self, event: str, since: float, owner: Host) -> None:
         self._narrator.watch(AFTERMATH_SECONDS)
         self._close(event, since, owner, owner, UNDISTURBED_SECONDS)
 
@@ -167,7 +169,7 @@ class Story:
             _print("", f"The last lines of the log of {node.name}:", *lines[-LOG_LINES:])
         return 1
 
-    def _settled(self) -> bool:
+    def _is_settled(self) -> bool:
         return self._owner() is not None and sorted(self._narrator.codes.values()) == [200, STANDBY]
 
     def _owner(self) -> Host | None:

@@ -30,7 +30,7 @@ from controller.stores.base import Conflict, Entry, StoreError, Version
 from controller.stores.kit.blocking import Blocking
 from controller.stores.kit.keys import Keys, folder
 from controller.stores.kit.objects import ObjectStore
-from controller.stores.kit.outcome import NotDone, Unsure
+from controller.stores.kit.outcome import NotDone, OutcomeUnknown
 from providers.azure.client import AzureOptions, Cloud, credential, retry_after
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class BlobContainer:
 
     def listing(self, prefix: str) -> Mapping[str, Version]:
         """See `Bucket`."""
-        return self._asked(
+        return self._ask(
             lambda: {blob.name: _version(blob.etag) for blob in self._client.list_blobs(name_starts_with=prefix)}
         )
 
@@ -73,7 +73,7 @@ class BlobContainer:
             return Entry(blob.readall(), _version(blob.properties.etag))
 
         try:
-            return self._asked(work, name)
+            return self._ask(work, name)
         except Conflict:
             return None
 
@@ -81,11 +81,11 @@ class BlobContainer:
         """See `Bucket`."""
         blob = self._client.get_blob_client(name)
         condition = {"overwrite": False} if expected is None else {"overwrite": True, **_still(expected)}
-        return self._asked(lambda: _version(blob.upload_blob(value, **condition)["etag"]), name)
+        return self._ask(lambda: _version(blob.upload_blob(value, **condition)["etag"]), name)
 
     def delete(self, name: str, expected: Version) -> None:
         """See `Bucket`."""
-        self._asked(lambda: self._client.get_blob_client(name).delete_blob(**_still(expected)), name)
+        self._ask(lambda: self._client.get_blob_client(name).delete_blob(**_still(expected)), name)
 
     def close(self) -> None:
         """See `Bucket`."""
@@ -93,7 +93,7 @@ class BlobContainer:
         if self._tokens is not None:
             self._tokens.close()
 
-    def _asked(self, work: Callable[[], T], name: str = "") -> T:
+    def _ask(self, work: Callable[[], T], name: str = "") -> T:
         """Return what `work` returns. Translates the SDK's errors into Conflict and StoreError."""
         try:
             return work() if self._tokens is None else self._tokens.asked(work)
@@ -104,7 +104,7 @@ class BlobContainer:
         except AzureError as error:
             raise _failure(self._what, error) from error
         except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:  # from the SDK's parsers
-            raise Unsure(f"{self._what}: the answer is not Azure's: {type(error).__name__}: {error}") from error
+            raise OutcomeUnknown(f"{self._what}: the answer is not Azure's: {type(error).__name__}: {error}") from error
 
 
 def _version(etag: str) -> Version:
@@ -130,11 +130,11 @@ def _failure(what: str, error: AzureError) -> StoreError:
         text = f"{what}: {error.status_code} {_code(error)}: {said}"
         if _code(error) in _NOT_DONE or error.status_code == 429:
             return NotDone(text, retry_after(getattr(error.response, "headers", {})))
-        return Unsure(text) if (error.status_code or 500) >= 500 else StoreError(text)
+        return OutcomeUnknown(text) if (error.status_code or 500) >= 500 else StoreError(text)
     text = f"{what}: {said}"
     if isinstance(error, ServiceRequestError):  # nothing was sent
         return NotDone(text)
-    return Unsure(text) if isinstance(error, ServiceResponseError | IncompleteReadError) else StoreError(text)
+    return OutcomeUnknown(text) if isinstance(error, ServiceResponseError | IncompleteReadError) else StoreError(text)
 
 
 class AzureBlobStore(ObjectStore):

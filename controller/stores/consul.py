@@ -25,7 +25,7 @@ from pydantic import AfterValidator, Field, FilePath, SecretStr, model_validator
 from controller.stores.base import Conflict, Entry, StoreError, Version
 from controller.stores.kit.endpoints import Endpoints, Servers, body_of, origin
 from controller.stores.kit.keys import Keys, folder
-from controller.stores.kit.outcome import NotDone, Unsure
+from controller.stores.kit.outcome import NotDone, OutcomeUnknown
 from controller.stores.kit.tls import Endpoint, Secret, TlsOptions
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class ConsulStore:
     async def read(self, prefix: str) -> Mapping[str, Entry]:
         """Return every key that begins with prefix. Raises StoreError, also while Consul has no leader."""
         path = self._listing(prefix)
-        return (await self._servers.ask(lambda: self._listed(path), repeatable=True))[0]
+        return (await self._servers.ask(lambda: self._list(path), repeatable=True))[0]
 
     async def swap(self, key: str, value: bytes | None, expected: Version | None) -> Version:
         """Replace, create or delete as `controller.stores.base.Store` says. Raises Conflict, StoreError."""
@@ -122,7 +122,7 @@ class ConsulStore:
         async for _ in self._servers.reopening():
             try:
                 while not self._servers.closed:
-                    present, following = await self._changed(path, index)
+                    present, following = await self._wait_for_change(path, index)
                     # Consul: "Blocking Queries": start over when the index goes back, and never ask for one below 1.
                     index = following if following >= index else 0
                     if present != seen:
@@ -135,24 +135,24 @@ class ConsulStore:
         """Close the connections; the watches end."""
         await self._servers.close()
 
-    async def _changed(self, path: str, index: int) -> tuple[Mapping[str, Entry], int]:
+    async def _wait_for_change(self, path: str, index: int) -> tuple[Mapping[str, Entry], int]:
         """Return the entries once Consul's index is above this one or the wait ends; with 0 immediately."""
         if index == 0:
-            return await self._servers.ask(lambda: self._listed(path), repeatable=True)
+            return await self._servers.ask(lambda: self._list(path), repeatable=True)
         waiting = f"{path}&index={index}&wait={_WAIT_SECONDS}s"
         longest = _WAIT_SECONDS * 17 / 16 + self._call_timeout
-        return await self._servers.wait(lambda: self._listed(waiting), longest)
+        return await self._servers.wait(lambda: self._list(waiting), longest)
 
-    async def _listed(self, path: str) -> tuple[dict[str, Entry], int]:
+    async def _list(self, path: str) -> tuple[dict[str, Entry], int]:
         """Return the entries and Consul's index for them."""
-        response, raw = await self._sent("GET", path)
+        response, raw = await self._send("GET", path)
         try:
             index = max(1, int(response.headers["X-Consul-Index"]))
             if response.headers.get("X-Consul-Results-Filtered-By-ACLs") == "true":
                 raise StoreError(f"{origin(response)}: the token is not allowed to read all of {self._keys.root}")
             if response.status == 404:
                 return {}, index
-            return dict(self._decoded(pair) for pair in json.loads(raw)), index
+            return dict(self._decode(pair) for pair in json.loads(raw)), index
         except (LookupError, TypeError, ValueError, RecursionError) as error:
             raise _not_understood(response, raw) from error
 
@@ -162,7 +162,7 @@ class ConsulStore:
 
     async def _carried_out(self, key: str, data: bytes) -> Any:
         """Return the results of a transaction. Raises Conflict when the key is not at its index."""
-        response, raw = await self._sent("PUT", f"/v1/txn?{self._where[1:]}".rstrip("?"), data)
+        response, raw = await self._send("PUT", f"/v1/txn?{self._where[1:]}".rstrip("?"), data)
         try:
             answer = json.loads(raw)
             if response.status == 200:
@@ -174,7 +174,7 @@ class ConsulStore:
             raise Conflict(key)
         raise StoreError(f"{origin(response)}: {'; '.join(told)}")
 
-    async def _sent(self, method: str, path: str, data: bytes | None = None) -> tuple[aiohttp.ClientResponse, bytes]:
+    async def _send(self, method: str, path: str, data: bytes | None = None) -> tuple[aiohttp.ClientResponse, bytes]:
         """Return the response and its body: 200, or 404 to a read, 409 to a write, which callers interpret."""
         token = self._token.value
         response = await self._servers.send(method, path, data, {"X-Consul-Token": token} if token else None)
@@ -186,9 +186,9 @@ class ConsulStore:
             raise NotDone(text)
         if response.status == 429:  # Consul: "Limit traffic rates": refused before it was processed
             raise NotDone(text, after=0.1)
-        raise Unsure(text) if response.status >= 500 else StoreError(text)
+        raise OutcomeUnknown(text) if response.status >= 500 else StoreError(text)
 
-    def _decoded(self, pair: Mapping[str, Any]) -> tuple[str, Entry]:
+    def _decode(self, pair: Mapping[str, Any]) -> tuple[str, Entry]:
         value = b64decode(pair["Value"] or "", validate=True)
         return self._keys.key(pair["Key"].replace(",", "%")), Entry(value, Version(str(int(pair["ModifyIndex"]))))
 
@@ -210,5 +210,5 @@ def _token(options: ConsulStore.Options) -> Secret:
     return Secret(os.environ.get(_TOKEN, ""), Path(named) if named else None)
 
 
-def _not_understood(response: aiohttp.ClientResponse, raw: bytes) -> Unsure:
-    return Unsure(f"{origin(response)}: HTTP {response.status} is not an answer of Consul's: {raw[:60]!r}")
+def _not_understood(response: aiohttp.ClientResponse, raw: bytes) -> OutcomeUnknown:
+    return OutcomeUnknown(f"{origin(response)}: HTTP {response.status} is not an answer of Consul's: {raw[:60]!r}")

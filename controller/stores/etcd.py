@@ -14,7 +14,7 @@ from urllib.parse import quote
 from pydantic import AfterValidator, Field, FilePath, SecretStr, model_validator
 
 from controller.stores.base import Conflict, Entry, StoreError, Version
-from controller.stores.etcd_gateway import Access, Gateway
+from controller.stores.etcd_gateway import EtcdAccess, Gateway
 from controller.stores.kit.endpoints import lines
 from controller.stores.kit.tls import Endpoint, TlsOptions, first_line
 
@@ -76,7 +76,7 @@ class EtcdStore:
         """Return every key that begins with prefix. Raises StoreError, also while etcd has no quorum."""
         answer = await self._gateway.call("/v3/kv/range", self._range(prefix), repeatable=True)
         try:
-            found = {pair["key"]: self._decoded(pair) for pair in answer.get("kvs", ())}
+            found = {pair["key"]: self._decode(pair) for pair in answer.get("kvs", ())}
         except (KeyError, TypeError, ValueError) as error:
             raise StoreError(f"cannot understand etcd's answer to a range request: {error!r}") from error
         if not prefix:
@@ -85,7 +85,7 @@ class EtcdStore:
 
     async def swap(self, key: str, value: bytes | None, expected: Version | None) -> Version:
         """Replace, create or delete as `controller.stores.base.Store` says. Raises Conflict, StoreError."""
-        path = _encoded(self._root + key)
+        path = _encode(self._root + key)
         change = (
             {"request_delete_range": {"key": path}}
             if value is None
@@ -118,7 +118,7 @@ class EtcdStore:
         """Return the entries in one message of the watch; none when it cannot be understood, as it is only a hint."""
         try:
             pairs = [told["kv"] for told in json.loads(line)["result"].get("events", ()) if "value" in told["kv"]]
-            return {key: entry for _, key, entry in map(self._decoded, pairs)}
+            return {key: entry for _, key, entry in map(self._decode, pairs)}
         except (KeyError, TypeError, ValueError):
             return {}
 
@@ -131,7 +131,7 @@ class EtcdStore:
         end = begin[:-1] + bytes([begin[-1] + 1])  # the first key after all with this prefix; UTF-8 has no 0xff
         return {"key": b64encode(begin).decode(), "range_end": b64encode(end).decode()}
 
-    def _decoded(self, pair: Mapping[str, Any]) -> tuple[str, str, Entry]:
+    def _decode(self, pair: Mapping[str, Any]) -> tuple[str, str, Entry]:
         """Return the encoded value, the key and the entry. Does not decode again what the last listing had."""
         value, revision = pair.get("value", ""), pair["mod_revision"]
         known = self._known.get(pair["key"])
@@ -141,11 +141,11 @@ class EtcdStore:
         return value, key, Entry(b64decode(value), Version(revision))
 
 
-def _encoded(key: str) -> str:
+def _encode(key: str) -> str:
     return b64encode(key.encode()).decode()
 
 
-def _access(options: EtcdStore.Options) -> Access:
+def _access(options: EtcdStore.Options) -> EtcdAccess:
     try:
         password = options.password.get_secret_value() if options.password else ""
         if options.password_file:
@@ -153,4 +153,4 @@ def _access(options: EtcdStore.Options) -> Access:
         tls = options.tls(options.endpoints)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise StoreError(f"store etcd: {error}") from error
-    return Access(options.endpoints, tls, options.server_name, options.user, password)
+    return EtcdAccess(options.endpoints, tls, options.server_name, options.user, password)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from controller.stores.base import StoreError
 from controller.stores.kit.endpoints import Endpoints, Servers, body_of, origin
-from controller.stores.kit.outcome import NotDone, Unsure
+from controller.stores.kit.outcome import NotDone, OutcomeUnknown
 
 if TYPE_CHECKING:
     import ssl
@@ -38,7 +38,7 @@ class _AuthenticationOff(NotDone):
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class EtcdAccess:
     """How to reach the cluster, and as which user. `tls` None: plain HTTP; `user` None: etcd without authentication."""
 
     endpoints: Sequence[str]
@@ -51,7 +51,7 @@ class Access:
 class Gateway:
     """Sends requests to whichever member answers. Each request ends within `call_timeout` seconds."""
 
-    def __init__(self, access: Access, call_timeout: float) -> None:
+    def __init__(self, access: EtcdAccess, call_timeout: float) -> None:
         self._access = access
         servers = Servers(access.endpoints, access.tls, access.server_name, _HEADERS)
         self._members = Endpoints(servers, call_timeout)
@@ -68,13 +68,13 @@ class Gateway:
 
     def stream(self, path: str, body: object) -> AbstractAsyncContextManager[aiohttp.StreamReader]:
         """Open an endless answer. It is closed when its endpoint is left. Raises StoreError, also while it is read."""
-        return self._members.stream(lambda: self._opened(path, json.dumps(body).encode()))
+        return self._members.stream(lambda: self._open(path, json.dumps(body).encode()))
 
     async def close(self) -> None:
         """Close the connections; streams end."""
         await self._members.close()
 
-    async def _opened(self, path: str, data: bytes) -> aiohttp.ClientResponse:
+    async def _open(self, path: str, data: bytes) -> aiohttp.ClientResponse:
         response = await self._post(path, data)
         if response.status != 200:
             await self._answer(response)
@@ -108,7 +108,7 @@ class Gateway:
         try:
             body = json.loads(raw)
         except (ValueError, RecursionError) as error:
-            raise Unsure(f"{endpoint}: HTTP {response.status} without JSON: {raw[:60]!r}") from error
+            raise OutcomeUnknown(f"{endpoint}: HTTP {response.status} without JSON: {raw[:60]!r}") from error
         if response.status == 200 and isinstance(body, dict):
             return body
         failure = _failure(endpoint, response.status, body if isinstance(body, dict) else {})
@@ -130,5 +130,5 @@ def _failure(endpoint: str, status: int, body: dict[str, Any]) -> Exception:
     if any(known in message for known in _TOKEN_ERRORS):
         return _TokenRefused(text)
     if body.get("code", 2) in _UNAVAILABLE_CODES:
-        return Unsure(text)
+        return OutcomeUnknown(text)
     return StoreError(text)

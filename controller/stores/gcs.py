@@ -25,7 +25,7 @@ from yarl import URL
 from controller.stores.base import Conflict, Entry, StoreError, Version
 from controller.stores.kit.endpoints import Endpoints, Servers, body_of, origin
 from controller.stores.kit.keys import Keys, folder
-from controller.stores.kit.outcome import NotDone, Unsure
+from controller.stores.kit.outcome import NotDone, OutcomeUnknown
 from controller.stores.kit.tls import Endpoint
 from providers.gcp.client import GcpOptions, HttpUrl, credentials
 
@@ -69,12 +69,12 @@ class GcsStore:
             default=None, description="The metadata server. Default: GCE_METADATA_HOST, else its link-local address."
         )
 
-    def __init__(self, who: Identity, options: Options, cluster: str, call_timeout: float) -> None:
+    def __init__(self, who: TokenSource, options: Options, cluster: str, call_timeout: float) -> None:
         self._google = Endpoints(Servers([options.endpoint]), call_timeout)
         self._who = who
         self._keys = Keys.of(options.prefix, cluster)
         self._objects = f"/storage/v1/b/{options.bucket}/o"
-        self._fetched: dict[str, Entry] = {}  # by name: objects whose record is not in the list
+        self._keep_fetched: dict[str, Entry] = {}  # by name: objects whose record is not in the list
         self._heeds_conditions = (URL(options.endpoint).host or "").endswith(".googleapis.com")
 
     @classmethod
@@ -85,7 +85,7 @@ class GcsStore:
         """
         told = GcpOptions(credentials_file=options.credentials_file, metadata_endpoint=options.metadata_endpoint)
         try:
-            who = Identity(credentials(told))
+            who = TokenSource(credentials(told))
         except ValueError as error:
             raise StoreError(f"store gcs: {error}") from error
         return cls(who, options, cluster, call_timeout)
@@ -94,7 +94,7 @@ class GcsStore:
         """Return every key that begins with prefix. Raises StoreError."""
         found = await self._google.ask(lambda: self._read(self._keys.name(prefix)), repeatable=True)
         if not prefix:
-            self._fetched = {name: entry for name, entry in self._fetched.items() if name in found}
+            self._keep_fetched = {name: entry for name, entry in self._keep_fetched.items() if name in found}
         return {self._keys.key(name): entry for name, entry in found.items()}
 
     async def swap(self, key: str, value: bytes | None, expected: Version | None) -> Version:
@@ -125,15 +125,15 @@ class GcsStore:
         items: list[Mapping[str, Any]] = []
         query = {"prefix": prefix, "fields": _FIELDS}
         while True:
-            response, raw = await self._sent("GET", f"{self._objects}?{urlencode(query)}")
+            response, raw = await self._send("GET", f"{self._objects}?{urlencode(query)}")
             if response.status != 200:
                 raise _failure(response, raw)
             try:
                 page = json.loads(raw)
                 items += _items(page)
-                known = {item["name"]: self._known(item) for item in items}
+                known = {item["name"]: self._find_known(item) for item in items}
             except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-                raise Unsure(f"{origin(response)}: cannot understand the list: {error!r}") from error
+                raise OutcomeUnknown(f"{origin(response)}: cannot understand the list: {error!r}") from error
             if "nextPageToken" not in page:
                 break
             query["pageToken"] = str(page["nextPageToken"])
@@ -142,18 +142,18 @@ class GcsStore:
         found = {**known, **dict(zip(missing, fetched, strict=True))}
         return {name: entry for name, entry in found.items() if entry is not None}
 
-    def _known(self, item: Mapping[str, Any]) -> Entry | None:
+    def _find_known(self, item: Mapping[str, Any]) -> Entry | None:
         """Return the object if the list holds its record, or its generation was fetched before; else None."""
         version = Version(str(int(item["generation"])))
         text = (item.get("metadata") or {}).get(_RECORD)
         if isinstance(text, str) and item["metageneration"] == "1":  # higher: the metadata was changed later
             return Entry(text.encode(), version)
-        fetched = self._fetched.get(item["name"])
+        fetched = self._keep_fetched.get(item["name"])
         return fetched if fetched and fetched.version == version else None
 
     async def _fetch(self, name: str) -> Entry | None:
         """Return the object as it is now; None if it no longer exists."""
-        response, raw = await self._sent("GET", f"{self._objects}/{quote(name, safe='')}?alt=media")
+        response, raw = await self._send("GET", f"{self._objects}/{quote(name, safe='')}?alt=media")
         if response.status == 404 and _missing(raw):
             return None
         if response.status != 200:
@@ -161,8 +161,8 @@ class GcsStore:
         try:
             entry = Entry(raw, Version(str(int(response.headers["x-goog-generation"]))))
         except (LookupError, ValueError) as error:
-            raise Unsure(f"{origin(response)}: an object without a generation: {raw[:60]!r}") from error
-        self._fetched[name] = entry
+            raise OutcomeUnknown(f"{origin(response)}: an object without a generation: {raw[:60]!r}") from error
+        self._keep_fetched[name] = entry
         return entry
 
     # --- writes ------------------------------------------------------------------------------------------------------
@@ -186,14 +186,14 @@ class GcsStore:
     # --- requests ----------------------------------------------------------------------------------------------------
 
     async def _write(self, key: str, method: str, path: str, data: bytes | None = None, kind: str = "") -> bytes:
-        response, raw = await self._sent(method, path, data, {"Content-Type": kind} if kind else {})
+        response, raw = await self._send(method, path, data, {"Content-Type": kind} if kind else {})
         if response.status in {200, 204}:
             return raw
         if (response.status == 412 and _told(raw)[1]) or (response.status == 404 and _missing(raw)):
             raise Conflict(key)
         raise _failure(response, raw)
 
-    async def _sent(
+    async def _send(
         self, method: str, path: str, data: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[aiohttp.ClientResponse, bytes]:
         """Return the response and its body. Raises NotDone when our token is refused and there is a new one."""
@@ -208,7 +208,7 @@ class GcsStore:
         return response, raw
 
 
-class Identity:
+class TokenSource:
     """Google's access token. A new one is fetched in the background while the old one is still valid."""
 
     def __init__(self, who: Credentials) -> None:
@@ -222,13 +222,13 @@ class Identity:
         if state is not TokenState.FRESH:
             fetching = self._fetch()
             if state is TokenState.INVALID:
-                await self._fetched(fetching)
+                await self._keep_fetched(fetching)
         return str(self._who.token)
 
     async def renewed(self, refused: str) -> bool:
         """Return whether there is another token than the refused one. Raises NotDone, StoreError."""
         if self._who.token == refused:
-            await self._fetched(self._fetch())
+            await self._keep_fetched(self._fetch())
         return bool(self._who.token != refused)
 
     def close(self) -> None:
@@ -242,7 +242,7 @@ class Identity:
             self._fetching.add_done_callback(lambda done: done.cancelled() or done.exception())
         return self._fetching
 
-    async def _fetched(self, fetching: asyncio.Future[None]) -> None:
+    async def _keep_fetched(self, fetching: asyncio.Future[None]) -> None:
         try:
             await asyncio.shield(fetching)
         except GoogleAuthError as error:
@@ -294,4 +294,4 @@ def _failure(response: aiohttp.ClientResponse, raw: bytes) -> StoreError:
     text = f"{origin(response)}: HTTP {response.status} {message}"
     if response.status == 429 or reasons & _THROTTLED:
         return NotDone(text, after=_AGAIN_SECONDS)
-    return Unsure(text) if response.status in {408, 500, 502, 503, 504} or not reasons else StoreError(text)
+    return OutcomeUnknown(text) if response.status in {408, 500, 502, 503, 504} or not reasons else StoreError(text)

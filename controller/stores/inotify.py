@@ -33,7 +33,7 @@ class DirectoryWatch:
         self._descriptor = -1
 
     async def __aenter__(self) -> Self:
-        self._descriptor = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+        self._descriptor = _check(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
         asyncio.get_running_loop().add_reader(self._descriptor, self._drain)
         return self
 
@@ -44,7 +44,7 @@ class DirectoryWatch:
     def arm(self) -> None:
         """Watch the directory that has the name now. It can be another one than before."""
         self._event.clear()
-        _checked(_libc.inotify_add_watch(self._descriptor, os.fsencode(self._directory), _MASK))
+        _check(_libc.inotify_add_watch(self._descriptor, os.fsencode(self._directory), _MASK))
 
     async def wait(self) -> None:
         """Return once something has happened since `arm`, or `wake` was called."""
@@ -59,7 +59,7 @@ class DirectoryWatch:
         self._event.set()
 
 
-def _checked(result: int) -> int:
+def _check(result: int) -> int:
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, f"inotify: {os.strerror(code)}")

@@ -23,8 +23,8 @@ from pydantic import BaseModel, ConfigDict, Field, FilePath
 
 from controller.stores.base import Conflict, Entry, StoreError, Version
 from controller.stores.kit.endpoints import Endpoints, Servers, body_of, lines, origin
-from controller.stores.kit.outcome import NotDone, Unsure
-from controller.stores.kubernetes_access import SERVICE_ACCOUNT, Access
+from controller.stores.kit.outcome import NotDone, OutcomeUnknown
+from controller.stores.kubernetes_access import SERVICE_ACCOUNT, KubernetesAccess
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -63,7 +63,7 @@ class KubernetesStore:
             description="Directory with the service account's token, ca.crt and namespace.",
         )
 
-    def __init__(self, access: Access, namespace: str, cluster: str, call_timeout: float) -> None:
+    def __init__(self, access: KubernetesAccess, namespace: str, cluster: str, call_timeout: float) -> None:
         self._server = Endpoints(Servers([access.server], access.tls, access.server_name, _HEADERS), call_timeout)
         self._token = access.token
         self._cluster = cluster
@@ -79,14 +79,14 @@ class KubernetesStore:
         Raises StoreError for bad files.
         """
         if options.kubeconfig:
-            access = Access.of_kubeconfig(options.kubeconfig, options.context)
+            access = KubernetesAccess.of_kubeconfig(options.kubeconfig, options.context)
         else:
-            access = Access.in_cluster(options.service_account_dir)
+            access = KubernetesAccess.in_cluster(options.service_account_dir)
         return cls(access, options.namespace or access.namespace, cluster, call_timeout)
 
     async def read(self, prefix: str) -> Mapping[str, Entry]:
         """Return every key that begins with prefix. Raises StoreError, also while the API server has no quorum."""
-        entries, _ = await self._server.ask(self._listed, repeatable=True)
+        entries, _ = await self._server.ask(self._list, repeatable=True)
         return {key: entry for key, entry in entries.items() if key.startswith(prefix)}
 
     async def swap(self, key: str, value: bytes | None, expected: Version | None) -> Version:
@@ -94,11 +94,11 @@ class KubernetesStore:
         name, (uid, _, at) = self._name(key), (expected or "").partition(" ")
         if value is None:
             conditions = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": _at(uid, at)}
-            await self._changed("DELETE", f"{self._leases}/{name}", conditions, key)
+            await self._send_change("DELETE", f"{self._leases}/{name}", conditions, key)
             return Version(f"{expected} deleted")
         lease = self._lease(name, key, value, _at(uid, at) if expected else {})
         method, path = ("PUT", f"{self._leases}/{name}") if expected else ("POST", self._leases)
-        answer = await self._changed(method, path, lease, key)
+        answer = await self._send_change(method, path, lease, key)
         try:
             return _version(answer)
         except (LookupError, TypeError, ValueError) as error:
@@ -110,7 +110,7 @@ class KubernetesStore:
         async for _ in self._server.reopening():
             try:
                 if not at:
-                    entries, at = await self._server.ask(self._listed, repeatable=True)
+                    entries, at = await self._server.ask(self._list, repeatable=True)
                     yield {key: entry for key, entry in entries.items() if key.startswith(prefix)}
                 async with self._server.stream(partial(self._watch, at)) as stream:
                     async for line in lines(stream):
@@ -128,24 +128,24 @@ class KubernetesStore:
 
     # --- requests ----------------------------------------------------------------------------------------------------
 
-    async def _listed(self) -> tuple[dict[str, Entry], str]:
+    async def _list(self) -> tuple[dict[str, Entry], str]:
         """Return the entries, and the resourceVersion from which a watch reports later changes."""
-        response = await self._sent("GET", f"{self._leases}?{self._selector}")
+        response = await self._send("GET", f"{self._leases}?{self._selector}")
         raw = await body_of(response)
         if response.status != 200:
             raise _failure(response, raw)
         try:
             body = json.loads(raw)
-            known = (self._decoded(item) for item in body["items"])
+            known = (self._decode(item) for item in body["items"])
             return dict(pair for pair in known if pair is not None), str(body["metadata"]["resourceVersion"])
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            raise Unsure(f"{origin(response)}: cannot understand the list: {error!r}") from error
+            raise OutcomeUnknown(f"{origin(response)}: cannot understand the list: {error!r}") from error
 
-    async def _changed(self, method: str, path: str, body: object, key: str) -> Any:
+    async def _send_change(self, method: str, path: str, body: object, key: str) -> Any:
         return await self._server.ask(lambda: self._change(method, path, body, key), repeatable=False)
 
     async def _change(self, method: str, path: str, body: object, key: str) -> Any:
-        response = await self._sent(method, path, json.dumps(body, separators=(",", ":")).encode())
+        response = await self._send(method, path, json.dumps(body, separators=(",", ":")).encode())
         raw = await body_of(response)
         if response.status not in {200, 201}:
             if _says(raw, self._name(key)):
@@ -154,16 +154,16 @@ class KubernetesStore:
         try:
             return json.loads(raw)
         except (ValueError, RecursionError) as error:
-            raise Unsure(f"{origin(response)}: HTTP {response.status} without JSON: {raw[:60]!r}") from error
+            raise OutcomeUnknown(f"{origin(response)}: HTTP {response.status} without JSON: {raw[:60]!r}") from error
 
     async def _watch(self, at: str) -> aiohttp.ClientResponse:
         options = {"watch": 1, "allowWatchBookmarks": "true", "resourceVersion": at, "timeoutSeconds": _WATCH_SECONDS}
-        response = await self._sent("GET", f"{self._leases}?{self._selector}&{urlencode(options)}")
+        response = await self._send("GET", f"{self._leases}?{self._selector}&{urlencode(options)}")
         if response.status != 200:
             raise _failure(response, await body_of(response))
         return response
 
-    async def _sent(self, method: str, path: str, data: bytes | None = None) -> aiohttp.ClientResponse:
+    async def _send(self, method: str, path: str, data: bytes | None = None) -> aiohttp.ClientResponse:
         """Send a request and return the response, unread.
 
         Raises NotDone when our token is refused and there is a new one.
@@ -185,12 +185,12 @@ class KubernetesStore:
             "name": name,
             "namespace": self._namespace,
             "labels": {_NAME: self._label},
-            "annotations": {_CLUSTER: self._cluster, _KEY: key, **_annotated(value)},
+            "annotations": {_CLUSTER: self._cluster, _KEY: key, **_annotate(value)},
             **at,
         }
-        return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": _shown(value)}
+        return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": _show(value)}
 
-    def _decoded(self, lease: Mapping[str, Any]) -> tuple[str, Entry] | None:
+    def _decode(self, lease: Mapping[str, Any]) -> tuple[str, Entry] | None:
         """Return key and entry; None when the object belongs to no key, such as a copy that a user made."""
         annotations = lease["metadata"]["annotations"]
         key = str(annotations.get(_KEY))
@@ -207,7 +207,7 @@ class KubernetesStore:
             if event["type"] == "ERROR":  # 410: the server no longer has the changes since `at`
                 return "", None, {}
             at = str(event["object"]["metadata"]["resourceVersion"])
-            known = None if event["type"] == "BOOKMARK" else self._decoded(event["object"])
+            known = None if event["type"] == "BOOKMARK" else self._decode(event["object"])
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError):
             return "", None, {}
         if known is None:
@@ -230,7 +230,7 @@ def _version(lease: Mapping[str, Any]) -> Version:
     return Version(f"{lease['metadata']['uid']} {lease['metadata']['resourceVersion']}")
 
 
-def _annotated(value: bytes) -> dict[str, str]:
+def _annotate(value: bytes) -> dict[str, str]:
     """Return the annotation that holds the value: readable text if it is text, as records are, else base64."""
     try:
         return {_TEXT: value.decode()}
@@ -238,7 +238,7 @@ def _annotated(value: bytes) -> dict[str, str]:
         return {_BASE64: b64encode(value).decode()}
 
 
-def _shown(value: bytes) -> dict[str, Any]:
+def _show(value: bytes) -> dict[str, Any]:
     """Return the Lease's spec, for readers of kubectl's output. The store does not read it back."""
     try:
         record = json.loads(value)
@@ -279,4 +279,4 @@ def _failure(response: aiohttp.ClientResponse, raw: bytes) -> StoreError:
     if response.status == 429:  # Kubernetes: "API Priority and Fairness": refused before it was processed
         after = response.headers.get("Retry-After", "")
         return NotDone(text, after=float(after) if after.isdecimal() else _AGAIN_SECONDS)
-    return Unsure(text) if response.status >= 500 or not _status(raw) else StoreError(text)
+    return OutcomeUnknown(text) if response.status >= 500 or not _status(raw) else StoreError(text)

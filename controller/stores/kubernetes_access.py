@@ -26,7 +26,7 @@ _REFUSED = ("exec", "auth-provider", "username", "password", "insecure-skip-tls-
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class KubernetesAccess:
     """Address and identity. `server` as ``http[s]://host:port``; `namespace`: the identity's."""
 
     server: str
@@ -61,9 +61,9 @@ class Access:
 
     @classmethod
     def _of(cls, config: _Kubeconfig, context: str | None) -> Self:
-        chosen = config.named("contexts", "context", context or config.text(config.content, "current-context"))
-        cluster = config.named("clusters", "cluster", config.text(chosen, "cluster"))
-        user = config.named("users", "user", config.text(chosen, "user"))
+        chosen = config.find_named("contexts", "context", context or config.text(config.content, "current-context"))
+        cluster = config.find_named("clusters", "cluster", config.text(chosen, "cluster"))
+        user = config.find_named("users", "user", config.text(chosen, "user"))
         server = config.text(cluster, "server").rstrip("/")
         if not server.startswith(("http://", "https://")) or server.count("/") > 2:
             raise ValueError(f"server {server!r} is not http://host:port or https://host:port")
@@ -85,7 +85,7 @@ class _Kubeconfig:
             raise ValueError("is not a kubeconfig")  # noqa: TRY004  (a fact about the file's content)
         self.content = content
 
-    def named(self, several: str, one: str, name: str) -> Mapping[str, Any]:
+    def find_named(self, several: str, one: str, name: str) -> Mapping[str, Any]:
         """Return the cluster, user or context of this name."""
         listed = self.content.get(several)
         for item in listed if isinstance(listed, list) else ():
@@ -104,8 +104,8 @@ class _Kubeconfig:
 
     def path(self, where: Mapping[str, Any], key: str) -> Path | None:
         """Return the file that a key names, relative to the kubeconfig's directory."""
-        named = self.text(where, key, "")
-        return self._file.parent / named if named else None
+        find_named = self.text(where, key, "")
+        return self._file.parent / find_named if find_named else None
 
     def tls(self, cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:
         """Return a TLS context with the certificates, from files or from the kubeconfig itself."""

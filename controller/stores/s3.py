@@ -54,7 +54,7 @@ class S3Bucket:
 
     def of_aws(self) -> bool:
         """Return whether the endpoint is AWS's own."""
-        with self._asked() as client:
+        with self._ask() as client:
             return _AWS.search(client.meta.endpoint_url) is not None
 
     def listing(self, prefix: str) -> Mapping[str, Version]:
@@ -62,7 +62,7 @@ class S3Bucket:
         found: dict[str, Version] = {}
         begin: dict[str, str] = {}
         while True:
-            with self._asked() as client:
+            with self._ask() as client:
                 page = client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **begin)
                 found.update((item["Key"], Version(item["ETag"])) for item in page.get("Contents", ()))
                 if not page["IsTruncated"]:
@@ -72,7 +72,7 @@ class S3Bucket:
     def get(self, name: str) -> Entry | None:
         """See `Bucket`."""
         try:
-            with self._asked(name) as client:
+            with self._ask(name) as client:
                 answer = client.get_object(Bucket=self._bucket, Key=name)
                 return Entry(_value(answer["Body"].read()), Version(answer["ETag"]))
         except Conflict:
@@ -81,13 +81,13 @@ class S3Bucket:
     def put(self, name: str, value: bytes, expected: Version | None) -> Version:
         """See `Bucket`."""
         condition = {"IfNoneMatch": "*"} if expected is None else {"IfMatch": expected}
-        with self._asked(name) as client:
+        with self._ask(name) as client:
             answer = client.put_object(Bucket=self._bucket, Key=name, Body=_body(value), **condition)
             return Version(answer["ETag"])
 
     def delete(self, name: str, expected: Version) -> None:
         """See `Bucket`."""
-        with self._asked(name) as client:
+        with self._ask(name) as client:
             client.delete_object(Bucket=self._bucket, Key=name, IfMatch=expected)
 
     def close(self) -> None:
@@ -95,7 +95,7 @@ class S3Bucket:
         self._aws.close()
 
     @contextmanager
-    def _asked(self, name: str = "") -> Iterator[Any]:
+    def _ask(self, name: str = "") -> Iterator[Any]:
         with said_of(f"bucket {self._bucket!r}", self._aws, "s3") as client:
             try:
                 yield client

@@ -103,7 +103,7 @@ class Snapshots:
         lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             give_up_at = time.monotonic() + patience
-            while not _locked(lock) and time.monotonic() < give_up_at:
+            while not _lock_held(lock) and time.monotonic() < give_up_at:
                 time.sleep(_QUEUE_STEP_SECONDS)
             yield
         finally:
@@ -190,7 +190,7 @@ def _sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _locked(lock: int) -> bool:
+def _lock_held(lock: int) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

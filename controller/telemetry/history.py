@@ -20,7 +20,7 @@ _CALM_SECONDS = 0.2  # transitions rarely come alone, and a thread that writes w
 _log = logging.getLogger("anyvip.history")
 
 
-class Entry(TypedDict):
+class HistoryEntry(TypedDict):
     """One transition. `seconds`: how long the previous role lasted. `stages`: the seconds that each step in it took."""
 
     time: str
@@ -41,8 +41,8 @@ class History:
     def __init__(self, path: Path | None = None, limit: int = LIMIT) -> None:
         self._path = path
         self._limit = limit
-        self._entries: deque[Entry] = deque(maxlen=limit)
-        self._unwritten: list[Entry] = []
+        self._entries: deque[HistoryEntry] = deque(maxlen=limit)
+        self._unwritten: list[HistoryEntry] = []
         self._wake = asyncio.Event()
         self._lock = threading.Lock()  # guards the file: the last flush can meet a write that is still under way
         self._lines = 0
@@ -57,18 +57,18 @@ class History:
         if len(read) < len(lines):
             _log.warning("%d of %d lines of %s cannot be read", len(lines) - len(read), len(lines), self._path)
 
-    def record(self, entry: Entry) -> None:
+    def record(self, entry: HistoryEntry) -> None:
         """Keeps the entry and schedules writing it. Never waits, never fails."""
         self._entries.append(entry)
         if self._path:
             self._unwritten.append(entry)
             self._wake.set()
 
-    def entries(self, group: str | None = None) -> list[Entry]:
+    def entries(self, group: str | None = None) -> list[HistoryEntry]:
         """Returns the entries of one group, or of all."""
         return [entry for entry in self._entries if group in (None, entry["group"])]
 
-    def last(self, group: str) -> Entry | None:
+    def last(self, group: str) -> HistoryEntry | None:
         """Returns the group's latest entry, None if there is none."""
         return next((entry for entry in reversed(self._entries) if entry["group"] == group), None)
 
@@ -98,7 +98,7 @@ class History:
             else:
                 self._failing = False
 
-    def _append(self, path: Path, batch: list[Entry]) -> None:
+    def _append(self, path: Path, batch: list[HistoryEntry]) -> None:
         self._lines += len(batch)
         if self._lines > 2 * self._limit:
             self._shorten(path)
@@ -106,13 +106,13 @@ class History:
         with path.open("a+b") as file:
             if file.tell() and not _ends_a_line(file):
                 file.write(b"\n")
-            file.write(_encoded(batch))
+            file.write(_encode(batch))
 
     def _shorten(self, path: Path) -> None:
         """Replaces the file by what is in memory. The old file stays until the new one is complete."""
         kept = list(self._entries)
         fresh = path.with_suffix(".new")
-        fresh.write_bytes(_encoded(kept))
+        fresh.write_bytes(_encode(kept))
         fresh.replace(path)
         self._lines = len(kept)
 
@@ -123,7 +123,7 @@ def _ends_a_line(file: Any) -> bool:
     return bool(file.read(1) == b"\n")
 
 
-def _encoded(entries: Iterable[Entry]) -> bytes:
+def _encode(entries: Iterable[HistoryEntry]) -> bytes:
     return b"".join(json.dumps(entry).encode() + b"\n" for entry in entries)
 
 
@@ -151,7 +151,7 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
 }
 
 
-def _entry(line: bytes) -> Entry | None:
+def _entry(line: bytes) -> HistoryEntry | None:
     try:
         body = json.loads(line)
     except ValueError:
@@ -160,4 +160,4 @@ def _entry(line: bytes) -> Entry | None:
         return None
     if not all(isinstance(seconds, int | float) for seconds in body["stages"].values()):
         return None
-    return cast("Entry", {name: body[name] for name in _FIELDS})
+    return cast("HistoryEntry", {name: body[name] for name in _FIELDS})

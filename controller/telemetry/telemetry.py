@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from controller.core.events import Drifted, Judged, Ran, Step
 from controller.core.group import Role, Transition
-from controller.telemetry.history import Entry, History
+from controller.telemetry.history import History, HistoryEntry
 from controller.telemetry.logs import emit, utc
 from controller.telemetry.metrics import Metrics
 
@@ -25,7 +25,7 @@ class Op(StrEnum):
     WRITE = "write"
 
 
-class Outcome(StrEnum):
+class RequestOutcome(StrEnum):
     """The outcomes of a request. UNSURE is a write without an answer."""
 
     OK = "ok"
@@ -66,11 +66,11 @@ class Telemetry:
     def transitioned(self, transitions: Iterable[Transition]) -> None:
         """Logs and counts each transition, and adds it to the history."""
         for transition in transitions:
-            self._transitioned(transition)
+            self._record_transition(transition)
 
-    def _transitioned(self, transition: Transition) -> None:
+    def _record_transition(self, transition: Transition) -> None:
         group, began = transition.group, self._since.get(transition.group)
-        entry = Entry(
+        entry = HistoryEntry(
             time=utc(self._wall() - (self._now() - transition.at)),
             node=self._node,
             group=group,
@@ -133,13 +133,13 @@ class Telemetry:
         self.metrics.repairs.labels(group).inc()
         emit(_log, logging.INFO, "drift repaired", group=group)
 
-    def requested(self, op: Op, outcome: Outcome, seconds: float, error: str = "") -> None:
+    def requested(self, op: Op, outcome: RequestOutcome, seconds: float, error: str = "") -> None:
         """Counts a request to the store that ended. Logs when the store stops answering, and when it answers again."""
         self.metrics.requests.labels(op.value, outcome.value).inc()
         self.metrics.request_seconds.labels(op.value).observe(seconds)
         if op is Op.WRITE:
             self.metrics.writes.inc()
-        reachable = outcome in (Outcome.OK, Outcome.REFUSED)
+        reachable = outcome in (RequestOutcome.OK, RequestOutcome.REFUSED)
         self.store_error = "" if reachable else error
         if reachable:
             self.contact_at = self._now()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any, Final
 
-from providers.auto.platform import Here, Platform
+from providers.auto.platform import Platform, PlatformFound
 from providers.aws import identity as aws_identity
 from providers.aws.identity import Network
 from providers.azure import identity as azure_identity
@@ -32,7 +32,7 @@ class Choice:
     keys: Mapping[str, Any] = field(default_factory=dict)
 
 
-def choose(here: Here, group: str, vips: tuple[Vip, ...]) -> Choice:
+def choose(here: PlatformFound, group: str, vips: tuple[Vip, ...]) -> Choice:
     """Choose the provider for this group here. Asks the metadata service when on a cloud.
 
     Raises Unanswered when the metadata service does not answer, ProviderError when no provider is certain to be right.
@@ -46,12 +46,12 @@ def choose(here: Here, group: str, vips: tuple[Vip, ...]) -> Choice:
         raise kind(f"auto cannot tell which provider is right here ({here.platform}: {here.why}): {error}") from error
 
 
-def _aws(here: Here, group: str, vips: tuple[Vip, ...]) -> Choice:
+def _aws(here: PlatformFound, group: str, vips: tuple[Vip, ...]) -> Choice:
     nics = aws_identity.nics(aws_identity.Imds(_ANSWER_SECONDS))
-    subnets = _joined(nic.networks for nic in nics)
+    subnets = _join(nic.networks for nic in nics)
     if _all_in(vips, subnets):
         return Choice("aws.secondary_ip", f"{here.why}; {_these(vips)} in this node's subnet")
-    vpc = _joined(nic.vpc_networks for nic in nics)
+    vpc = _join(nic.vpc_networks for nic in nics)
     if any(_in(vip, vpc) for vip in vips):
         raise ProviderError(
             f"some of {_these(vips)} are inside the VPC {_these(vpc)}, but not all in this node's subnet "
@@ -62,9 +62,9 @@ def _aws(here: Here, group: str, vips: tuple[Vip, ...]) -> Choice:
     return Choice("aws.route", why, {"route_table_tags": {ROUTE_TABLE_TAG: group}})
 
 
-def _azure(here: Here, group: str, vips: tuple[Vip, ...]) -> Choice:  # noqa: ARG001
+def _azure(here: PlatformFound, group: str, vips: tuple[Vip, ...]) -> Choice:  # noqa: ARG001
     machine = azure_identity.this_machine(_ANSWER_SECONDS)
-    subnets = _joined(interface.networks for interface in machine.interfaces)
+    subnets = _join(interface.networks for interface in machine.interfaces)
     four = [vip for vip in vips if vip.version == 4]  # the service does not report IPv6 subnets
     if four and _all_in(four, subnets):
         return Choice("azure.ip_config", f"{here.why}; {_these(four)} in this node's subnet")
@@ -74,7 +74,7 @@ def _azure(here: Here, group: str, vips: tuple[Vip, ...]) -> Choice:  # noqa: AR
     )
 
 
-def _gcp(here: Here, group: str, vips: tuple[Vip, ...]) -> Choice:  # noqa: ARG001
+def _gcp(here: PlatformFound, group: str, vips: tuple[Vip, ...]) -> Choice:  # noqa: ARG001
     interfaces = Metadata(gcp_endpoint(), _ANSWER_SECONDS).json("instance/network-interfaces/")
     subnets = tuple(network for each in interfaces for network in _gcp_networks(each))
     if _all_in(vips, subnets):
@@ -86,7 +86,7 @@ def _gcp(here: Here, group: str, vips: tuple[Vip, ...]) -> Choice:  # noqa: ARG0
     )
 
 
-_BY_CLOUD: Mapping[Platform, Callable[[Here, str, tuple[Vip, ...]], Choice]] = {
+_BY_CLOUD: Mapping[Platform, Callable[[PlatformFound, str, tuple[Vip, ...]], Choice]] = {
     Platform.AWS: _aws,
     Platform.AZURE: _azure,
     Platform.GCP: _gcp,
@@ -99,7 +99,7 @@ def _gcp_networks(interface: Mapping[str, Any]) -> list[Network]:
     return [ip_network(f"{address}/{mask}", strict=False)] if address and mask else []
 
 
-def _joined(networks: Iterable[Iterable[Network]]) -> tuple[Network, ...]:
+def _join(networks: Iterable[Iterable[Network]]) -> tuple[Network, ...]:
     return tuple(dict.fromkeys(network for some in networks for network in some))
 
 

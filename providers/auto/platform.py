@@ -37,7 +37,7 @@ class Platform(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Here:
+class PlatformFound:
     """The platform, and how it was recognised."""
 
     platform: Platform
@@ -45,31 +45,33 @@ class Here:
 
 
 @cache  # a machine does not change its platform while a process lives
-def here() -> Here:
+def here() -> PlatformFound:
     """Return where this node runs. The first call can take 0.2 s."""
     return platform(_DMI)
 
 
-def platform(dmi: Path) -> Here:
+def platform(dmi: Path) -> PlatformFound:
     """Return where this node runs, by the firmware's files in this directory, else by which service answers."""
     said = {name: text for name in _NAMES if (text := _read(dmi / name))}
     return _by_firmware(said) if said else _by_metadata()
 
 
-def _by_firmware(said: dict[str, str]) -> Here:
+def _by_firmware(said: dict[str, str]) -> PlatformFound:
     vendors = {said.get(name) for name in ("sys_vendor", "bios_vendor", "board_vendor")}
     if "Amazon EC2" in vendors:
-        return Here(Platform.AWS, "its firmware says Amazon EC2")
+        return PlatformFound(Platform.AWS, "its firmware says Amazon EC2")
     if "amazon" in said.get("bios_version", ""):  # on Xen
-        return Here(Platform.AWS, f"its BIOS is version {said['bios_version']}")
+        return PlatformFound(Platform.AWS, f"its BIOS is version {said['bios_version']}")
     if "Google" in vendors:
-        return Here(Platform.GCP, "its firmware says Google")
+        return PlatformFound(Platform.GCP, "its firmware says Google")
     if said.get("chassis_asset_tag") == _AZURE_ASSET:
-        return Here(Platform.AZURE, "its chassis has the asset tag of Azure's virtual machines")
-    return Here(Platform.METAL, f"its firmware says {said.get('sys_vendor') or next(iter(said.values()))}, no cloud")
+        return PlatformFound(Platform.AZURE, "its chassis has the asset tag of Azure's virtual machines")
+    return PlatformFound(
+        Platform.METAL, f"its firmware says {said.get('sys_vendor') or next(iter(said.values()))}, no cloud"
+    )
 
 
-def _by_metadata() -> Here:
+def _by_metadata() -> PlatformFound:
     services = {Platform.AWS: _is_aws, Platform.AZURE: _is_azure, Platform.GCP: _is_gcp}
     threads = ThreadPoolExecutor(len(services), "platform")
     asked = {threads.submit(answers): found for found, answers in services.items()}
@@ -77,8 +79,10 @@ def _by_metadata() -> Here:
     threads.shutdown(wait=False)  # calls under way end by their own timeouts
     for answer in done:
         if answer.exception() is None and answer.result():
-            return Here(asked[answer], f"its firmware says nothing, and {asked[answer]}'s metadata service answers")
-    return Here(Platform.METAL, "its firmware says nothing, and no cloud's metadata service answers")
+            return PlatformFound(
+                asked[answer], f"its firmware says nothing, and {asked[answer]}'s metadata service answers"
+            )
+    return PlatformFound(Platform.METAL, "its firmware says nothing, and no cloud's metadata service answers")
 
 
 def _is_aws() -> bool:

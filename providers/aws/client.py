@@ -130,7 +130,7 @@ class Aws:
         """Return the client of a service (`ec2`, `dynamodb`). Raises BotoCoreError, see `errors.translate`."""
         with self._lock:
             if service not in self._clients:
-                self._clients[service] = self._made(service)
+                self._clients[service] = self._make(service)
             return self._clients[service]
 
     @property
@@ -153,7 +153,7 @@ class Aws:
         for client in clients.values():
             client.close()
 
-    def _made(self, service: str) -> Any:
+    def _make(self, service: str) -> Any:
         session = self._signed_in()
         # Without this check botocore can make a client that stays without credentials forever.
         if session.get_credentials() is None:
@@ -169,7 +169,7 @@ class Aws:
     def _signed_in(self) -> Session:
         if self._session is None:
             own = self._fresh_session()
-            self._session = own if self._options.role_arn is None else self._assumed(own, self._options.role_arn)
+            self._session = own if self._options.role_arn is None else self._assume(own, self._options.role_arn)
         return self._session
 
     def _fresh_session(self) -> Session:
@@ -182,7 +182,7 @@ class Aws:
         session.unregister("before-call.s3", waiting)  # "100 Continue" costs a round trip, and the objects are small
         return session
 
-    def _assumed(self, own: Session, role_arn: str) -> Session:
+    def _assume(self, own: Session, role_arn: str) -> Session:
         source = own.get_credentials()
         if source is None:
             raise NoCredentialsError

@@ -109,7 +109,7 @@ class Ec2:
         """
         aws = self._own if own else self._aws
         return await self.calls.run(
-            _said(operation, params), lambda: self._asked(aws, operation, until, params), until=until
+            _describe_call(operation, params), lambda: self._ask(aws, operation, until, params), until=until
         )
 
     async def list(self, operation: str, key: str, until: Deadline, *, own: bool = False, **params: Any) -> list[Any]:
@@ -122,7 +122,7 @@ class Ec2:
             found += answer[key]
         return found
 
-    def _asked(self, aws: Aws, operation: str, until: Deadline, params: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _ask(self, aws: Aws, operation: str, until: Deadline, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """Send one request. Runs in a thread of `calls`."""
         with leaving_before(until):
             client = aws.client("ec2")
@@ -161,7 +161,7 @@ class Ec2Mechanism(Mechanism):
     ) -> Mover:
         """Return a mover, without any request yet. Raises ProviderError."""
         kind: Any = cls
-        made: Mover = kind(Ec2(options, calls, interface=wire(interfaces, options.interface)), vips, options)
+        made: Mover = kind(Ec2(options, calls, interface=pick_interface(interfaces, options.interface)), vips, options)
         return made
 
 
@@ -175,7 +175,7 @@ def code(refused: CallRefused) -> str:
     return code_of(refused.error)
 
 
-def wire(interfaces: Iterable[str], given: str | None) -> str | None:
+def pick_interface(interfaces: Iterable[str], given: str | None) -> str | None:
     """Return the interface of this host that EC2 knows by its MAC address, or None for the primary one.
 
     Raises ProviderError when the VIPs are on several interfaces.
@@ -194,6 +194,6 @@ def _refusal(error: Exception) -> Refusal | None:
     return translate(error) if isinstance(error, ClientError | BotoCoreError) else None
 
 
-def _said(operation: str, params: Mapping[str, Any]) -> str:
+def _describe_call(operation: str, params: Mapping[str, Any]) -> str:
     about = params.get("RouteTableId") or params.get("AllocationId") or params.get("NetworkInterfaceId")
     return f"{operation.replace('_', ' ')} {about}" if about else operation.replace("_", " ")

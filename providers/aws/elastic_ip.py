@@ -61,7 +61,7 @@ class ElasticIp(Ec2Mechanism):
     async def move(self, until: Deadline) -> None:
         """Associate every Elastic IP with its private address here, all at the same time."""
         if not self._allocations:
-            await self._described(until)
+            await self._describe(until)
         targets = await self._targets(until)
         await together(self._associate(public, until, target) for public, target in targets.items())
 
@@ -74,7 +74,7 @@ class ElasticIp(Ec2Mechanism):
         """Ask for all Elastic IPs in one call."""
         targets = await self._targets(until)
         astray = []
-        for address in await self._described(until):
+        for address in await self._describe(until):
             at = {name: address.get(name) for name in ("NetworkInterfaceId", "PrivateIpAddress")}
             if at == targets[address["PublicIp"]]:
                 self._seen[address["PublicIp"]] = address["AssociationId"]
@@ -91,9 +91,9 @@ class ElasticIp(Ec2Mechanism):
         looks = {
             Topic("aws.elastic_ip", "Elastic IPs"): self._there,
             Topic("aws.private_address", "private addresses"): self._private,
-            Topic("aws.permission", "permissions"): self._allowed,
+            Topic("aws.permission", "permissions"): self._check_allowed,
         }
-        return await preflight.looked(self._ec2, self._options, looks)
+        return await preflight.run_checks(self._ec2, self._options, looks)
 
     # --- associations
 
@@ -104,7 +104,7 @@ class ElasticIp(Ec2Mechanism):
         where = [{"NetworkInterfaceId": nic.id, "PrivateIpAddress": address} for address in private]
         return dict(zip(self._public, where, strict=True))
 
-    async def _described(self, until: Deadline) -> list[Any]:
+    async def _describe(self, until: Deadline) -> list[Any]:
         """Describe every Elastic IP of the group. Raises ProviderError that names those the account does not have."""
         if self._allocations:
             which: dict[str, Any] = {"AllocationIds": sorted(self._allocations.values())}
@@ -132,7 +132,7 @@ class ElasticIp(Ec2Mechanism):
     # --- preflight
 
     async def _there(self, looking: Looking) -> list[Finding]:
-        found = await self._described(looking.until)
+        found = await self._describe(looking.until)
         return [
             Finding(Level.OK, "aws.elastic_ip", f"VIP {each['PublicIp']}", f"is {each['AllocationId']}")
             for each in found
@@ -157,10 +157,10 @@ class ElasticIp(Ec2Mechanism):
                 )
         return findings
 
-    async def _allowed(self, looking: Looking) -> list[Finding]:
+    async def _check_allowed(self, looking: Looking) -> list[Finding]:
         targets = await self._targets(looking.until)
         asked = []
-        for address in await self._described(looking.until):
+        for address in await self._describe(looking.until):
             target = {"AllocationId": address["AllocationId"], **targets[address["PublicIp"]]}
             asked.append(may(looking, "AssociateAddress", _POLICY, **target, DryRun=True))
             association = address.get("AssociationId", _NO_ASSOCIATION)

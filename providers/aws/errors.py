@@ -52,7 +52,7 @@ _PASSING = (HTTPClientError, NotConnected, CredentialRetrievalError, MetadataRet
 def translate(error: BaseException) -> Refusal:
     """Translate an error of botocore. Throttling, failing servers and network errors are to be retried."""
     if isinstance(error, ClientError):
-        return _answered(error)
+        return _translate_answer(error)
     if isinstance(error, _PASSING):
         return Refusal(_first_line(error), retry=True)
     if isinstance(error, BotoCoreError):
@@ -65,7 +65,7 @@ def code_of(error: BaseException) -> str:
     return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
 
 
-def _answered(error: ClientError) -> Refusal:
+def _translate_answer(error: ClientError) -> Refusal:
     code = code_of(error)
     said = str(error.response.get("Error", {}).get("Message", ""))
     about: Mapping[str, Any] = error.response.get("ResponseMetadata", {})

@@ -9,7 +9,7 @@ from typing import Final
 
 from providers.base import ProviderError
 from providers.cloud import metadata_service
-from providers.cloud.metadata_service import Answer, MetadataError
+from providers.cloud.metadata_service import MetadataAnswer, MetadataError
 from providers.linux import rtnetlink
 from providers.linux.netlink import ROUTE, Socket
 
@@ -58,16 +58,16 @@ class Imds:
 
     def optional(self, path: str) -> str | None:
         """Return what the service has at `path`, or None where it has nothing. Raises MetadataError."""
-        answer = self._asked(path)
+        answer = self._query(path)
         if answer.status == _UNAUTHORIZED:  # the token has expired, or the instance was stopped and started elsewhere
             with self._lock:
                 self._token = None
-            answer = self._asked(path)
+            answer = self._query(path)
         if answer.status == _NOT_FOUND:
             return None
         return _good(answer, path).text.strip()
 
-    def _asked(self, path: str) -> Answer:
+    def _query(self, path: str) -> MetadataAnswer:
         return self._ask(path, {_HEADER: self._current_token()})
 
     def _current_token(self) -> str:
@@ -78,7 +78,7 @@ class Imds:
                 self._token = _good(answer, path).text
             return self._token
 
-    def _ask(self, path: str, headers: dict[str, str], method: str = "GET") -> Answer:
+    def _ask(self, path: str, headers: dict[str, str], method: str = "GET") -> MetadataAnswer:
         endpoint = metadata_service.aws_endpoint()
         return metadata_service.ask(endpoint, path, headers=headers, method=method, timeout=self._timeout)
 
@@ -96,19 +96,19 @@ def nic(imds: Imds, interface: str | None) -> Nic:
             f"EC2 knows no network interface with {interface}'s MAC address {wanted}, only {', '.join(known)}: "
             "set `interface`"
         )
-    return _described(imds, wanted)
+    return _describe(imds, wanted)
 
 
 def nics(imds: Imds) -> list[Nic]:
     """Return all elastic network interfaces of this instance. Blocks. Raises ProviderError."""
-    return [_described(imds, mac) for mac in _macs(imds)]
+    return [_describe(imds, mac) for mac in _macs(imds)]
 
 
 def _macs(imds: Imds) -> list[str]:
     return [line.rstrip("/") for line in imds.text(f"{_MACS}/").split()]
 
 
-def _described(imds: Imds, mac: str) -> Nic:
+def _describe(imds: Imds, mac: str) -> Nic:
     def text(name: str) -> str:
         return imds.text(f"{_MACS}/{mac}/{name}")
 
@@ -135,7 +135,7 @@ def _mac(interface: str) -> str | None:
     return None if mac is None or not any(mac) else mac.hex(":")
 
 
-def _good(answer: Answer, path: str) -> Answer:
+def _good(answer: MetadataAnswer, path: str) -> MetadataAnswer:
     if not 200 <= answer.status < 300:
         raise MetadataError(f"the metadata service answers {answer.status} to {path}{_hint(answer.status)}")
     return answer

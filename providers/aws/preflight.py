@@ -37,7 +37,7 @@ class Looking:
 Look = Callable[[Looking], "Coroutine[Any, Any, list[Finding]]"]
 
 
-async def looked(ec2: Ec2, options: Ec2Options, looks: Mapping[Topic, Look]) -> list[Finding]:
+async def run_checks(ec2: Ec2, options: Ec2Options, looks: Mapping[Topic, Look]) -> list[Finding]:
     """Return the findings of all checks, which `looks` maps by topic. A check that fails becomes a finding."""
     until = ec2.calls.within(_SECONDS)
     try:
@@ -49,7 +49,7 @@ async def looked(ec2: Ec2, options: Ec2Options, looks: Mapping[Topic, Look]) -> 
     try:
         eni = await ec2.interface(nic.id, until, own=True)
     except ProviderError as error:
-        return [*found, _failed(Topic("aws.network_interface", "network interface"), error)]
+        return [*found, _report_failure(Topic("aws.network_interface", "network interface"), error)]
     looking = Looking(ec2, until, options, nic, eni)
     every = {**looks, Topic("aws.security_group", "security groups"): _probes_let_in}
     for some in await together(_careful(topic, look, looking) for topic, look in every.items()):
@@ -68,7 +68,7 @@ async def may(looking: Looking, action: str, policy: str, **params: Any) -> Find
         await looking.ec2.ask(_in_python(action), looking.until, **params)
     except CallRefused as refused:
         if code(refused) in _DENIED:
-            return _not_allowed(subject, policy, params)
+            return _report_not_allowed(subject, policy, params)
         if refused.refusal.retry:
             return Finding(Level.WARNING, "aws.permission", subject, f"unknown: {refused}", "run this again")
     except ProviderError as error:
@@ -76,13 +76,13 @@ async def may(looking: Looking, action: str, policy: str, **params: Any) -> Find
     return Finding(Level.OK, "aws.permission", subject, "allowed")
 
 
-def _not_allowed(subject: str, policy: str, params: Mapping[str, Any]) -> Finding:
+def _report_not_allowed(subject: str, policy: str, params: Mapping[str, Any]) -> Finding:
     on = params.get("RouteTableId") or params.get("AllocationId") or params.get("NetworkInterfaceId") or "*"
     remedy = f"allow it for the instance's role (or for `role_arn`): terraform/aws/policies/{policy}.json"
     return Finding(Level.ERROR, "aws.permission", subject, f"missing on {on}", remedy)
 
 
-def source_checked(looking: Looking) -> Finding:
+def check_source(looking: Looking) -> Finding:
     """Check whether EC2 would drop packets that are not addressed to the interface's own addresses."""
     eni = looking.nic.id
     if not looking.eni["SourceDestCheck"]:
@@ -133,10 +133,10 @@ async def _careful(topic: Topic, look: Look, looking: Looking) -> list[Finding]:
     try:
         return await look(looking)
     except ProviderError as error:
-        return [_failed(topic, error)]
+        return [_report_failure(topic, error)]
 
 
-def _failed(topic: Topic, error: ProviderError) -> Finding:
+def _report_failure(topic: Topic, error: ProviderError) -> Finding:
     denied = isinstance(error, CallRefused) and code(error) in _DENIED
     remedy = "allow it for the instance's role (or for `role_arn`): terraform/aws/policies" if denied else ""
     return Finding(Level.ERROR, *topic, str(error), remedy)

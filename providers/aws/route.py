@@ -11,7 +11,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from providers.aws import preflight
 from providers.aws.ec2 import Ec2, Ec2Mechanism, Ec2Options, code
-from providers.aws.preflight import Looking, may, outside_vpc, source_checked
+from providers.aws.preflight import Looking, check_source, may, outside_vpc
 from providers.base import Finding, Level, Place, Placement, ProviderError, Topic, Vip
 from providers.cloud.calls import CallRefused, together
 from providers.cloud.deadline import Deadline
@@ -85,7 +85,7 @@ class Route(Ec2Mechanism):
     async def look(self, until: Deadline) -> Placement:
         """Ask in one call where every route in every table leads."""
         ours = (await self._ec2.nic(until)).id
-        astray = [found for table in await self._described(until) for found in self._astray(table, ours)]
+        astray = [found for table in await self._describe(until) for found in self._astray(table, ours)]
         if not astray:
             return Placement(Place.HERE)
         place = Place.ELSEWHERE if any(target for _, target in astray) else Place.NOWHERE
@@ -97,15 +97,15 @@ class Route(Ec2Mechanism):
         """Return what would prevent the routes from moving here."""
         looks = {
             Topic("aws.prefix_list", "VIPs"): self._outside,
-            Topic("aws.route_table", "route tables"): self._present,
-            Topic("aws.permission", "permissions"): self._allowed,
+            Topic("aws.route_table", "route tables"): self._check_present,
+            Topic("aws.permission", "permissions"): self._check_allowed,
         }
-        return await preflight.looked(self._ec2, self._options, looks)
+        return await preflight.run_checks(self._ec2, self._options, looks)
 
     # --- routes
 
     async def _find_tables(self, until: Deadline) -> None:
-        await self._described(until)
+        await self._describe(until)
 
     async def _point_all(self, tables: Sequence[str], ours: str, until: Deadline) -> None:
         """Point all routes here. Raises ProviderError with the number of routes that did not move; the others did."""
@@ -136,7 +136,7 @@ class Route(Ec2Mechanism):
                 raise
             await self._ec2.ask("replace_route", until, **route)  # another process has created it since
 
-    async def _described(self, until: Deadline) -> list[Any]:
+    async def _describe(self, until: Deadline) -> list[Any]:
         """Describe every configured route table. Raises ProviderError when there is none."""
         if self._options.route_tables is not None:
             which: dict[str, Any] = {"RouteTableIds": list(self._options.route_tables)}
@@ -169,7 +169,7 @@ class Route(Ec2Mechanism):
     # --- preflight
 
     async def _outside(self, looking: Looking) -> list[Finding]:
-        found = [source_checked(looking), *(outside_vpc(looking.nic, _whole(vip)) for vip in self._vips)]
+        found = [check_source(looking), *(outside_vpc(looking.nic, _whole(vip)) for vip in self._vips)]
         if self._options.prefix_list is None:
             return found
         listed = await self._ec2.list(
@@ -184,10 +184,10 @@ class Route(Ec2Mechanism):
                 )
         return found
 
-    async def _present(self, looking: Looking) -> list[Finding]:
+    async def _check_present(self, looking: Looking) -> list[Finding]:
         """Check whether the tables belong to this node's VPC and already have the routes."""
         findings = []
-        for table in await self._described(looking.until):
+        for table in await self._describe(looking.until):
             subject = f"route table {table['RouteTableId']}"
             there = {destination_of(route) for route in table["Routes"]}
             missing = [destination for destination in self._destinations if destination not in there]
@@ -207,11 +207,11 @@ class Route(Ec2Mechanism):
                 findings.append(Finding(Level.OK, "aws.route_table", subject, "has the routes"))
         return findings
 
-    async def _allowed(self, looking: Looking) -> list[Finding]:
+    async def _check_allowed(self, looking: Looking) -> list[Finding]:
         """Check the permissions on every table, because a policy can name only some of them."""
         destination = self._destinations[0]
         asked = []
-        for table in await self._described(looking.until):
+        for table in await self._describe(looking.until):
             target = {"RouteTableId": table["RouteTableId"], "NetworkInterfaceId": looking.nic.id}
             route = {**target, kind(destination): destination, "DryRun": True}
             asked += [may(looking, action, _POLICY, **route) for action in ("ReplaceRoute", "CreateRoute")]

@@ -79,9 +79,9 @@ class SecondaryIp(Ec2Mechanism):
         looks = {
             Topic("aws.vip_primary", "VIPs"): self._assignable,
             Topic("aws.address_limit", "limits"): self._room,
-            Topic("aws.permission", "permissions"): self._allowed,
+            Topic("aws.permission", "permissions"): self._check_allowed,
         }
-        return await preflight.looked(self._ec2, self._options, looks)
+        return await preflight.run_checks(self._ec2, self._options, looks)
 
     # --- one version of addresses
 
@@ -168,7 +168,7 @@ class SecondaryIp(Ec2Mechanism):
             *_fits(kind, "IPv6", has, self._ipv6, limits["Ipv6AddressesPerInterface"]),
         ]
 
-    async def _allowed(self, looking: Looking) -> list[Finding]:
+    async def _check_allowed(self, looking: Looking) -> list[Finding]:
         """Check the permissions by requests that change nothing, because these operations have no dry run.
 
         Each request asks for a state that holds already or for one that is impossible.

@@ -69,7 +69,7 @@ class Cloud(StrEnum):
     CHINA = "china"
 
 
-class Identity(StrEnum):
+class CredentialSource(StrEnum):
     """The source of the node's credential."""
 
     MANAGED = "managed"
@@ -83,8 +83,8 @@ class AzureOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     cloud: Cloud = Field(default=Cloud.PUBLIC, strict=False, description="public, usgovernment or china.")
-    identity: Identity = Field(
-        default=Identity.MANAGED,
+    identity: CredentialSource = Field(
+        default=CredentialSource.MANAGED,
         strict=False,
         description="managed: the virtual machine's managed identity; workload: a federated token (AZURE_TENANT_ID, "
         "AZURE_FEDERATED_TOKEN_FILE); environment: a service principal (AZURE_CLIENT_ID, AZURE_TENANT_ID and "
@@ -112,7 +112,7 @@ class AzureOptions(BaseModel):
 
     @model_validator(mode="after")
     def _client(self) -> Self:
-        if self.client_id and self.identity is Identity.ENVIRONMENT:
+        if self.client_id and self.identity is CredentialSource.ENVIRONMENT:
             raise ValueError("with identity: environment, set AZURE_CLIENT_ID instead of client_id")
         return self
 
@@ -167,7 +167,7 @@ def credential(options: AzureOptions) -> Tokens:
 
 
 def _credential(options: AzureOptions) -> Credential:
-    if options.identity is Identity.MANAGED:
+    if options.identity is CredentialSource.MANAGED:
         # A proxy in the environment is for the internet, but the metadata service answers this machine only.
         plain = {**options.connection(), "connection_verify": True, "use_env_settings": False}
         return ManagedIdentityCredential(client_id=options.client_id, **plain)
@@ -176,7 +176,7 @@ def _credential(options: AzureOptions) -> Credential:
         "authority": options.authority or f"https://{_CLOUDS[options.cloud][1]}",
         "disable_instance_discovery": options.authority is not None,  # Microsoft's list lacks private clouds
     }
-    if options.identity is Identity.WORKLOAD:
+    if options.identity is CredentialSource.WORKLOAD:
         return WorkloadIdentityCredential(client_id=options.client_id, **signing_in)
     return EnvironmentCredential(**signing_in)
 

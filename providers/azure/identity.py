@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from providers.base import ProviderError, Vip
-from providers.cloud.metadata_service import Answer, MetadataError, ask, azure_endpoint
+from providers.cloud.metadata_service import MetadataAnswer, MetadataError, ask, azure_endpoint
 
 _PATH: Final = "/metadata/instance?api-version=2021-12-13"
 _LINKS: Final = Path("/sys/class/net")
@@ -66,7 +66,7 @@ def this_machine(timeout: float = 1.0) -> Machine:
     return parse(answer)
 
 
-def parse(answer: Answer) -> Machine:
+def parse(answer: MetadataAnswer) -> Machine:
     """Parse the metadata service's answer. Raises MetadataError."""
     if answer.status != 200:
         raise MetadataError(f"Azure's metadata service answers {answer.status}: {answer.text[:200]}")

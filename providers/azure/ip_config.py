@@ -28,7 +28,7 @@ from providers.azure.nic import (
     with_added,
     without,
 )
-from providers.azure.own_nic import NICS, AzureMechanism, Candidates, Here, NicOptions
+from providers.azure.own_nic import NICS, AzureMechanism, Candidates, MoverParts, NicOptions
 from providers.base import Finding, Level, Place, Placement, ProviderError, Vip
 from providers.cloud.calls import together
 from providers.cloud.deadline import Deadline
@@ -54,7 +54,7 @@ class IpConfig(AzureMechanism):
 
     Options = IpConfigOptions
 
-    def __init__(self, options: IpConfigOptions, here: Here) -> None:
+    def __init__(self, options: IpConfigOptions, here: MoverParts) -> None:
         """Prepare without any request."""
         self._here = here
         self._network = here.network
@@ -111,7 +111,7 @@ class IpConfig(AzureMechanism):
         except ProviderError as error:
             remedy = "check `nics` and the scope of the role"
             return [*found, Finding(Level.ERROR, "azure.other_nics", "network interfaces", str(error), remedy)]
-        found += [*_inside(self._here.vips, interface), *self._placed(own, others)]
+        found += [*_inside(self._here.vips, interface), *self._check_places(own, others)]
         written = [own, *(nic for nic in others if holding(nic, self._wanted))]
         needs = [need for nic in written for need in permissions.to_write(nic)]
         return found + await permissions.findings(self._network, needs, until)
@@ -124,10 +124,10 @@ class IpConfig(AzureMechanism):
             return
         # Without a holder, the VIPs might be leaving a NIC that is being written.
         leaving = holders or [nic for nic in others if state(nic) in UNDER_WAY]
-        await together(self._removed(nic, until) for nic in leaving)
-        await self._added(own, until)
+        await together(self._remove(nic, until) for nic in leaving)
+        await self._add(own, until)
 
-    async def _removed(self, nic: Json, until: Deadline) -> None:
+    async def _remove(self, nic: Json, until: Deadline) -> None:
         """Remove the VIPs from a NIC, and return when Azure has completed that."""
         which = await self._which(nic, until)
         current = await self._at_rest(nic, which, until)
@@ -135,12 +135,12 @@ class IpConfig(AzureMechanism):
             self._remember([current])
             await self._network.write_nic(which, without(current, self._wanted), until)
 
-    async def _added(self, nic: Json, until: Deadline) -> None:
+    async def _add(self, nic: Json, until: Deadline) -> None:
         which = await self._which(nic, until)
         current = await self._at_rest(nic, which, until)
         missing = self._missing(current)
         if missing or state(current) != SETTLED:  # a new write repairs one that failed
-            arriving = [self._seen.get(address) or self._made(current, address) for address in missing]
+            arriving = [self._seen.get(address) or self._make(current, address) for address in missing]
             await self._network.write_nic(which, with_added(current, arriving), until)
 
     async def _at_rest(self, nic: Json, which: Named, until: Deadline) -> Json:
@@ -152,7 +152,7 @@ class IpConfig(AzureMechanism):
     async def _which(self, nic: Json, until: Deadline) -> Named:
         return Named.of(nic["id"], NICS, await self._network.machine(until))
 
-    def _made(self, nic: Json, address: str) -> Json:
+    def _make(self, nic: Json, address: str) -> Json:
         _log.warning(
             "group %s: no network interface has had %s since this daemon started: it gets a new IP configuration "
             "without a public address and without a load balancer",
@@ -168,7 +168,7 @@ class IpConfig(AzureMechanism):
         for nic in nics:
             self._seen |= {address_of(each): each for each in holding(nic, self._wanted)}
 
-    def _placed(self, own: Json, others: list[Json]) -> Iterator[Finding]:
+    def _check_places(self, own: Json, others: list[Json]) -> Iterator[Finding]:
         for nic in (own, *others):
             for configuration in holding(nic, self._wanted):
                 if configuration["properties"].get("primary"):

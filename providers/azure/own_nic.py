@@ -78,14 +78,14 @@ class OwnNic:
         Raises ProviderError when it is none of them.
         """
         if self._named is None:
-            self._named = await self._found(until, among)
+            self._named = await self._find(until, among)
         return self._named
 
     async def read(self, until: Deadline) -> Json:
         """Read the NIC. Raises ProviderError."""
         return await self._network.nic(await self.named(until), until)
 
-    async def _found(self, until: Deadline, among: Iterable[Json] | None) -> Named:
+    async def _find(self, until: Deadline, among: Iterable[Json] | None) -> Named:
         machine = await self._network.machine(until)
         if self._options.nic is not None:
             return Named.of(self._options.nic, NICS, machine)
@@ -134,7 +134,7 @@ class Candidates:
 
 
 @dataclass(frozen=True, slots=True)
-class Here:
+class MoverParts:
     """What a mover works with: its group, the calls, the network, and this machine's NIC."""
 
     group: str
@@ -144,7 +144,9 @@ class Here:
     own: OwnNic
 
     @classmethod
-    def of(cls, options: NicOptions, *, group: str, vips: tuple[Vip, ...], calls: Calls, link: str | None) -> Here:
+    def of(
+        cls, options: NicOptions, *, group: str, vips: tuple[Vip, ...], calls: Calls, link: str | None
+    ) -> MoverParts:
         """Assemble these parts for one group. `link` is this host's interface."""
         network = AzureNetwork(options, calls)
         return cls(group, vips, calls, network, OwnNic(options, network, link, vips))
@@ -171,7 +173,7 @@ class AzureMechanism(Mechanism):
         bound = next((each for each in sorted(interfaces) if each != "lo"), None)
         link = bound if cls.in_guest else options.interface
         kind: Any = cls
-        made: Mover = kind(options, Here.of(options, group=group, vips=vips, calls=calls, link=link))
+        made: Mover = kind(options, MoverParts.of(options, group=group, vips=vips, calls=calls, link=link))
         return made
 
 

@@ -47,7 +47,7 @@ def to_write(nic: Json) -> Iterator[Need]:
                 yield each["id"], action
 
 
-def allowed(action: str, permissions: Iterable[Mapping[str, list[str]]]) -> bool:
+def is_allowed(action: str, permissions: Iterable[Mapping[str, list[str]]]) -> bool:
     """Report whether one of these permissions grants the action without excluding it."""
     return any(
         _matches(action, each.get("actions") or []) and not _matches(action, each.get("notActions") or [])
@@ -82,7 +82,7 @@ async def _missing(network: AzureNetwork, scope: str, actions: set[str], until: 
             f"assign a role that has it for {scope} (docs/azure.md)",
         )
         for action in sorted(actions)
-        if not allowed(action, given)
+        if not is_allowed(action, given)
     ]
 
 

@@ -17,7 +17,7 @@ from pydantic import Field
 from providers.azure import permissions, preflight
 from providers.azure.network import CHANGED_PAUSE_SECONDS, Changed, Named
 from providers.azure.nic import SETTLED, UNDER_WAY, Json, configurations, primary, same, state, with_public_ip
-from providers.azure.own_nic import NICS, AzureMechanism, Here, NicOptions
+from providers.azure.own_nic import NICS, AzureMechanism, MoverParts, NicOptions
 from providers.base import Finding, Level, Place, Placement, ProviderError
 from providers.cloud.calls import together
 from providers.cloud.deadline import Deadline
@@ -43,7 +43,7 @@ class PublicIp(AzureMechanism):
     Options = PublicIpOptions
     in_guest = False  # the guest sees its private address only
 
-    def __init__(self, options: PublicIpOptions, here: Here) -> None:
+    def __init__(self, options: PublicIpOptions, here: MoverParts) -> None:
         """Prepare without any request."""
         self._options = options
         self._here = here
@@ -133,8 +133,8 @@ class PublicIp(AzureMechanism):
         if where is not None and same(where, ours["id"]) and state(own) == SETTLED:
             return
         if where is not None and not same(where, ours["id"]):
-            await self._taken(where, which, until)
-        await self._given(own, which, until)
+            await self._take(where, which, until)
+        await self._give(own, which, until)
 
     def _free(self, nic: Json, which: Named) -> Json:
         """Return the IP configuration that gets the address. Raises ProviderError when it has another address."""
@@ -143,7 +143,7 @@ class PublicIp(AzureMechanism):
             raise ProviderError(f"{nic['name']}/{ours['name']} has another public address: {_public_of(ours, '')}")
         return ours
 
-    async def _taken(self, where: str, which: Named, until: Deadline) -> None:
+    async def _take(self, where: str, which: Named, until: Deadline) -> None:
         """Take the address from an IP configuration of another NIC, and return when Azure has completed that."""
         nic, name = _nic_of(where), where.rpartition("/")[2]
         if nic is None:
@@ -153,7 +153,7 @@ class PublicIp(AzureMechanism):
         if any(same(_public_of(each, ""), which.id) for each in configurations(current)):
             await self._network.write_nic(theirs, with_public_ip(current, name, None), until)
 
-    async def _given(self, own: Json, which: Named, until: Deadline) -> None:
+    async def _give(self, own: Json, which: Named, until: Deadline) -> None:
         current = await self._at_rest(own, await self._own.named(until), until)
         ours = self._free(current, which)
         await self._network.write_nic(

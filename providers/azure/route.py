@@ -18,7 +18,7 @@ from pydantic.networks import IPvAnyAddress
 from providers.azure import permissions, preflight
 from providers.azure.network import CHANGED_PAUSE_SECONDS, Changed, Named
 from providers.azure.nic import SETTLED, UNDER_WAY, Json, state
-from providers.azure.own_nic import LEAST_THREADS, AzureMechanism, Here, NicOptions
+from providers.azure.own_nic import LEAST_THREADS, AzureMechanism, MoverParts, NicOptions
 from providers.base import Finding, Level, Place, Placement, ProviderError, Vip
 from providers.cloud.calls import together
 from providers.cloud.deadline import Deadline
@@ -48,7 +48,7 @@ class Route(AzureMechanism):
 
     Options = RouteOptions
 
-    def __init__(self, options: RouteOptions, here: Here) -> None:
+    def __init__(self, options: RouteOptions, here: MoverParts) -> None:
         """Prepare without any request."""
         self._options = options
         self._here = here
@@ -130,7 +130,7 @@ class Route(AzureMechanism):
         table = await self._at_rest(which, until)
         for vip in self._vips:
             while _wrong(table, vip, hops[vip.version]):
-                fresh = _pointed(table, vip, hops[vip.version])
+                fresh = _with_hop(table, vip, hops[vip.version])
                 try:
                     await self._network.write_route(which, fresh["name"], fresh, until)
                     break
@@ -173,7 +173,7 @@ def _wrong(table: Json, vip: Vip, hop: str) -> tuple[Place, str] | None:
     return Place.ELSEWHERE, f"{table['name']} leads to {leads_to}"
 
 
-def _pointed(table: Json, vip: Vip, hop: str) -> Json:
+def _with_hop(table: Json, vip: Vip, hop: str) -> Json:
     """Return the route with a new next hop and everything else unchanged."""
     route = deepcopy(_route_to(table, vip))
     if route is None:

@@ -11,8 +11,8 @@ from providers.baremetal.announcing import announcements
 from providers.base import Place, Placement, ProviderError, Vip
 from providers.linux import rtnetlink, sockdiag
 from providers.linux.netlink import ROUTE, SOCK_DIAG, Socket
+from providers.linux.packet_socket import PacketSocket
 from providers.linux.rtnetlink import Address, Lifetime, Link
-from providers.linux.wire import Wire
 
 _CHUNK: Final = 200  # addresses per call; the grant is checked again before each call
 _NAMED: Final = 3  # how many missing addresses a message names
@@ -26,14 +26,16 @@ class LocalVips:
         self.vips = vips
         self._kernel = Socket(ROUTE)
         try:
-            self.places: Mapping[str, tuple[Vip, ...]] = self._placed(interface)
+            self.places: Mapping[str, tuple[Vip, ...]] = self._place(interface)
             self._refuse_own()
         except ProviderError:
             self._kernel.close()
             raise
         self._with_route: Mapping[Vip, bool] = {}
         self._put: set[tuple[int, Vip]] = set()  # VIPs that `put` might have added, by link index
-        self._wires: dict[int, Wire] = {}  # by link index; kept open, because closing one takes the kernel 10 ms
+        self._wires: dict[
+            int, PacketSocket
+        ] = {}  # by link index; kept open, because closing one takes the kernel 10 ms
 
     def close(self) -> None:
         """Close the descriptors. The addresses stay as they are."""
@@ -119,7 +121,7 @@ class LocalVips:
         """Announce every VIP once. Raises ProviderError when a frame does not leave."""
         for link, vips in self.audience():
             if link.index not in self._wires:
-                self._wires[link.index] = Wire(link.name)
+                self._wires[link.index] = PacketSocket(link.name)
             self._wires[link.index].send(announcements((vip.ip for vip in vips), link.mac or b""))
 
     def reset(self) -> int:
@@ -135,7 +137,7 @@ class LocalVips:
                 f"if another program left it there: ip address del {own.replace(' on ', ' dev ')}"
             )
 
-    def _placed(self, interface: str | None) -> Mapping[str, tuple[Vip, ...]]:
+    def _place(self, interface: str | None) -> Mapping[str, tuple[Vip, ...]]:
         if interface is not None:
             return {interface: self.vips}
         links, addresses = self.links(), self.addresses()

@@ -19,8 +19,8 @@ from providers.baremetal import arp, ndp
 from providers.baremetal.announcing import IPAddress, claim, probes
 from providers.base import Finding, Level, ProviderError, Vip
 from providers.linux.bpf import LOAD_BYTE, LOAD_HALF, Instruction, one_of
+from providers.linux.packet_socket import PacketSocket
 from providers.linux.rtnetlink import Link
-from providers.linux.wire import Wire
 
 _log = logging.getLogger(__name__)
 
@@ -71,9 +71,9 @@ class _Question:
                 for link, vips in self.wanted:
                     addresses = frozenset(vip.ip for vip in vips)
                     for ethertype, keep in ((arp.ETHERTYPE, _ONLY_ARP), (ndp.ETHERTYPE, _ONLY_ADVERTISEMENTS)):
-                        listening = opened.enter_context(Wire(link.name, ethertype, keep))
+                        listening = opened.enter_context(PacketSocket(link.name, ethertype, keep))
                         waiting.register(listening, selectors.EVENT_READ, (listening, link.name, addresses))
-                    opened.enter_context(Wire(link.name)).send(probes(addresses, link.mac or b""))
+                    opened.enter_context(PacketSocket(link.name)).send(probes(addresses, link.mac or b""))
                 self._listen(waiting)
         except ProviderError as error:
             _log.warning("group %s: cannot check for address conflicts: %s", self.group, error)

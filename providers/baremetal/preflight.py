@@ -96,7 +96,7 @@ def _paths(vips: LocalVips, link: Link, some: Sequence[Vip]) -> Iterator[Finding
             f"is in the VIP's network, too, and answers ARP for addresses on {link.name}, past the guard",
             f"sysctl net.ipv4.conf.{others[0]}.arp_ignore=1, or name both in guard_interfaces",
         )
-    if len(_networked(vips)) > 1 and highest("rp_filter", link.name) == 1:
+    if len(_find_networked(vips)) > 1 and highest("rp_filter", link.name) == 1:
         yield Finding(
             Level.WARNING,
             "baremetal.rp_filter",
@@ -106,7 +106,7 @@ def _paths(vips: LocalVips, link: Link, some: Sequence[Vip]) -> Iterator[Finding
         )
 
 
-def _networked(vips: LocalVips) -> set[int]:
+def _find_networked(vips: LocalVips) -> set[int]:
     """Return the indexes of the links that have an IPv4 address of their own."""
     ours = {vip.packed for vip in vips.vips}
     loopback = {link.index for link in vips.links() if link.loopback}
@@ -117,7 +117,7 @@ def _others_next_to(vips: LocalVips, link: Link, some: Sequence[Vip]) -> list[st
     """Return the names of the other links that have an address in the network of a VIP."""
     names = {each.index: each.name for each in vips.links()}
     near = {a.index for a in vips.addresses() if any(vip.ip in a.interface.network for vip in some)}
-    return sorted(names[index] for index in near & _networked(vips) - {link.index} if index in names)
+    return sorted(names[index] for index in near & _find_networked(vips) - {link.index} if index in names)
 
 
 def _elsewhere(vips: LocalVips) -> Iterator[Finding]:
@@ -154,7 +154,7 @@ def _resets() -> Finding:
     subject = "resetting connections"
     try:
         with Socket(SOCK_DIAG) as kernel:
-            if sockdiag.supported(kernel):
+            if sockdiag.is_supported(kernel):
                 return Finding(Level.OK, "baremetal.connection_reset", subject, "the kernel can do it")
     except ProviderError as error:
         return Finding(Level.ERROR, "baremetal.connection_reset", subject, str(error))

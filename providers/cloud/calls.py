@@ -101,7 +101,7 @@ class Calls:
 
     async def _once(self, what: str, work: Callable[[], T], until: Deadline) -> T:
         try:
-            call = self._threads.submit(self._made, what, work, until)
+            call = self._threads.submit(self._make, what, work, until)
         except RuntimeError as error:  # closed, or no thread can be started
             raise ProviderError(f"{what}: {error}") from error
         self._under_way.add(call)
@@ -115,7 +115,7 @@ class Calls:
         finally:
             answer.cancel()  # so that a call that still waits for a thread never leaves
 
-    def _made(self, what: str, work: Callable[[], T], until: Deadline) -> T:
+    def _make(self, what: str, work: Callable[[], T], until: Deadline) -> T:
         """Check the clock a last time, in the thread, and make the call."""
         try:
             until.left()

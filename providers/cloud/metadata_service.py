@@ -25,7 +25,7 @@ class MetadataError(Unanswered):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class MetadataAnswer:
     """An answer of the metadata service. The names of `headers` are in lower case."""
 
     status: int
@@ -40,7 +40,7 @@ class Answer:
 
 def ask(
     endpoint: str, path: str, *, headers: Mapping[str, str] | None = None, method: str = "GET", timeout: float = 1.0
-) -> Answer:
+) -> MetadataAnswer:
     """Send one request and return its answer, whatever its status.
 
     Blocks for up to `timeout` seconds in each step: connecting, sending, receiving. `endpoint` is a URL with an IP
@@ -52,7 +52,7 @@ def ask(
         connection.request(method, path, headers=dict(headers or {}))
         response = connection.getresponse()
         answered = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, response.read(_LONGEST_ANSWER), answered)
+        return MetadataAnswer(response.status, response.read(_LONGEST_ANSWER), answered)
     except (OSError, http.client.HTTPException, UnicodeError, ValueError) as error:
         reason = str(error) or type(error).__name__
         raise MetadataError(f"{method} {endpoint}{path}: {reason}") from error

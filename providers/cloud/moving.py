@@ -151,7 +151,7 @@ class Moving:
             await self._bind_local(grant)
             return
         self._began = True
-        await together([self._bind_local(grant), self._moved(grant.epoch)])
+        await together([self._bind_local(grant), self._move(grant.epoch)])
         self._epoch, self._astray = grant.epoch, False
 
     async def extend(self, grant: Grant) -> None:
@@ -236,7 +236,7 @@ class Moving:
     def _within(self, seconds: float) -> Deadline:
         return Deadline.within(seconds, self._clock, self._grant)
 
-    async def _moved(self, epoch: int) -> None:
+    async def _move(self, epoch: int) -> None:
         """Move the network and wait until the move shows. Raises ProviderError that names what shows instead."""
         began_at = self._clock()
         until = self._within(self._move_seconds)
@@ -244,14 +244,14 @@ class Moving:
             self._starter.begin(epoch)
         await self._mover.move(until)
         moved_at = self._clock()
-        while not await self._shown(until):
+        while not await self._wait_until_shown(until):
             await self._mover.move(until)
         _log.info(
             "group %s: the network leads here after %.3f s, seen after %.3f s",
             self._group, moved_at - began_at, self._clock() - began_at,
         )  # fmt: skip
 
-    async def _shown(self, until: Deadline) -> bool:
+    async def _wait_until_shown(self, until: Deadline) -> bool:
         """Wait until the platform reports that the network leads here; a move can show late.
 
         Return False when it has led elsewhere for so long that it must be moved again.
@@ -280,11 +280,11 @@ class Moving:
         """Begin to move VIPs again that have gone astray. The next check shows whether it helped."""
         if self._astray and (self._repairing is None or self._repairing.done()):
             self._astray = False
-            self._repairing = asyncio.create_task(self._moved_again(epoch), name=f"repair of {self._group}")
+            self._repairing = asyncio.create_task(self._move_again(epoch), name=f"repair of {self._group}")
 
-    async def _moved_again(self, epoch: int) -> None:
+    async def _move_again(self, epoch: int) -> None:
         try:
-            await self._moved(epoch)
+            await self._move(epoch)
         except Exception as error:  # noqa: BLE001  (also an SDK's own errors; no caller awaits this task)
             _log.warning("group %s: the network leads elsewhere and cannot be moved back yet: %s", self._group, error)
 

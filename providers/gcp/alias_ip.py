@@ -17,7 +17,7 @@ from providers.cloud.deadline import Deadline
 from providers.cloud.moving import MovingOptions
 from providers.gcp import preflight
 from providers.gcp.client import ComputeOptions
-from providers.gcp.compute import Compute, InstanceName, Leaving, OperationFailed, Terms, status
+from providers.gcp.compute import Compute, InstanceName, OperationFailed, Removals, Terms, status
 from providers.gcp.identity import ComputeMechanism, Identity
 
 _log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class AliasIp(ComputeMechanism):
         self._wanted = {f"{vip.ip}/32" for vip in vips}
         self._compute = Compute(options, calls)
         self._identity = Identity(options, self._compute, interface)
-        self._leaving = Leaving(self._compute)
+        self._leaving = Removals(self._compute)
 
     def close(self) -> None:
         """Close all connections."""
@@ -139,18 +139,18 @@ class AliasIp(ComputeMechanism):
             found = await self._machines(us, until)
             own = await self._identity.nic(found[us], until)
         except ProviderError as error:
-            return preflight.identity_failed(error)
+            return preflight.report_identity_failure(error)
         identity = Finding(Level.OK, "gcp.identity", "identity", f"{us} {own.name}, one of {len(found)} instances")
         machines = [us, *(name for name in found if name != us)]
         looks = {
             Topic("gcp.permission", "permissions"): preflight.permissions(
-                self._compute, machines, "alias_ip", self._needed(), until
+                self._compute, machines, "alias_ip", self._list_needed(), until
             ),
             Topic("gcp.vip_range", "subnet"): self._subnet(own, until),
         }
-        return [identity, *self._apart(found, us, own), *await preflight.looked(looks)]
+        return [identity, *self._apart(found, us, own), *await preflight.run_checks(looks)]
 
-    def _needed(self) -> tuple[str, ...]:
+    def _list_needed(self) -> tuple[str, ...]:
         return tuple(each for each in PERMISSIONS if each != _LIST or self._options.instances is None)
 
     async def _subnet(self, own: NetworkInterface, until: Deadline) -> list[Finding]:
@@ -184,7 +184,7 @@ class AliasIp(ComputeMechanism):
             listed = await self._compute.ask("list instances", lambda terms: self._list(us, terms), until)
             return listed if us in listed else {**listed, us: own or await self._compute.instance(us, until)}
         names = {us, *(InstanceName.parse(each, us) for each in self._options.instances)}
-        asked = {name: self._found(name, until) for name in names if own is None or name != us}
+        asked = {name: self._find(name, until) for name in names if own is None or name != us}
         answers = dict(zip(asked, await together(asked.values()), strict=True))
         found = {name: instance for name, instance in answers.items() if instance is not None}
         if own is not None:
@@ -193,7 +193,7 @@ class AliasIp(ComputeMechanism):
             raise ProviderError(f"there is no instance {us}")
         return found
 
-    async def _found(self, name: InstanceName, until: Deadline) -> Instance | None:
+    async def _find(self, name: InstanceName, until: Deadline) -> Instance | None:
         """Return the instance, or None when it does not exist."""
         try:
             return await self._compute.instance(name, until)

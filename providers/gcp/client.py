@@ -99,12 +99,12 @@ class _Credentials(auth.Credentials):
         before = self.token
         with self._fetching:
             if self.token == before:
-                self.token, seconds = self._fetched()
+                self.token, seconds = self._fetch()
                 # Without a zone, as google-auth has it.
                 self.expiry = (datetime.now(UTC) + timedelta(seconds=seconds)).replace(tzinfo=None)
 
     @abstractmethod
-    def _fetched(self) -> tuple[str, float]:
+    def _fetch(self) -> tuple[str, float]:
         """Fetch a token. Return it and the number of seconds for which it is valid."""
 
 
@@ -115,7 +115,7 @@ class MetadataCredentials(_Credentials):
         super().__init__()
         self._metadata = metadata
 
-    def _fetched(self) -> tuple[str, float]:
+    def _fetch(self) -> tuple[str, float]:
         try:
             told = self._metadata.json("instance/service-accounts/default/token", {"scopes": SCOPE})
             return str(told["access_token"]), float(told["expires_in"])
@@ -138,7 +138,7 @@ class KeyFileCredentials(_Credentials):
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: not the key file of a service account: {error}") from error
 
-    def _fetched(self) -> tuple[str, float]:
+    def _fetch(self) -> tuple[str, float]:
         now = int(time.time())
         claims = {"iss": self._email, "sub": self._email, "iat": now, "exp": now + _TOKEN_SECONDS, "scope": SCOPE}
         return jwt.encode(self._signer, claims).decode(), _TOKEN_SECONDS
@@ -168,7 +168,7 @@ def session(who: auth.Credentials) -> AuthorizedSession:
 def translate(error: Exception) -> Refusal | None:
     """Return what an error of the HTTP client or of google-auth means, or None for any other error."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
-        return refused(error.response)
+        return to_refusal(error.response)
     if isinstance(error, requests.RequestException | TransportError):
         return Refusal(f"no answer: {line(error)}", retry=True)
     if isinstance(error, GoogleAuthError):
@@ -176,7 +176,7 @@ def translate(error: Exception) -> Refusal | None:
     return None
 
 
-def refused(response: requests.Response) -> Refusal:
+def to_refusal(response: requests.Response) -> Refusal:
     """Return what an answer with an error status means."""
     message, reasons = _told(response)
     why = ", ".join(sorted(reasons)) or response.reason

@@ -178,7 +178,7 @@ class Compute:
         return {"timeout": min(self.options.call_timeout_seconds, until.left()), "retry": None}
 
 
-class Leaving:
+class Removals:
     """An operation that gives something up. Nothing waits for it, unless this node is to have it again."""
 
     def __init__(self, compute: Compute) -> None:
@@ -201,7 +201,7 @@ def translate(error: Exception) -> Refusal | None:
     """Return what an error of the SDK, its HTTP client or google-auth means, or None for any other error."""
     if isinstance(error, GoogleAPICallError):
         if isinstance(error.response, requests.Response):
-            return client.refused(error.response)
+            return client.to_refusal(error.response)
         return Refusal(client.line(error), retry=False)
     return client.translate(error)
 

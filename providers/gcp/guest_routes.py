@@ -119,11 +119,11 @@ class GuestRoutes:
             if not self._serving:
                 self._remove([route for route in came if route.destination in self._vips])
         except OSError:  # notifications were lost, so read the routes
-            self._swept()
+            self._sweep()
         except ProviderError as error:
             _log.warning("the guest agent's local routes: %s", error)
 
-    def _swept(self) -> None:
+    def _sweep(self) -> None:
         try:
             if not self._serving:
                 self._remove(self.found())

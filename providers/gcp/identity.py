@@ -91,11 +91,11 @@ class ComputeMechanism(Mechanism):
     ) -> Mover:
         """Make the group's mover, without a call. Raises ProviderError."""
         kind: Any = cls
-        made: Mover = kind(options, group=group, vips=vips, calls=calls, interface=wire(interfaces))
+        made: Mover = kind(options, group=group, vips=vips, calls=calls, interface=pick_interface(interfaces))
         return made
 
 
-def wire(interfaces: Iterable[str]) -> str | None:
+def pick_interface(interfaces: Iterable[str]) -> str | None:
     """Return the interface whose MAC address Compute Engine knows, or None for loopback."""
     return next((each for each in sorted(interfaces) if each != "lo"), None)
 

@@ -25,7 +25,7 @@ Network = IPv4Network | IPv6Network
 PROBERS: Final = (ip_network("35.191.0.0/16"), ip_network("130.211.0.0/22"))
 
 
-async def looked(looks: Mapping[Topic, Look]) -> list[Finding]:
+async def run_checks(looks: Mapping[Topic, Look]) -> list[Finding]:
     """Return the findings of all checks, which are named by their subjects. A check that fails becomes a finding."""
     return [
         finding for some in await together(_careful(each, look) for each, look in looks.items()) for finding in some
@@ -39,7 +39,7 @@ async def _careful(topic: Topic, look: Look) -> list[Finding]:
         return [Finding(Level.WARNING, *topic, f"not known: {error}", "run this again, or let this node read it")]
 
 
-def identity_failed(error: ProviderError) -> list[Finding]:
+def report_identity_failure(error: ProviderError) -> list[Finding]:
     """Return the finding that this node's identity is not known, without which nothing can be checked."""
     remedy = "let this instance reach its metadata server and the API, or set `project`, `zone`, `instance` and `nic`"
     return [Finding(Level.ERROR, "gcp.identity", "identity", str(error), remedy)]
@@ -135,14 +135,20 @@ def within_range(subnet: Subnetwork, name: str | None, vips: Iterable[str]) -> l
             )
         ]
     within = known[name or ""]
-    outside = [vip for vip in vips if not ip_network(vip).subnet_of(within)]  # type: ignore[arg-type]
+    outside = [vip for vip in vips if not _contains(within, vip)]
     if not outside:
         return [Finding(Level.OK, "gcp.vip_range", "subnet", f"the VIPs are in {within} of {subnet.name}")]
-    where = [each for each, cidr in known.items() if each and ip_network(outside[0]).subnet_of(cidr)]  # type: ignore[arg-type]
+    where = [each for each, cidr in known.items() if each and _contains(cidr, outside[0])]
     remedy = f"set `range_name: {where[0]}`" if where else "choose VIPs of the subnet, or move them with gcp.route"
     return [
         Finding(Level.ERROR, "gcp.vip_range", "subnet", f"{outside[0]} is not in {within} of {subnet.name}", remedy)
     ]
+
+
+def _contains(cidr: Network, vip: str) -> bool:
+    """Check whether the VIP is in this range. An IPv4 address is in no IPv6 range, and the other way round."""
+    network = ip_network(vip)
+    return network.version == cidr.version and network.subnet_of(cidr)  # type: ignore[arg-type]
 
 
 def outside_all(found: Iterable[Subnetwork], vips: Iterable[str]) -> list[Finding]:
@@ -152,7 +158,7 @@ def outside_all(found: Iterable[Subnetwork], vips: Iterable[str]) -> list[Findin
         for vip in vips
         for subnet in found
         for cidr in ranges(subnet).values()
-        if cidr.version == ip_network(vip).version and ip_network(vip).subnet_of(cidr)  # type: ignore[arg-type]
+        if _contains(cidr, vip)
     ]
     if not inside:
         return [Finding(Level.OK, "gcp.vip_subnets", "subnets", "the VIPs are outside all of them")]
@@ -273,5 +279,5 @@ async def backend(compute: Compute, options: ComputeOptions, port: int) -> list[
         us = await identity.name(until)
         nic = await identity.nic(await compute.instance(us, until), until)
     except ProviderError as error:
-        return identity_failed(error)
-    return await looked({Topic("gcp.firewall", "firewall"): probes_let_in(compute, us, nic, port, until)})
+        return report_identity_failure(error)
+    return await run_checks({Topic("gcp.firewall", "firewall"): probes_let_in(compute, us, nic, port, until)})

@@ -70,7 +70,7 @@ class RouteOptions(ComputeOptions, MovingOptions):
 
 
 @dataclass(frozen=True, slots=True)
-class Here:
+class OwnPlace:
     """This virtual machine, and the network of its interface, by the path that the API uses."""
 
     name: InstanceName
@@ -96,7 +96,7 @@ class Routes(ComputeMechanism):
         self._destinations = tuple(f"{vip.ip}/{vip.max_prefixlen}" for vip in vips)
         self._compute = Compute(options, calls)
         self._identity = Identity(options, self._compute, interface)
-        self._here: Here | None = None
+        self._here: OwnPlace | None = None
         self._epoch = 0
         self._going: dict[str, Deadline] = {}  # losing routes that are being deleted, and when they must be gone
 
@@ -141,7 +141,7 @@ class Routes(ComputeMechanism):
             here = await self._where(until)
             instance = await self._compute.instance(here.name, until)
         except ProviderError as error:
-            return preflight.identity_failed(error)
+            return preflight.report_identity_failure(error)
         wanted = preflight.permissions(self._compute, [here.name], "route", PERMISSIONS, until)
         looks = {
             Topic("gcp.permission", "permissions"): wanted,
@@ -149,9 +149,9 @@ class Routes(ComputeMechanism):
             Topic("gcp.routes", "routes"): self._others(here, until),
         }
         identity = Finding(Level.OK, "gcp.identity", "identity", f"{here.name} in {here.network}")
-        return [identity, *preflight.forwards(instance), *await preflight.looked(looks)]
+        return [identity, *preflight.forwards(instance), *await preflight.run_checks(looks)]
 
-    async def _subnets(self, here: Here, until: Deadline) -> list[Finding]:
+    async def _subnets(self, here: OwnPlace, until: Deadline) -> list[Finding]:
         if here.project != here.name.project:
             remedy = "run the nodes in the host project, or move the VIPs with gcp.alias_ip"
             text = f"{here.network} belongs to another project, which refuses routes to instances of this one"
@@ -159,14 +159,15 @@ class Routes(ComputeMechanism):
         found = await preflight.subnets(self._compute, here.project, here.network, until)
         return preflight.outside_all(found, self._destinations)
 
-    async def _others(self, here: Here, until: Deadline) -> list[Finding]:
+    async def _others(self, here: OwnPlace, until: Deadline) -> list[Finding]:
         """Check for routes to our VIPs that this group did not make and that would win."""
         found = await self._routes(here, until)
         winning = [
             f"{route.name} ({destination}, priority {route.priority})"
             for destination in self._destinations
             for route in found[destination]
-            if not _of_group(route, self._named(here, destination)) and route.priority <= self._options.worst_priority
+            if not _of_group(route, self._make_route(here, destination))
+            and route.priority <= self._options.worst_priority
         ]
         if winning:
             return [
@@ -180,23 +181,23 @@ class Routes(ComputeMechanism):
             ]
         return [Finding(Level.OK, "gcp.routes", "routes", "no other route to the VIPs wins over this group's")]
 
-    async def _where(self, until: Deadline) -> Here:
+    async def _where(self, until: Deadline) -> OwnPlace:
         if self._here is None:
             name = await self._identity.name(until)
             nic = await self._identity.nic(await self._compute.instance(name, until), until)
-            self._here = Here(name, "projects/" + nic.network.partition("/projects/")[2])
+            self._here = OwnPlace(name, "projects/" + nic.network.partition("/projects/")[2])
         return self._here
 
     # --- one destination ---
 
-    async def _move(self, here: Here, destination: str, routes: Sequence[Route], until: Deadline) -> None:
-        ours = self._named(here, destination)
+    async def _move(self, here: OwnPlace, destination: str, routes: Sequence[Route], until: Deadline) -> None:
+        ours = self._make_route(here, destination)
         if not any(route.name == ours.name for route in routes):
             await self._insert(here, ours, routes, until)
         old = [route for route in routes if _of_group(route, ours) and route.name != ours.name]
         await together(self._delete(here, ours, route, until) for route in old)
 
-    def _named(self, here: Here, destination: str) -> Route:
+    def _make_route(self, here: OwnPlace, destination: str) -> Route:
         """Return the route of this epoch. Its name holds the group, the VIP, the epoch and the node."""
         group = re.sub(r"[^a-z0-9]+", "-", self._group.lower()).strip("-")[:20]
         vip, node = _short(f"{here.network} {self._group} {destination}", 8), _short(here.name.path, 4)
@@ -214,7 +215,7 @@ class Routes(ComputeMechanism):
         span = self._options.worst_priority - self._options.best_priority + 1
         return (self._options.worst_priority - (self._epoch + ahead) % span for ahead in range(span))
 
-    async def _insert(self, here: Here, ours: Route, others: Sequence[Route], until: Deadline) -> None:
+    async def _insert(self, here: OwnPlace, ours: Route, others: Sequence[Route], until: Deadline) -> None:
         taken = {route.priority for route in others}  # by an epoch from before a wipe of the store, or by other routes
         ours.priority = next((each for each in self._priorities() if each not in taken), ours.priority)
         try:
@@ -225,7 +226,7 @@ class Routes(ComputeMechanism):
             if status(refused) != _EXISTS:
                 raise
 
-    async def _delete(self, here: Here, ours: Route, old: Route, until: Deadline) -> None:
+    async def _delete(self, here: OwnPlace, ours: Route, old: Route, until: Deadline) -> None:
         """Delete an old route, without waiting if ours already wins.
 
         Raises ProviderError when the old one would still win.
@@ -252,7 +253,7 @@ class Routes(ComputeMechanism):
         asked = compute_v1.DeleteRouteRequest(project=project, route=name, request_id=request_id)
         return self._compute.routes.delete_unary(asked, **terms)
 
-    def _placement(self, here: Here, destination: str, routes: Sequence[Route]) -> Placement:
+    def _placement(self, here: OwnPlace, destination: str, routes: Sequence[Route]) -> Placement:
         if not routes:
             return Placement(Place.NOWHERE, f"there is no route to {destination}")
         priority = min(route.priority for route in routes)
@@ -260,7 +261,7 @@ class Routes(ComputeMechanism):
         elsewhere = [route.name for route in best if not _leads_to(route, here)]
         if elsewhere:
             return Placement(Place.ELSEWHERE, f"{destination} by route {', '.join(elsewhere)} of priority {priority}")
-        ours = self._named(here, destination)
+        ours = self._make_route(here, destination)
         left = [r.name for r in routes if _of_group(r, ours) and not _leads_to(r, here) and r.name not in self._going]
         if left:
             return Placement(Place.ELSEWHERE, f"{destination} has leftover routes: {', '.join(left)}")
@@ -268,7 +269,7 @@ class Routes(ComputeMechanism):
 
     # --- all of them ---
 
-    async def _routes(self, here: Here, until: Deadline) -> Mapping[str, list[Route]]:
+    async def _routes(self, here: OwnPlace, until: Deadline) -> Mapping[str, list[Route]]:
         """Return the network's routes by destination, ours and others."""
         parts = [self._destinations[i : i + _FILTER] for i in range(0, len(self._destinations), _FILTER)]
         answers = await together(
@@ -286,7 +287,7 @@ class Routes(ComputeMechanism):
         return list(self._compute.routes.list(request, **terms))
 
 
-def _leads_to(route: Route, here: Here) -> bool:
+def _leads_to(route: Route, here: OwnPlace) -> bool:
     return route.next_hop_instance.endswith(here.name.path)
 
 

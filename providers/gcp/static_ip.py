@@ -17,7 +17,7 @@ from providers.cloud.deadline import Deadline
 from providers.cloud.moving import MovingOptions
 from providers.gcp import preflight
 from providers.gcp.client import ComputeOptions
-from providers.gcp.compute import Change, Compute, InstanceName, Leaving, OperationFailed, Terms, status
+from providers.gcp.compute import Change, Compute, InstanceName, OperationFailed, Removals, Terms, status
 from providers.gcp.identity import ComputeMechanism, Identity
 
 _log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class StaticIp(ComputeMechanism):
         self._address = str(options.address or vips[0].ip)
         self._compute = Compute(options, calls)
         self._identity = Identity(options, self._compute, interface)
-        self._leaving = Leaving(self._compute)
+        self._leaving = Removals(self._compute)
 
     def close(self) -> None:
         """Close all connections."""
@@ -133,15 +133,15 @@ class StaticIp(ComputeMechanism):
             us = await self._identity.name(until)
             own = await self._own(us, until)
         except ProviderError as error:
-            return preflight.identity_failed(error)
+            return preflight.report_identity_failure(error)
         looks = {
             Topic("gcp.permission", "permissions"): preflight.permissions(
                 self._compute, [us], "static_ip", PERMISSIONS, until
             ),
-            Topic("gcp.static_address", "address"): self._reserved(us, until),
+            Topic("gcp.static_address", "address"): self._check_reserved(us, until),
         }
         identity = Finding(Level.OK, "gcp.identity", "identity", f"{us} {own.name}")
-        return [identity, self._room(us, own), *await preflight.looked(looks)]
+        return [identity, self._room(us, own), *await preflight.run_checks(looks)]
 
     def _room(self, us: InstanceName, own: NetworkInterface) -> Finding:
         try:
@@ -154,8 +154,8 @@ class StaticIp(ComputeMechanism):
         text = f"{own.name} has no other external address: the API is reached by Private Google Access or Cloud NAT"
         return Finding(Level.OK, "gcp.access_config", "interface", text)
 
-    async def _reserved(self, us: InstanceName, until: Deadline) -> list[Finding]:
-        found = await self._found(us, until)
+    async def _check_reserved(self, us: InstanceName, until: Deadline) -> list[Finding]:
+        found = await self._find(us, until)
         if not found:
             remedy = "reserve it there, or correct `address`"
             return [
@@ -197,12 +197,12 @@ class StaticIp(ComputeMechanism):
 
     async def _resource(self, us: InstanceName, until: Deadline) -> Address:
         """Return the reserved address, which names its users. Raises ProviderError when it is not reserved."""
-        found = await self._found(us, until)
+        found = await self._find(us, until)
         if not found:
             raise ProviderError(f"{self._address} is not reserved in {us.project}, {_region(us)}: reserve it there")
         return found[0]
 
-    async def _found(self, us: InstanceName, until: Deadline) -> list[Address]:
+    async def _find(self, us: InstanceName, until: Deadline) -> list[Address]:
         request = compute_v1.ListAddressesRequest(
             project=us.project, region=_region(us), filter=f'address = "{self._address}"'
         )

@@ -15,7 +15,7 @@ def attribute(kind: int, value: bytes) -> bytes:
     return _ATTRIBUTE.pack(4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
 
 
-def nested(kind: int, *attributes: bytes) -> bytes:
+def nest(kind: int, *attributes: bytes) -> bytes:
     """Pack an attribute that holds attributes."""
     return attribute(kind | _NESTED, b"".join(attributes))
 

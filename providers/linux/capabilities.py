@@ -14,7 +14,7 @@ def missing_capabilities(status: Path = Path("/proc/self/status")) -> tuple[str,
     return tuple(name for name, bit in NEEDED.items() if not int(effective, 16) >> bit & 1)
 
 
-def explained(missing: tuple[str, ...]) -> str:
+def explain(missing: tuple[str, ...]) -> str:
     """Return one line on which capabilities are missing and how to get them."""
     names = " and ".join(missing)
     granted = " ".join(NEEDED)

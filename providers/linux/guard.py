@@ -21,7 +21,7 @@ from providers.linux import nft_listing as listing
 from providers.linux import nftables as nft
 from providers.linux.attributes import text
 from providers.linux.guard_table import Contents
-from providers.linux.netlink import NETFILTER, Message, NetlinkError, Refusal, Socket
+from providers.linux.netlink import NETFILTER, Message, NetlinkError, NetlinkRefusal, Socket
 
 _ABSENT = {errno.ENOENT}
 _UNSUPPORTED = {errno.EOPNOTSUPP, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT}
@@ -55,7 +55,7 @@ class KernelGuard:
         try:
             self._socket = Socket(NETFILTER)
         except NetlinkError as error:
-            raise _translated(error.code, str(error)) from error
+            raise _translate(error.code, str(error)) from error
 
     @property
     def port(self) -> int:
@@ -73,7 +73,7 @@ class KernelGuard:
         absent = layout.all_interfaces(plan) - {name for _, name in socket.if_nameindex()}
         flags = self._claim()
         have = self._contents()
-        want = layout.wanted(self.name, plan, _guardable(plan, have))
+        want = layout.build_contents(self.name, plan, _guardable(plan, have))
         self.made = self.made or (self._whole is None and not have.sets)
         if not layout.fits(have, want):
             self._commit([nft.delete_table(self.table), *layout.build(self.table, want, flags)], "build the guard")
@@ -108,18 +108,18 @@ class KernelGuard:
     async def arm(self, slot: int, groups: Collection[str]) -> None:
         """See `providers.base.Guard`."""
         if groups:
-            self._send(layout.arm(self.table, slot, self._known(groups)), f"arm slot {slot} of the guard")
+            self._send(layout.arm(self.table, slot, self._pick_known(groups)), f"arm slot {slot} of the guard")
 
     async def shut(self, groups: Collection[str]) -> None:
         """See `providers.base.Guard`. Raises GuardMissing when there is no guard to shut."""
         if groups:
-            self._commit(layout.disarm(self.table, self._known(groups)), "shut the guard")
+            self._commit(layout.disarm(self.table, self._pick_known(groups)), "shut the guard")
 
     async def inspect(self) -> GuardState:
         """See `providers.base.Guard`. Raises GuardMissing when the table is not as `install` left it."""
         self._check()
-        left = {slot: self._left(slot) for slot in layout.SLOTS}
-        armed = {slot: self._armed(slot) if left[slot] else frozenset[str]() for slot in layout.SLOTS}
+        left = {slot: self._read_left(slot) for slot in layout.SLOTS}
+        armed = {slot: self._read_armed(slot) if left[slot] else frozenset[str]() for slot in layout.SLOTS}
         keeping = [slot for slot in layout.SLOTS if armed[slot]]
         return GuardState(
             open_groups=armed[0] | armed[1],
@@ -139,7 +139,7 @@ class KernelGuard:
                 return flags
             if not (flags and refusals[0].code in _UNSUPPORTED | {errno.EINVAL}):
                 break
-        raise self._refused(refusals, "own the guard's table")
+        raise self._to_error(refusals, "own the guard's table")
 
     def _check(self) -> None:
         """Raise GuardMissing unless the table is complete.
@@ -151,7 +151,7 @@ class KernelGuard:
         if now == self._whole:
             return
         have = self._contents()
-        want = layout.wanted(self.name, self._plan, _guardable(self._plan, have))
+        want = layout.build_contents(self.name, self._plan, _guardable(self._plan, have))
         if not layout.fits(have, want) or layout.difference(self.table, have, want):
             raise GuardMissing(f"the guard {self.table} is missing or incomplete")
         self._whole = now
@@ -183,10 +183,10 @@ class KernelGuard:
             addresses=addresses,
         )
 
-    def _left(self, slot: int) -> int:
+    def _read_left(self, slot: int) -> int:
         return max((element.left_ms or 0 for element in self._elements(f"live_{slot}")), default=0)
 
-    def _armed(self, slot: int) -> frozenset[str]:
+    def _read_armed(self, slot: int) -> frozenset[str]:
         keys = {element.key for element in self._elements(f"armed_{slot}")}
         return frozenset(group for group, key in self._ids.items() if key in keys)
 
@@ -194,7 +194,7 @@ class KernelGuard:
         try:
             listed = self._socket.dump(nft.request(what), "list the guard")
         except NetlinkError as error:
-            raise _translated(error.code, str(error)) from error
+            raise _translate(error.code, str(error)) from error
         return [message for message in listed if listing.table_of(message) == self.table]
 
     def _elements(self, name: str) -> list[listing.ListedElement]:
@@ -202,9 +202,9 @@ class KernelGuard:
         try:
             return list(listing.listed_elements(self._socket.dump(request, f"list {name} of the guard")))
         except NetlinkError as error:
-            raise _translated(error.code, str(error)) from error
+            raise _translate(error.code, str(error)) from error
 
-    def _known(self, groups: Collection[str]) -> list[bytes]:
+    def _pick_known(self, groups: Collection[str]) -> list[bytes]:
         unknown = sorted(set(groups) - self._ids.keys())
         if unknown:
             raise GuardMissing(f"the guard is not installed for {', '.join(unknown)}")
@@ -217,13 +217,13 @@ class KernelGuard:
         try:
             refusals = self._socket.batch(messages, what)
         except NetlinkError as error:
-            raise _translated(error.code, str(error)) from error
+            raise _translate(error.code, str(error)) from error
         if refusals and not (absent_is_fine and refusals[0].code in _ABSENT):
-            raise self._refused(refusals, what)
+            raise self._to_error(refusals, what)
 
-    def _refused(self, refusals: Sequence[Refusal], what: str) -> ProviderError:
+    def _to_error(self, refusals: Sequence[NetlinkRefusal], what: str) -> ProviderError:
         first = refusals[0]
-        return _translated(first.code, str(NetlinkError(first.code, f"{what} ({self.table})", first.said)))
+        return _translate(first.code, str(NetlinkError(first.code, f"{what} ({self.table})", first.said)))
 
 
 def _guardable(plan: Plan, have: Contents) -> frozenset[str]:
@@ -233,7 +233,7 @@ def _guardable(plan: Plan, have: Contents) -> frozenset[str]:
     return layout.all_interfaces(plan) & (present | waiting)
 
 
-def _translated(code: int, message: str) -> ProviderError:
+def _translate(code: int, message: str) -> ProviderError:
     if code in _ABSENT:
         return GuardMissing(message)
     if code in _UNSUPPORTED:

@@ -93,7 +93,7 @@ def group_ids(plan: Plan) -> dict[str, bytes]:
     return {group: key for key, group in owners.items()}
 
 
-def wanted(name: str, plan: Plan, interfaces: frozenset[str]) -> Contents:
+def build_contents(name: str, plan: Plan, interfaces: frozenset[str]) -> Contents:
     """Return what the table must hold to guard this plan on these interfaces.
 
     Raises ProviderError when an address is a VIP of two groups.

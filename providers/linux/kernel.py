@@ -8,7 +8,7 @@ from typing import Final
 
 from providers.base import Finding, Level
 from providers.linux import nftables as nft
-from providers.linux.capabilities import explained, missing_capabilities
+from providers.linux.capabilities import explain, missing_capabilities
 from providers.linux.netlink import NETFILTER, NetlinkError, Socket
 
 _SYSCTL: Final = Path("/proc/sys/net")
@@ -29,7 +29,7 @@ def capabilities() -> Finding:
     """Check whether this process has the capabilities that it needs."""
     missing = missing_capabilities()
     if missing:
-        return Finding(Level.ERROR, "linux.capabilities", "capabilities", explained(missing))
+        return Finding(Level.ERROR, "linux.capabilities", "capabilities", explain(missing))
     return Finding(Level.OK, "linux.capabilities", "capabilities", "this process has CAP_NET_ADMIN and CAP_NET_RAW")
 
 
@@ -61,7 +61,7 @@ def _guard(needed: bool) -> list[Finding]:
             )
         ]
     if refused:
-        return [_unguarded(refused, needed)]
+        return [_report_unguarded(refused, needed)]
     supported = Finding(
         Level.OK, "linux.guard", "guard", "the kernel drops a VIP's traffic by itself when the lease ends"
     )
@@ -76,7 +76,7 @@ def _guard(needed: bool) -> list[Finding]:
     ]
 
 
-def _unguarded(refused: int, needed: bool) -> Finding:
+def _report_unguarded(refused: int, needed: bool) -> Finding:
     why = f"this kernel has no nftables egress hook ({errno.errorcode.get(refused, refused)}): it is in Linux 5.16"
     if needed:
         remedy = "use a newer kernel or a longer lease.duration_seconds: the lifetime of addresses needs a second of it"

@@ -25,7 +25,7 @@ _ROUTE_GROUPS: Final = (1, 5, 9)  # RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_I
 _NFTABLES_GROUPS: Final = (7,)  # NFNLGRP_NFTABLES
 
 
-class Kind(StrEnum):
+class ChangeKind(StrEnum):
     """What has changed."""
 
     ADDRESS_GONE = "address gone"  # for any reason: another program, this one, or the end of its lifetime
@@ -41,7 +41,7 @@ class Kind(StrEnum):
 class Change:
     """One change. `interface` is empty when it concerns none; `detail` is the address, or the change of the guard."""
 
-    kind: Kind
+    kind: ChangeKind
     interface: str = ""
     detail: str = ""
 
@@ -61,7 +61,7 @@ async def changes(table: str = "", own_port: int = 0) -> AsyncGenerator[Change, 
         if table:
             guard = open_now.enter_context(Socket(NETFILTER, groups=_NFTABLES_GROUPS))
             guard.keep(_not_from(own_port))
-            _listen(open_now, guard, partial(_guard_changed, table), _overflowed, told)
+            _listen(open_now, guard, partial(_guard_changed, table), _report_overflow, told)
         while True:
             yield await told.get()
 
@@ -97,12 +97,12 @@ def _listen(
     open_now.callback(loop.remove_reader, source.fileno())
 
 
-def _overflowed() -> Iterator[Change]:
-    yield Change(Kind.OVERFLOW)
+def _report_overflow() -> Iterator[Change]:
+    yield Change(ChangeKind.OVERFLOW)
 
 
 def _overflow(known: _Links) -> Iterator[Change]:
-    yield Change(Kind.OVERFLOW)
+    yield Change(ChangeKind.OVERFLOW)
     yield from known.compared()
 
 
@@ -140,22 +140,22 @@ class _Links:
         address = rtnetlink.parse_address(message)
         if address is not None:
             link = self.by_index.get(address.index)
-            yield Change(Kind.ADDRESS_GONE, link.name if link else "", str(address.interface.ip))
+            yield Change(ChangeKind.ADDRESS_GONE, link.name if link else "", str(address.interface.ip))
 
     def _link(self, index: int, now: Link | None) -> Iterator[Change]:
         before = self.by_index.pop(index, None)
         if now is not None:
             self.by_index[index] = now
         if before is not None and (now is None or now.name != before.name):
-            yield Change(Kind.LINK_GONE, before.name)
+            yield Change(ChangeKind.LINK_GONE, before.name)
             before = None
         if now is None:
             return
         if before is None:
-            yield Change(Kind.LINK_NEW, now.name)
+            yield Change(ChangeKind.LINK_NEW, now.name)
         was_up = before is not None and before.up and before.carrier
         if was_up != (now.up and now.carrier):
-            yield Change(Kind.LINK_DOWN if was_up else Kind.LINK_UP, now.name)
+            yield Change(ChangeKind.LINK_DOWN if was_up else ChangeKind.LINK_UP, now.name)
 
 
 # --- the guard ---------------------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ _TOLD: Final = {
 def _guard_changed(table: str, message: Message) -> Iterator[Change]:
     what = _TOLD.get(message.kind)
     if what is not None and listing.table_of(message) == table:
-        yield Change(Kind.GUARD_CHANGED, detail=what)
+        yield Change(ChangeKind.GUARD_CHANGED, detail=what)
 
 
 def _not_from(port: int) -> list[Instruction]:

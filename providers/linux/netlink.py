@@ -73,7 +73,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class NetlinkRefusal:
     """The kernel's refusal of one request of several: its index, the errno, and the kernel's own explanation."""
 
     index: int
@@ -137,7 +137,7 @@ class Socket:
         """Let the kernel drop the notifications for which the program returns 0."""
         attach(self._socket, program)
 
-    def batch(self, messages: Sequence[Message], what: str) -> list[Refusal]:
+    def batch(self, messages: Sequence[Message], what: str) -> list[NetlinkRefusal]:
         """Send all messages in one call. The last one with `ACK` is acknowledged.
 
         Returns the refusals in order. Raises NetlinkError when the kernel's answer is missing.
@@ -173,7 +173,7 @@ class Socket:
             self._sequence += 1
             header = _HEADER.pack(16 + len(message.body), message.kind, _REQUEST | DUMP, self._sequence, 0)
             self._send(header + message.body, what)
-            listed = self._listed(what)
+            listed = self._read_list(what)
             if listed is not None:
                 return listed
         raise NetlinkError(errno.EINTR, f"{what}: the list changed while it was read, {_DUMP_ATTEMPTS} times")
@@ -216,8 +216,8 @@ class Socket:
         except BlockingIOError:
             return None
 
-    def _answers(self, first: int, what: str) -> tuple[list[Refusal], bool]:
-        refusals: list[Refusal] = []
+    def _answers(self, first: int, what: str) -> tuple[list[NetlinkRefusal], bool]:
+        refusals: list[NetlinkRefusal] = []
         confirmed = False
         try:
             while (data := self._receive()) is not None:
@@ -227,12 +227,12 @@ class Socket:
                     code = -struct.unpack_from("=i", body)[0]
                     confirmed = confirmed or code == 0
                     if code:
-                        refusals.append(Refusal(sequence - first, code, _explanation(kind, flags, body)))
+                        refusals.append(NetlinkRefusal(sequence - first, code, _explanation(kind, flags, body)))
         except OSError as error:
             raise NetlinkError(error.errno or 0, what) from error
         return refusals, confirmed
 
-    def _listed(self, what: str) -> list[Message] | None:
+    def _read_list(self, what: str) -> list[Message] | None:
         found: list[Message] = []
         interrupted = False
         try:

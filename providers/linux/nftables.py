@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 
-from providers.linux.attributes import attribute, be32, be64, nested, text
+from providers.linux.attributes import attribute, be32, be64, nest, text
 from providers.linux.netlink import ACK, CREATE, Message
 
 NETDEV = 5  # NFPROTO_NETDEV
@@ -95,13 +95,13 @@ def chain(table_name: str, name: str) -> Message:
 
 def base_chain(table_name: str, name: str, hook: int, interface: str, priority: int) -> Message:
     """Create a chain that sees every packet that enters or leaves one interface."""
-    hooked = nested(4, be32(1, hook), be32(2, priority & 0xFFFFFFFF), text(3, interface))
+    hooked = nest(4, be32(1, hook), be32(2, priority & 0xFFFFFFFF), text(3, interface))
     return request(NEW_CHAIN, text(1, table_name), text(3, name), hooked, text(7, "filter"), flags=CREATE)
 
 
 def rule(table_name: str, chain_name: str, note: str, *expressions: bytes) -> Message:
     """Append a rule. nft prints `note` as its comment, and the guard recognises a listed rule by it."""
-    body = nested(4, *expressions)
+    body = nest(4, *expressions)
     return request(
         NEW_RULE,
         text(1, table_name),
@@ -114,7 +114,7 @@ def rule(table_name: str, chain_name: str, note: str, *expressions: bytes) -> Me
 
 def make_set(table_name: str, name: str, identifier: int, key: tuple[int, int], size: int) -> Message:
     """Create a set of at most `size` elements. `key` is (nft's data type, bytes). The number of buckets is fixed."""
-    return _set(table_name, name, identifier, key, 0, nested(9, be32(1, size)))
+    return _set(table_name, name, identifier, key, 0, nest(9, be32(1, size)))
 
 
 def make_timed_set(table_name: str, name: str, identifier: int, key: tuple[int, int]) -> Message:
@@ -146,8 +146,8 @@ def add_timed(table_name: str, name: str, key: bytes, timeout_ms: int) -> Messag
     """Add an element that the kernel removes by itself."""
     if timeout_ms < 1:
         raise ValueError("a timeout of 0 means forever")
-    element = nested(1, nested(1, attribute(1, key)), be64(4, timeout_ms))
-    return request(NEW_ELEMENT, text(1, table_name), text(2, name), nested(3, element), flags=CREATE)
+    element = nest(1, nest(1, attribute(1, key)), be64(4, timeout_ms))
+    return request(NEW_ELEMENT, text(1, table_name), text(2, name), nest(3, element), flags=CREATE)
 
 
 def flush(table_name: str, name: str) -> Message:
@@ -160,21 +160,21 @@ def _element_messages(
 ) -> Iterator[Message]:
     for start in range(0, len(elements), _ELEMENTS_PER_MESSAGE):
         packed = (_element(key, value) for key, value in elements[start : start + _ELEMENTS_PER_MESSAGE])
-        yield request(message, text(1, table_name), text(2, name), nested(3, *packed), flags=flags)
+        yield request(message, text(1, table_name), text(2, name), nest(3, *packed), flags=flags)
 
 
 def _element(key: bytes, chain_name: str | None) -> bytes:
-    parts = [nested(1, attribute(1, key))]
+    parts = [nest(1, attribute(1, key))]
     if chain_name is not None:
-        parts.append(nested(2, nested(2, be32(1, GOTO), text(2, chain_name))))
-    return nested(1, *parts)
+        parts.append(nest(2, nest(2, be32(1, GOTO), text(2, chain_name))))
+    return nest(1, *parts)
 
 
 # --- expressions -------------------------------------------------------------------------------------------------
 
 
 def _expression(name: str, *parts: bytes) -> bytes:
-    return nested(1, text(1, name), nested(2, *parts))
+    return nest(1, text(1, name), nest(2, *parts))
 
 
 def meta(key: int, register: int = 1) -> bytes:
@@ -184,7 +184,7 @@ def meta(key: int, register: int = 1) -> bytes:
 
 def equal(value: bytes, register: int = 1) -> bytes:
     """Continue only if the register holds this value."""
-    return _expression("cmp", be32(1, register), be32(2, 0), nested(3, attribute(1, value)))
+    return _expression("cmp", be32(1, register), be32(2, 0), nest(3, attribute(1, value)))
 
 
 def payload(base: int, offset: int, length: int, register: int = 1) -> bytes:
@@ -194,7 +194,7 @@ def payload(base: int, offset: int, length: int, register: int = 1) -> bytes:
 
 def constant(value: bytes, register: int = 1) -> bytes:
     """Load a value that is the same for every packet."""
-    return _expression("immediate", be32(1, register), nested(2, attribute(1, value)))
+    return _expression("immediate", be32(1, register), nest(2, attribute(1, value)))
 
 
 def member(name: str, register: int = 1) -> bytes:
@@ -212,7 +212,7 @@ def verdict(code: int, chain_name: str | None = None) -> bytes:
     parts = [be32(1, code)]
     if chain_name is not None:
         parts.append(text(2, chain_name))
-    return _expression("immediate", be32(1, 0), nested(2, nested(2, *parts)))
+    return _expression("immediate", be32(1, 0), nest(2, nest(2, *parts)))
 
 
 def delete_table(name: str) -> Message:

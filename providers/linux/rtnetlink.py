@@ -74,7 +74,7 @@ class Lifetime:
 # --- reading -----------------------------------------------------------------------------------------------------
 
 
-def _named(kernel: Socket, name: str) -> Message:
+def _find_named(kernel: Socket, name: str) -> Message:
     return kernel.get(Message(GET_LINK, 0, _LINK.pack(0, 0, 0, 0, 0) + text(3, name)), f"interface {name}")
 
 
@@ -86,12 +86,12 @@ def links(kernel: Socket) -> dict[str, Link]:
 
 def link(kernel: Socket, name: str) -> Link:
     """Return the interface of this name. Raises NetlinkError (ENODEV when there is none)."""
-    return parse_link(_named(kernel, name))
+    return parse_link(_find_named(kernel, name))
 
 
 def index_of(kernel: Socket, name: str) -> int:
     """Return the index of the interface of this name. Raises NetlinkError (ENODEV when there is none)."""
-    number: int = _LINK.unpack_from(_named(kernel, name).body)[2]
+    number: int = _LINK.unpack_from(_find_named(kernel, name).body)[2]
     return number
 
 

@@ -28,23 +28,23 @@ _MAPPED: Final = b"\0" * 10 + b"\xff\xff"  # an IPv4 peer of an IPv6 socket
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class TcpConnection:
     """A TCP socket, with the kernel's identity of it."""
 
     family: int
     identity: bytes
 
 
-def connections(kernel: Socket, addresses: Collection[IPv4Address | IPv6Address]) -> list[Connection]:
+def connections(kernel: Socket, addresses: Collection[IPv4Address | IPv6Address]) -> list[TcpConnection]:
     """Return the TCP connections whose local address is one of these, without listeners. Raises NetlinkError."""
     four = {a.packed + b"\0" * 12 for a in addresses if a.version == 4}
     six = {_MAPPED + a.packed if a.version == 4 else a.packed for a in addresses}
-    found: list[Connection] = []
+    found: list[TcpConnection] = []
     for family, local in ((socket.AF_INET, four), (socket.AF_INET6, six)):
         if local:
             request = Message(_BY_FAMILY, 0, _request(family, bytes(48)))
             listed = kernel.dump(request, "list TCP connections")
-            found += [Connection(family, m.body[_ID]) for m in listed if m.body[_LOCAL] in local]
+            found += [TcpConnection(family, m.body[_ID]) for m in listed if m.body[_LOCAL] in local]
     return found
 
 
@@ -64,7 +64,7 @@ def reset(kernel: Socket, addresses: Collection[IPv4Address | IPv6Address]) -> i
     return len(found)
 
 
-def supported(kernel: Socket) -> bool:
+def is_supported(kernel: Socket) -> bool:
     """Return whether this kernel can reset connections, by asking it to reset one that cannot exist.
 
     Raises NetlinkError.

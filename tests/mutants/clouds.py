@@ -83,8 +83,8 @@ class NeverRepairs(CloudProcess):
 
 class MovesOnce(CloudProcess):
     class moving(Moving):  # noqa: N801
-        async def _shown(self, until: Deadline) -> bool:
-            while not await super()._shown(until):
+        async def _wait_until_shown(self, until: Deadline) -> bool:
+            while not await super()._wait_until_shown(until):
                 pass
             return True
 
@@ -93,11 +93,11 @@ class LooksAtTheGrantOnce(CloudProcess):
     class calls(Calls):  # noqa: N801
         asked = False
 
-        def _made(self, what: str, work: Callable[[], T], until: Deadline) -> T:
+        def _make(self, what: str, work: Callable[[], T], until: Deadline) -> T:
             if self.asked:
                 return work()
             self.asked = True
-            return super()._made(what, work, until)
+            return super()._make(what, work, until)
 
 
 # --- Azure -------------------------------------------------------------------------------------------------------

@@ -183,7 +183,7 @@ LATE_TIDY_UP = Plant(
     "a bind calls off what the unbind before it has left to do",
     "a moment after a group has come back its addresses go, and its clients wait for the next refresh",
     "providers.baremetal.provider",
-    "            self._settled.cancel()  # it would take away what comes now, as the rest of what an unbind has left\n",
+    "            self._settled.cancel()  # it finishes an earlier unbind, and would remove the addresses that come now\n",
     "            pass\n",
     "tests/netns/test_baremetal.py::test_what_is_bound_again_is_not_tidied_up[eth0-1-False]",
 )
@@ -237,7 +237,7 @@ WAITS_ON = Plant(
     "a call that is given up while it waits for a thread never leaves",
     "a move that was given up is made after all, when the next owner has moved",
     _CALLS,
-    "            answer.cancel()  # a call that still waits for its thread never leaves\n",
+    "            answer.cancel()  # so that a call that still waits for a thread never leaves\n",
     "            pass\n",
     f"{_CALLS_TESTS}::test_what_is_cancelled_while_it_waits_for_a_thread_never_leaves",
 )
@@ -264,8 +264,8 @@ ADDRESS_GOES_LATE = Plant(
     "who takes over again waits for the deletion that it began itself (gcp.static_ip)",
     "the same with an external address",
     "providers.gcp.static_ip",
-    _LEAVING,
-    "",
+    _LEAVING + "        for attempt",
+    "        for attempt",
     "tests/providers/gcp/test_static_ip.py::test_who_left_and_takes_over_again_waits_for_what_it_began",
 )
 

@@ -17,7 +17,7 @@ from providers.base import Grant, Level, ProviderError, StaleGrant
 from providers.linux import netlink, sockdiag
 from providers.linux import nftables as nft
 from providers.linux.guard import KernelGuard
-from providers.linux.monitor import Change, Kind, changes
+from providers.linux.monitor import Change, ChangeKind, changes
 from providers.linux.netlink import NETFILTER, SOCK_DIAG, Socket
 from tests.lab.host.namespaces import eventually
 from tests.lab.host.processes import LIVENESS
@@ -223,7 +223,7 @@ async def test_hundreds_of_connections_at_once(lan: Lan, bare_metal: Make, liste
     pairs = [connected(lan, listeners["four"], "10.77.0.100", 80) for _ in range(300)]
     with Socket(SOCK_DIAG) as kernel:
         assert len(sockdiag.connections(kernel, [lan.vip4.ip])) == 300
-        assert sockdiag.supported(kernel)
+        assert sockdiag.is_supported(kernel)
     await bare_metal(lan.vip4).reset()
     for client, server in pairs:
         with pytest.raises(ConnectionResetError):
@@ -252,13 +252,13 @@ async def told(wanted: list[Change], act: Callable[[], object]) -> list[Change]:
 
 async def test_an_address_that_goes_is_told(lan: Lan) -> None:
     lan.hold_vips()
-    gone = [Change(Kind.ADDRESS_GONE, "eth0", str(vip.ip)) for vip in lan.vips]
+    gone = [Change(ChangeKind.ADDRESS_GONE, "eth0", str(vip.ip)) for vip in lan.vips]
     await told(gone, lambda: [lan.node.run(f"ip addr del {vip} dev eth0") for vip in lan.vips])
 
 
 async def test_an_address_whose_lifetime_ends_is_told(lan: Lan, bare_metal: Make, clock: Clock) -> None:
     web = bare_metal(lan.vip4)
-    gone = [Change(Kind.ADDRESS_GONE, "eth0", "10.77.0.100")]
+    gone = [Change(ChangeKind.ADDRESS_GONE, "eth0", "10.77.0.100")]
     assert await told(gone, lambda: web.bind(grant(clock, 1.0)))
 
 
@@ -271,17 +271,17 @@ async def test_refreshing_an_address_is_not_told(lan: Lan, bare_metal: Make, clo
         for _ in range(5):
             await web.bind(grant(clock))
         lan.node.run("ip link add marker0 type veth peer name marker1")
-        assert (await asyncio.wait_for(first, LIVENESS)).kind is Kind.LINK_NEW
+        assert (await asyncio.wait_for(first, LIVENESS)).kind is ChangeKind.LINK_NEW
 
 
 async def test_links_are_told(lan: Lan) -> None:
-    down, up = Change(Kind.LINK_DOWN, "eth0"), Change(Kind.LINK_UP, "eth0")
+    down, up = Change(ChangeKind.LINK_DOWN, "eth0"), Change(ChangeKind.LINK_UP, "eth0")
     await told([down], lambda: lan.peer.run("ip link set wire down"))
     await told([up], lambda: lan.peer.run("ip link set wire up"))
-    await told([Change(Kind.LINK_NEW, "a0")], lambda: lan.node.run("ip link add a0 type veth peer name a1"))
-    renamed = [Change(Kind.LINK_GONE, "a0"), Change(Kind.LINK_NEW, "b0")]
+    await told([Change(ChangeKind.LINK_NEW, "a0")], lambda: lan.node.run("ip link add a0 type veth peer name a1"))
+    renamed = [Change(ChangeKind.LINK_GONE, "a0"), Change(ChangeKind.LINK_NEW, "b0")]
     await told(renamed, lambda: lan.node.run("ip link set a0 name b0"))
-    await told([Change(Kind.LINK_GONE, "b0")], lambda: lan.node.run("ip link del b0"))
+    await told([Change(ChangeKind.LINK_GONE, "b0")], lambda: lan.node.run("ip link del b0"))
 
 
 async def test_what_others_do_to_the_guard_is_told_and_what_we_do_is_not(lan: Lan, guard: KernelGuard) -> None:
@@ -298,7 +298,7 @@ async def test_what_others_do_to_the_guard_is_told_and_what_we_do_is_not(lan: La
         await asyncio.sleep(0.05)
         assert not first.done()
         lan.node.run("nft flush ruleset")
-        assert (await asyncio.wait_for(first, LIVENESS)).kind is Kind.GUARD_CHANGED
+        assert (await asyncio.wait_for(first, LIVENESS)).kind is ChangeKind.GUARD_CHANGED
 
 
 async def test_too_many_changes_at_once_are_said_to_be_lost(lan: Lan, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,8 +311,8 @@ async def test_too_many_changes_at_once_are_said_to_be_lost(lan: Lan, monkeypatc
         seen = [await first]
         while len(seen) < 41:
             seen.append(await asyncio.wait_for(anext(stream), LIVENESS))
-    assert Change(Kind.OVERFLOW) in seen
-    assert {change.interface for change in seen if change.kind is Kind.LINK_NEW} == {
+    assert Change(ChangeKind.OVERFLOW) in seen
+    assert {change.interface for change in seen if change.kind is ChangeKind.LINK_NEW} == {
         f"{name}{number}" for name in ("many", "more") for number in range(20)
     }, "the links were looked at again"
 

@@ -186,8 +186,8 @@ def test_for_people(patient: Patient) -> None:
 
 def test_a_kernel_without_the_hook(patient: Patient) -> None:
     """There is none here: what would be said, and that forwarding matters then."""
-    assert kernel._unguarded(errno.EOPNOTSUPP, needed=True).level is Level.ERROR
-    assert kernel._unguarded(errno.EOPNOTSUPP, needed=False).level is Level.WARNING
+    assert kernel._report_unguarded(errno.EOPNOTSUPP, needed=True).level is Level.ERROR
+    assert kernel._report_unguarded(errno.EOPNOTSUPP, needed=False).level is Level.WARNING
     with patient.namespace.entered():
         Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
         assert [finding.subject for finding in kernel._forwarding()] == ["net.ipv4.ip_forward"]

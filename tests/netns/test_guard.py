@@ -11,13 +11,13 @@ from providers.baremetal import arp, ndp
 from providers.base import Guarded, GuardState, ProviderError
 from providers.linux.bpf import RETURN
 from providers.linux.guard import GuardMissing, KernelGuard
-from providers.linux.wire import Wire
+from providers.linux.packet_socket import PacketSocket
 from tests.lab.host.processes import LIVENESS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from providers.linux.netlink import Message, Refusal, Socket
+    from providers.linux.netlink import Message, NetlinkRefusal, Socket
     from tests.netns.conftest import Echo, Lan
 
 pytestmark = pytest.mark.netns
@@ -51,7 +51,7 @@ class Counting:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._wire, name)
 
-    def batch(self, messages: Sequence[Message], what: str) -> list[Refusal]:
+    def batch(self, messages: Sequence[Message], what: str) -> list[NetlinkRefusal]:
         self.sent += [len(message.body) for message in messages]
         return self._wire.batch(messages, what)
 
@@ -91,7 +91,7 @@ async def test_nothing_leaves_as_the_vip_while_it_is_shut(lan: Lan, guard: Kerne
     lan.node.run("ping -c1 -W20 10.77.0.50")  # the node knows its neighbour's MAC
     lan.node.run("ping -6 -c1 -W20 fd77::50")
 
-    with Wire(lan.interface) as wire:
+    with PacketSocket(lan.interface) as wire:
         for frame in frames:  # an AF_PACKET socket of a thawed daemon
             with pytest.raises(ProviderError, match="No buffer space"):
                 wire.send([frame])
@@ -107,7 +107,7 @@ async def test_nothing_leaves_as_the_vip_while_it_is_shut(lan: Lan, guard: Kerne
     assert not lan.neighbour.received(lan.vip6.ip, NO)
 
     await opened(guard, "web")
-    with Wire(lan.interface) as wire:
+    with PacketSocket(lan.interface) as wire:
         wire.send(frames)
     assert lan.neighbour.announced(lan.vip4.ip, YES) == lan.mac
     assert lan.neighbour.announced(lan.vip6.ip, YES) == lan.mac
@@ -292,7 +292,7 @@ async def test_an_interface_that_is_made_anew_is_guarded_again(lan: Lan, guard: 
     lan.node.run("ip link set again1 up")
     assert guard.install(plan) == ()
     await guard.shut({"web"})
-    with Wire("again0") as wire, pytest.raises(ProviderError, match="No buffer space"):
+    with PacketSocket("again0") as wire, pytest.raises(ProviderError, match="No buffer space"):
         wire.send([arp.announcement(lan.vip4.ip, lan.mac)])
 
 

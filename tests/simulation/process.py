@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from controller.core.group import Transition
     from controller.core.machine import Decision, Policy
-    from controller.telemetry.telemetry import Op, Outcome
+    from controller.telemetry.telemetry import Op, RequestOutcome
     from providers.base import Provider
     from tests.simulation.host import Host
     from tests.simulation.invariants import Invariants
@@ -240,5 +240,5 @@ class Untold(Telemetry):
     def repaired(self, group: str) -> None:
         """Do nothing."""
 
-    def requested(self, op: Op, outcome: Outcome, seconds: float, error: str = "") -> None:
+    def requested(self, op: Op, outcome: RequestOutcome, seconds: float, error: str = "") -> None:
         """Do nothing."""

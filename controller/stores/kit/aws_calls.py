@@ -23,7 +23,7 @@ from botocore.parsers import ResponseParserError
 
 from controller.stores.base import StoreError
 from controller.stores.kit.blocking import THREADS
-from controller.stores.kit.outcome import NotDone, Unsure
+from controller.stores.kit.outcome import NotDone, OutcomeUnknown
 from providers.aws.client import Aws, AwsOptions
 from providers.aws.errors import EXPIRED, FAILING, THROTTLED, code_of, translate
 from providers.base import ProviderError
@@ -66,7 +66,7 @@ def said_of(what: str, aws: Aws, service: str) -> Iterator[Any]:
             aws.forget(client)
         raise _failure(what, error) from error
     except _NONSENSE as error:
-        raise Unsure(f"{what}: the answer is not AWS's: {type(error).__name__}: {str(error)[:200]}") from error
+        raise OutcomeUnknown(f"{what}: the answer is not AWS's: {type(error).__name__}: {str(error)[:200]}") from error
     except ProviderError as error:  # no region
         raise StoreError(f"{what}: {error}") from error
 
@@ -78,7 +78,7 @@ def _failure(what: str, error: BotoCoreError | ClientError) -> StoreError:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if code_of(error) in _NOT_DONE:
             return NotDone(text, refusal.after)
-        return Unsure(text) if status >= 500 or code_of(error) in FAILING else StoreError(text)
+        return OutcomeUnknown(text) if status >= 500 or code_of(error) in FAILING else StoreError(text)
     if isinstance(error, _NOT_SENT):
         return NotDone(text)
-    return Unsure(text) if isinstance(error, _BROKEN) else StoreError(text)
+    return OutcomeUnknown(text) if isinstance(error, _BROKEN) else StoreError(text)

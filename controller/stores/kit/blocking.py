@@ -1,7 +1,7 @@
 """Runs calls of a blocking SDK in a few threads of the store's own, each under its deadline.
 
-`NotDone` is repeated until the deadline, `Unsure` only if sending the request twice does no harm. Any other error is
-raised immediately. The SDKs' own retries are off: they know no deadline, and turn a write that landed into a refusal.
+`NotDone` is repeated until the deadline, `OutcomeUnknown` only if sending the request twice does no harm. Any other
+error is raised immediately. The SDKs' own retries are off: they know no deadline, and turn a write that landed into a refusal.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import partial
 from typing import TypeVar
 
 from controller.stores.base import StoreError
-from controller.stores.kit.outcome import NotDone, Unsure
+from controller.stores.kit.outcome import NotDone, OutcomeUnknown
 from providers.cloud.pauses import Pauses
 
 T = TypeVar("T")
@@ -53,8 +53,8 @@ class Blocking:
                     )
             except TimeoutError as error:
                 raise failed or self._late() from error
-            except (NotDone, Unsure) as error:
-                if isinstance(error, Unsure) and not repeatable:
+            except (NotDone, OutcomeUnknown) as error:
+                if isinstance(error, OutcomeUnknown) and not repeatable:
                     raise
                 failed = error
             pause = pauses.next(getattr(failed, "after", None))

@@ -4,8 +4,8 @@ Each request has one deadline. A failure is handled by what it says of the reque
 
 - Certainly none (`NotDone`): there was no connection, or the server refused. The next endpoint is asked immediately,
   and all of them again until the deadline. A server that asks us to wait is asked again itself.
-- Unknown (`Unsure`): the connection broke during the request, or the server reports it. Only repeatable requests are
-  repeated; for others the error is raised.
+- Unknown (`OutcomeUnknown`): the connection broke during the request, or the server reports it. Only repeatable requests
+  are repeated; for others the error is raised.
 - No answer in time: StoreError, and the next request begins with the next endpoint.
 """
 
@@ -23,7 +23,7 @@ import aiohttp
 from yarl import URL
 
 from controller.stores.base import StoreError
-from controller.stores.kit.outcome import NotDone, Unsure
+from controller.stores.kit.outcome import NotDone, OutcomeUnknown
 
 if TYPE_CHECKING:
     import ssl
@@ -54,7 +54,7 @@ class Endpoints:
         self._servers = servers
         self._call_timeout = call_timeout
         self._endpoints = [endpoint.rstrip("/") for endpoint in servers.endpoints]
-        self._url = lru_cache(256)(self._parsed)
+        self._url = lru_cache(256)(self._parse)
         self._at = 0
         self._http: aiohttp.ClientSession | None = None
         self._streams: set[aiohttp.ClientResponse] = set()
@@ -76,12 +76,12 @@ class Endpoints:
                         at = self._at
                         try:
                             return await attempt()
-                        except (NotDone, Unsure) as error:
+                        except (NotDone, OutcomeUnknown) as error:
                             failed, after = error, getattr(error, "after", None)
                             if after is not None:  # the server is up, and asks us to wait
                                 break
                             self._leave(at)
-                            if isinstance(error, Unsure) and not repeatable:
+                            if isinstance(error, OutcomeUnknown) and not repeatable:
                                 raise
                     await asyncio.sleep(max(pause, after or 0.0))
                     pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
@@ -109,7 +109,7 @@ class Endpoints:
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NotDone(f"{self._endpoints[at]}: {reason(error)}") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise Unsure(f"{self._endpoints[at]}: {reason(error)}") from error
+            raise OutcomeUnknown(f"{self._endpoints[at]}: {reason(error)}") from error
 
     @asynccontextmanager
     async def stream(
@@ -120,7 +120,7 @@ class Endpoints:
         try:
             async with asyncio.timeout(self._call_timeout):
                 response = await opened()
-        except (NotDone, Unsure, TimeoutError) as error:
+        except (NotDone, OutcomeUnknown, TimeoutError) as error:
             self._leave(at)
             raise StoreError(str(error) or self._late(at)) from error
         self._streams.add(response)
@@ -142,7 +142,7 @@ class Endpoints:
                 self._leave(at)
                 raise StoreError(f"{self._endpoints[at]}: left, or no answer within {seconds:g} s")
             return task.result()
-        except (NotDone, Unsure):
+        except (NotDone, OutcomeUnknown):
             self._leave(at)
             raise
         finally:
@@ -186,7 +186,7 @@ class Endpoints:
             )
         return self._http
 
-    def _parsed(self, at: int, path: str) -> URL:
+    def _parse(self, at: int, path: str) -> URL:
         return URL(self._endpoints[at] + path, encoded=True)
 
     def _late(self, at: int) -> str:
@@ -228,7 +228,7 @@ async def body_of(response: aiohttp.ClientResponse) -> bytes:
         async with response:
             return await response.read()
     except (aiohttp.ClientError, OSError) as error:
-        raise Unsure(f"{origin(response)}: {reason(error)}") from error
+        raise OutcomeUnknown(f"{origin(response)}: {reason(error)}") from error
 
 
 async def lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 _SPECIAL = re.compile(rb"[^A-Za-z0-9_/-]")
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     """Return the text with all but letters, digits, ``_``, ``-`` and ``/`` as ``%XX`` of its UTF-8."""
     return _SPECIAL.sub(lambda found: b"%%%02X" % found[0][0], text.encode()).decode()
 
@@ -37,11 +37,11 @@ class Keys:
     @classmethod
     def of(cls, prefix: str, cluster: str) -> Self:
         """Return the names of a cluster below a prefix that it shares with others."""
-        return cls(f"{prefix}{escaped(cluster).replace('/', '%2F')}/")
+        return cls(f"{prefix}{escape(cluster).replace('/', '%2F')}/")
 
     def name(self, key: str) -> str:
         """Return the name of a key, or of a key's prefix."""
-        return self.root + escaped(key)
+        return self.root + escape(key)
 
     def key(self, name: str) -> str:
         """Return the key of a name."""

@@ -1,4 +1,4 @@
-"""Classifies failures by the request's effect: `NotDone` has none, `Unsure` may have one, a StoreError is final."""
+"""Classifies failures by the request's effect: `NotDone` has none, `OutcomeUnknown` may have one."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ class NotDone(StoreError):  # noqa: N818  (what is known of a request)
         self.after = after
 
 
-class Unsure(StoreError):  # noqa: N818  (the same)
+class OutcomeUnknown(StoreError):  # noqa: N818  (the same)
     """The request may have been carried out, or may be later. It is repeated only if a second one does no harm."""

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from controller.api.client import Client, Declined, NotThere
-from controller.api.server import AdminApi, Code, Refusal
-from controller.api.socket import Access, AdminError, claim
-from controller.api.status import Status
+from controller.api.server import AdminApi, Code, RequestRefused
+from controller.api.socket import AdminError, SocketAccess, claim
+from controller.api.status import NodeStatus
 from tests.lab.host.processes import LIVENESS, until
 from tests.lab.node.desk import Desk, entry, serving, status
 
@@ -65,7 +65,7 @@ async def test_what_is_asked_reaches_the_control(path: Path) -> None:
 @pytest.mark.parametrize("code", [Code.UNKNOWN_GROUP, Code.NOT_HEALTHY, Code.ALREADY_ACTIVE, Code.PAUSED])
 async def test_a_refusal_has_a_code_and_a_message(path: Path, code: Code) -> None:
     desk = Desk()
-    desk.refusal = Refusal(code, "why not")
+    desk.refusal = RequestRefused(code, "why not")
     async with serving(desk, path) as client:
         with pytest.raises(Declined, match=r"^why not$") as caught:
             await post(client, "/v1/switchover", {"group": "web", "to": "n2"})
@@ -130,7 +130,7 @@ async def test_a_bug_is_one_line_for_the_asker_and_a_traceback_in_the_log(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken(Desk):
-        def status(self) -> Status:
+        def status(self) -> NodeStatus:
             raise ZeroDivisionError
 
     async with serving(Broken(), path) as client:
@@ -158,7 +158,7 @@ async def test_requests_do_not_wait_for_a_switchover(path: Path) -> None:
 
 async def test_mode_and_group_are_set_and_the_socket_goes_with_the_daemon(path: Path) -> None:
     group = grp.getgrgid(os.getgroups()[-1] if os.getgroups() else os.getgid()).gr_name
-    async with serving(Desk(), path, Access(0o640, None, group)):
+    async with serving(Desk(), path, SocketAccess(0o640, None, group)):
         found = path.stat()
         assert stat.S_IMODE(found.st_mode) == 0o640
         assert grp.getgrgid(found.st_gid).gr_name == group
@@ -169,13 +169,13 @@ async def test_a_group_that_does_not_exist(path: Path) -> None:
     with pytest.raises(
         AdminError, match=r"cannot be given to :nobody-we-know \(.*\): see admin\.owner and admin\.group"
     ):
-        await AdminApi(Desk(), path, Access(group="nobody-we-know")).start()
+        await AdminApi(Desk(), path, SocketAccess(group="nobody-we-know")).start()
     assert not path.exists()
 
 
 async def test_a_socket_in_use_is_left_alone(path: Path) -> None:
     async with serving(Desk(), path) as client:
-        second = AdminApi(Desk(), path, Access())
+        second = AdminApi(Desk(), path, SocketAccess())
         with pytest.raises(AdminError, match=f"^another daemon listens on {path}$"):
             await second.start()
         await second.close()
@@ -191,7 +191,7 @@ def test_a_socket_whose_queue_is_full_is_in_use(path: Path) -> None:
             one.setblocking(False)
             one.connect_ex(str(path))
         with pytest.raises(AdminError, match="another daemon listens"):
-            claim(path, Access())
+            claim(path, SocketAccess())
         for one in waiting:
             one.close()
 
@@ -200,7 +200,7 @@ def test_a_socket_that_a_killed_daemon_left_is_replaced(path: Path) -> None:
     leave = "import socket, sys, os, signal; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); os.kill(os.getpid(), signal.SIGKILL)"
     subprocess.run([sys.executable, "-c", leave, str(path)], check=False, timeout=30)
     assert path.is_socket()
-    with claim(path, Access()) as made, socket.socket(socket.AF_UNIX) as asker:
+    with claim(path, SocketAccess()) as made, socket.socket(socket.AF_UNIX) as asker:
         asker.connect(str(path))
         answered, _ = made.accept()
         answered.close()
@@ -209,13 +209,13 @@ def test_a_socket_that_a_killed_daemon_left_is_replaced(path: Path) -> None:
 def test_a_file_in_its_place_is_left_alone(path: Path) -> None:
     path.write_text("precious")
     with pytest.raises(AdminError, match="exists and is not a socket"):
-        claim(path, Access())
+        claim(path, SocketAccess())
     assert path.read_text() == "precious"
 
 
 def test_a_directory_that_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(AdminError, match="No such file or directory"):
-        claim(tmp_path / "gone" / "anyvip.sock", Access())
+        claim(tmp_path / "gone" / "anyvip.sock", SocketAccess())
 
 
 # --- the client --------------------------------------------------------------------------------------------------

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from controller.api.server import Code, Refusal
-from controller.api.status import Status
+from controller.api.server import Code, RequestRefused
+from controller.api.status import NodeStatus
 from controller.cli.main import main
 from tests.lab.node.desk import Desk, entry, group_view, serving, status
 
@@ -312,7 +312,7 @@ async def test_a_switchover_tells_what_happens_and_returns_when_it_is_done(confi
 
 async def test_a_switchover_that_is_refused(config: Path) -> None:
     desk = Desk()
-    desk.refusal = Refusal(Code.NOT_HEALTHY, "n2 is not fit to serve web: check app: refused")
+    desk.refusal = RequestRefused(Code.NOT_HEALTHY, "n2 is not fit to serve web: check app: refused")
     async with serving(desk, config.with_name("anyvip.sock")):
         ran = await anyvip("switchover", "web", "--to", "n2", "--config", str(config))
     assert (ran.code, ran.err) == (1, "anyvip: n2 is not fit to serve web: check app: refused\n")
@@ -379,7 +379,7 @@ async def test_a_configuration_that_is_wrong_by_now_does_not_keep_one_from_askin
 
 async def test_what_is_wrong_is_said_below_the_table(config: Path) -> None:
     desk = Desk()
-    now: Status = status(paused=True, members=[])
+    now: NodeStatus = status(paused=True, members=[])
     now["store"] = {
         "type": "etcd",
         "reachable": False,

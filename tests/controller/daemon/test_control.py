@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from controller.api.server import Code, Refusal
+from controller.api.server import Code, RequestRefused
 from controller.config.loading import from_bytes
 from controller.core import events as ev
 from controller.core.records import GROUPS, SESSIONS, Membership, Ownership, Session, SessionId
 from controller.daemon.control import Control
 from controller.daemon.node import Node
 from controller.telemetry.history import History
-from controller.telemetry.telemetry import Op, Outcome, Telemetry
+from controller.telemetry.telemetry import Op, RequestOutcome, Telemetry
 from tests.lab.node.lone import Lone
 
 CONFIG = from_bytes(
@@ -74,13 +74,13 @@ def test_who_is_not_fit_waits_for_nobody(standby: Desk) -> None:
 
 
 async def refused(desk: Desk, to: str | None = None) -> tuple[Code, str]:
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(RequestRefused) as refusal:
         await desk.look().switchover("web", to)
     return refusal.value.code, str(refusal.value)
 
 
 async def test_without_a_store_nothing_can_move(standby: Desk) -> None:
-    standby.telemetry.requested(Op.READ, Outcome.FAILED, 0.1, "no answer in time")
+    standby.telemetry.requested(Op.READ, RequestOutcome.FAILED, 0.1, "no answer in time")
     assert await refused(standby) == (Code.STORE, "the etcd store does not answer: nothing can move")
 
 

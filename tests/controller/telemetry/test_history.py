@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.telemetry.history import Entry, History
+from controller.telemetry.history import History, HistoryEntry
 from tests.lab.host.processes import until, written
 from tests.lab.node.desk import entry
 
@@ -24,7 +24,7 @@ def loaded(path: Path, limit: int = 1000) -> History:
     return history
 
 
-def groups(entries: list[Entry]) -> list[str]:
+def groups(entries: list[HistoryEntry]) -> list[str]:
     return [one["group"] for one in entries]
 
 

@@ -15,7 +15,7 @@ from controller.core.group import Reason, Role, Transition
 from controller.telemetry.history import History
 from controller.telemetry.logs import JsonLines, TextLines, emit
 from controller.telemetry.metrics import ROLES
-from controller.telemetry.telemetry import Op, Outcome, Telemetry
+from controller.telemetry.telemetry import Op, RequestOutcome, Telemetry
 
 BOOT, UNIX = 5000.0, 1_767_225_600.0  # one moment on both clocks: 2026-01-01T00:00:00Z
 
@@ -171,12 +171,12 @@ def test_a_store_that_is_away_is_logged_when_it_goes_and_when_it_comes(
     telemetry: Telemetry, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "anyvip")
-    telemetry.requested(Op.READ, Outcome.OK, 0.002)
+    telemetry.requested(Op.READ, RequestOutcome.OK, 0.002)
     for _ in range(3):
-        telemetry.requested(Op.WRITE, Outcome.UNSURE, 0.5, "10.77.0.9:2379: timed out")
-    telemetry.requested(Op.READ, Outcome.FAILED, 0.5, "10.77.0.9:2379: timed out")
+        telemetry.requested(Op.WRITE, RequestOutcome.UNSURE, 0.5, "10.77.0.9:2379: timed out")
+    telemetry.requested(Op.READ, RequestOutcome.FAILED, 0.5, "10.77.0.9:2379: timed out")
     assert samples(telemetry)["anyvip_store_reachable",] == 0
-    telemetry.requested(Op.WRITE, Outcome.REFUSED, 0.003)
+    telemetry.requested(Op.WRITE, RequestOutcome.REFUSED, 0.003)
     assert lines(caplog) == [
         'level=warning logger=anyvip msg="store does not answer" op=write error="10.77.0.9:2379: timed out"',
         'level=info logger=anyvip msg="store answers again" op=write',
@@ -218,7 +218,7 @@ def test_groups_have_their_series_before_anything_happens(telemetry: Telemetry) 
 def test_two_daemons_in_one_process_do_not_share_metrics(telemetry: Telemetry) -> None:
     other = Telemetry("n2", History(), now=lambda: BOOT)
     other.watch(["web"])
-    telemetry.requested(Op.WRITE, Outcome.OK, 0.1)
+    telemetry.requested(Op.WRITE, RequestOutcome.OK, 0.1)
     assert samples(other)["anyvip_store_writes_total",] == 0
 
 

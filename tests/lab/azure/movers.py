@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from ipaddress import ip_interface
 from typing import Any
 
-from providers.azure.own_nic import Here, calls
+from providers.azure.own_nic import MoverParts, calls
 from providers.base import Grant, Place, Vip
 from providers.cloud.deadline import Deadline
 from providers.cloud.moving import Mover, Moving
@@ -41,7 +41,7 @@ async def moving(kind: Any, where: dict[str, Any], *addresses: str, **keys: Any)
     """Open one node's mover of a class and the provider made of it. `where` has the keys that lead to the fake."""
     options = kind.Options.model_validate_json(json.dumps({**where, **keys}), strict=True)
     asking = calls("web", clock, threads=16)
-    here = Here.of(options, group="web", vips=vips(*addresses), calls=asking, link=None)
+    here = MoverParts.of(options, group="web", vips=vips(*addresses), calls=asking, link=None)
     made = kind(options, here)
     provider = Moving(made, asking, group="web", clock=clock, options=options)
     try:

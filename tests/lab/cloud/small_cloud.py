@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any, TypeVar
 
-from controller.contracts import LostReply, Refused, Script
+from controller.contracts import LostReply, Script, ScriptedRefusal
 from controller.daemon.clock import boottime
 from providers.baremetal.provider import BareMetal
 from providers.base import Finding, Level, Place, Placement
@@ -76,7 +76,7 @@ class Cloud:
             raise CloudError(f"{what} failed")
         try:
             return self._script.serve(what, effect, writes=what != "look")
-        except Refused as refused:
+        except ScriptedRefusal as refused:
             raise CloudError(f"{what} refused") from refused
         except LostReply as lost:
             raise Silence(f"{what}: no answer") from lost

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from health.endpoint import Address, Endpoint, GroupStatus, Limits, Status
+from health.endpoint import Address, Endpoint, GroupStatus, HealthStatus, Limits
 
 LIVENESS = 60.0  # seconds, generous because the machine can be busy
 GET = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -27,9 +27,9 @@ class Node:
     on_status: Callable[[], None] = nothing
     metrics: bytes = b"anyvip_up 1\n"
 
-    def status(self) -> Status:
+    def status(self) -> HealthStatus:
         self.on_status()
-        return Status(self.groups, self.ready, self.live, self.detail)
+        return HealthStatus(self.groups, self.ready, self.live, self.detail)
 
     def serve(self, **until: float | None) -> None:
         self.groups = {group: GroupStatus(end) for group, end in until.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from controller.contracts import LostReply, Refused, Script
+from controller.contracts import LostReply, Script, ScriptedRefusal
 from tests.lab.http.rest import Answer, Dropped, Request
 
 _FORBIDDEN = {"error": {"code": "AuthorizationFailed", "message": "refused by the script"}}
@@ -17,7 +17,7 @@ def scripted(answer: Callable[[Request], Answer], script: Script) -> Callable[[R
         what = f"{request.method} {request.path}"
         try:
             return script.serve(what, lambda: answer(request), writes=request.method != "GET")
-        except Refused:
+        except ScriptedRefusal:
             return Answer(403, _FORBIDDEN)
         except LostReply:
             raise Dropped from None

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from controller.api.client import Client
-from controller.api.server import AdminApi, Moved, Refusal
-from controller.api.socket import Access
-from controller.api.status import GroupView, Member, Status
-from controller.telemetry.history import Entry
+from controller.api.server import AdminApi, Moved, RequestRefused
+from controller.api.socket import SocketAccess
+from controller.api.status import GroupView, Member, NodeStatus
+from controller.telemetry.history import HistoryEntry
 
 
 def group_view(**changes: Any) -> GroupView:
@@ -42,9 +42,9 @@ def member(node: str, **changes: Any) -> Member:
     return Member(**{**base, "groups": groups, **changes})  # type: ignore[typeddict-item]
 
 
-def status(**changes: Any) -> Status:
+def status(**changes: Any) -> NodeStatus:
     """Returns the status of one of two healthy nodes, with these changes."""
-    base = Status(
+    base = NodeStatus(
         version="0.1.0",
         cluster="shop",
         node="n1",
@@ -55,12 +55,12 @@ def status(**changes: Any) -> Status:
         groups={"web": group_view()},
         members=[member("n1"), member("n2")],
     )
-    return Status(**{**base, **changes})  # type: ignore[typeddict-item]
+    return NodeStatus(**{**base, **changes})  # type: ignore[typeddict-item]
 
 
-def entry(group: str, **changes: Any) -> Entry:
+def entry(group: str, **changes: Any) -> HistoryEntry:
     """Returns a transition that ended a promotion, with these changes."""
-    base = Entry(
+    base = HistoryEntry(
         time="2026-01-01T00:00:00.000Z",
         node="n1",
         group=group,
@@ -72,7 +72,7 @@ def entry(group: str, **changes: Any) -> Entry:
         seconds=0.0042,
         stages={"bind": 0.0031},
     )
-    return Entry(**{**base, **changes})  # type: ignore[typeddict-item]
+    return HistoryEntry(**{**base, **changes})  # type: ignore[typeddict-item]
 
 
 class Desk:
@@ -82,15 +82,15 @@ class Desk:
         self.now = status()
         self.entries = [entry("web"), entry("db")]
         self.asked: list[Any] = []
-        self.refusal: Refusal | None = None
+        self.refusal: RequestRefused | None = None
         self.hold = asyncio.Event()
         self.hold.set()
 
-    def status(self) -> Status:
+    def status(self) -> NodeStatus:
         """Returns `now`."""
         return self.now
 
-    def history(self) -> list[Entry]:
+    def history(self) -> list[HistoryEntry]:
         """Returns `entries`."""
         return self.entries
 
@@ -110,9 +110,9 @@ class Desk:
 
 
 @asynccontextmanager
-async def serving(desk: Desk, path: Path, access: Access | None = None) -> AsyncIterator[Client]:
+async def serving(desk: Desk, path: Path, access: SocketAccess | None = None) -> AsyncIterator[Client]:
     """Serves the desk's local API on this socket, and yields a client."""
-    api = AdminApi(desk, path, access or Access())
+    api = AdminApi(desk, path, access or SocketAccess())
     await api.start()
     try:
         yield Client(path)

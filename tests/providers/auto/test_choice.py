@@ -18,7 +18,7 @@ from controller.daemon.clock import boottime
 from controller.daemon.groups import Groups
 from providers.auto import platform
 from providers.auto.choice import Choice, choose
-from providers.auto.platform import Here, Platform
+from providers.auto.platform import Platform, PlatformFound
 from providers.base import ProviderError, Vip
 from providers.linux.unguarded import Unguarded
 from tests.lab.aws import imds as fake_imds
@@ -35,7 +35,7 @@ def vips(*texts: str) -> tuple[Vip, ...]:
 
 
 def chosen(where: Platform, *texts: str) -> Choice:
-    return choose(Here(where, "the test says so"), "web", vips(*texts))
+    return choose(PlatformFound(where, "the test says so"), "web", vips(*texts))
 
 
 @pytest.fixture
@@ -174,6 +174,6 @@ def test_a_service_that_does_not_answer_yet_is_no_mistake_in_the_file(
 
 @pytest.mark.usefixtures("on_aws")
 async def test_auto_is_opened_as_what_it_stands_for() -> None:
-    provider = opening.opened(Plugin(AUTO), group="web", vips=vips("192.0.2.10/32"), clock=boottime)
+    provider = opening.open_provider(Plugin(AUTO), group="web", vips=vips("192.0.2.10/32"), clock=boottime)
     await provider.close()  # type: ignore[attr-defined]
     assert getattr(provider, "reconcile_seconds", None) == 120

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from controller.contracts import LogicalClock, LostReply, MoverContract, Script
-from controller.contracts import Refused as RefusedByScript
+from controller.contracts import ScriptedRefusal as RefusedByScript
 from providers.aws.ec2 import Ec2 as Asking
 from providers.aws.elastic_ip import ElasticIp
 from providers.aws.identity import Imds as Asked

@@ -11,7 +11,7 @@ import pytest
 
 from controller.contracts import LogicalClock, MoverContract, Script
 from providers.azure.ip_config import IpConfig
-from providers.azure.own_nic import Here
+from providers.azure.own_nic import MoverParts
 from providers.azure.public_ip import PublicIp
 from providers.azure.route import Route
 from providers.cloud.calls import Calls
@@ -65,7 +65,7 @@ class TestMovers(MoverContract):
             options = kind.Options.model_validate_json(json.dumps(given), strict=True)
             vips = (ip_interface(vip),)
             made.append(kind.make_calls(options, "web", vips, clock))
-            mover: Mover = kind(options, Here.of(options, group="web", vips=vips, calls=made[-1], link=None))
+            mover: Mover = kind(options, MoverParts.of(options, group="web", vips=vips, calls=made[-1], link=None))
             return mover
 
         yield make

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from providers.azure.ip_config import IpConfig
-from providers.azure.permissions import allowed
+from providers.azure.permissions import is_allowed
 from providers.azure.public_ip import PublicIp
 from providers.azure.route import Route
 from providers.base import Finding, Level, Place, ProviderError
@@ -89,8 +89,8 @@ async def test_without_one_permission_it_does_not_and_preflight_says_which(
 
 def test_permissions_are_matched_as_azure_does() -> None:
     given: list[Any] = [{"actions": ["Microsoft.Network/*/read"], "notActions": ["microsoft.network/routeTables/read"]}]
-    assert allowed("Microsoft.Network/networkInterfaces/read", given)
-    assert not allowed("Microsoft.Network/routeTables/read", given)
-    assert not allowed("Microsoft.Network/networkInterfaces/write", given)
-    assert allowed("Microsoft.Network/routeTables/read", [*given, {"actions": ["*"]}])
-    assert not allowed(f"{NETWORK}/anything", [])
+    assert is_allowed("Microsoft.Network/networkInterfaces/read", given)
+    assert not is_allowed("Microsoft.Network/routeTables/read", given)
+    assert not is_allowed("Microsoft.Network/networkInterfaces/write", given)
+    assert is_allowed("Microsoft.Network/routeTables/read", [*given, {"actions": ["*"]}])
+    assert not is_allowed(f"{NETWORK}/anything", [])

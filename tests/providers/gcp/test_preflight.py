@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.cloud.compute_v1.types import Subnetwork
 
 from controller.daemon.clock import boottime
 from providers.base import Finding, Level, Place, ProviderError
@@ -91,6 +92,12 @@ async def test_what_cannot_be_asked_is_not_taken_for_wrong(gcp: Project) -> None
 
 
 # --- alias_ip -------------------------------------------------------------------------------------------------------
+
+
+def test_a_vip_outside_a_subnet_of_both_versions_is_compared_with_the_ranges_of_its_own() -> None:
+    subnet = Subnetwork(name="vms", ip_cidr_range="10.0.0.0/24", ipv6_cidr_range="2001:db8::/64")
+    (found,) = preflight.within_range(subnet, None, ["192.0.2.1/32"])
+    assert (found.level, found.message) == (Level.ERROR, "192.0.2.1/32 is not in 10.0.0.0/24 of vms")
 
 
 async def test_vips_outside_the_subnet(gcp: Project) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from providers.linux.capabilities import explained, missing_capabilities
+from providers.linux.capabilities import explain, missing_capabilities
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ def test_missing_capabilities(tmp_path: Path, effective: str, missing: tuple[str
 
 
 def test_the_message_says_how_to_get_them() -> None:
-    assert explained(("CAP_NET_ADMIN", "CAP_NET_RAW")) == (
+    assert explain(("CAP_NET_ADMIN", "CAP_NET_RAW")) == (
         "CAP_NET_ADMIN and CAP_NET_RAW missing: run as root, or in the systemd unit set "
         "AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW"
     )

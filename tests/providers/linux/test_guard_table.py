@@ -23,7 +23,7 @@ def plan(**groups: str) -> dict[str, Guarded]:
 
 
 def contents(interfaces: frozenset[str] = ETH0, **groups: str) -> Contents:
-    return layout.wanted("shop", plan(**groups), interfaces)
+    return layout.build_contents("shop", plan(**groups), interfaces)
 
 
 def kinds(have: Contents, want: Contents) -> list[int]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from providers.base import ProviderError
 from providers.linux import netlink, rtnetlink
-from providers.linux.attributes import attribute, attributes, nested
+from providers.linux.attributes import attribute, attributes, nest
 from providers.linux.bpf import RETURN
 from providers.linux.netlink import Message, NetlinkError, Socket
 
@@ -24,7 +24,7 @@ def test_attributes_come_back(pairs: list[tuple[int, bytes]]) -> None:
     packed = b"".join(attribute(kind, value) for kind, value in pairs)
     assert len(packed) % 4 == 0
     assert list(attributes(packed)) == pairs
-    assert list(attributes(nested(7, packed))) == [(7, packed)]
+    assert list(attributes(nest(7, packed))) == [(7, packed)]
 
 
 @given(st.binary(max_size=100), st.integers(0, 110))

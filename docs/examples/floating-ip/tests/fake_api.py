@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
-from controller.contracts import LostReply, Refused, Script
+from controller.contracts import LostReply, Script, ScriptedRefusal
 
 TOKEN = "a-token"
 _PATH = re.compile(r"/floating-ips/(?P<address>[0-9.]+)(?:/servers/(?P<server>[a-z0-9-]+))?")
@@ -70,7 +70,7 @@ def serving(api: FakeApi) -> Iterator[None]:
                 status, body = 200, json.dumps(api.answer(self.command, self.path, token)).encode()
             except Answer as answer:
                 status, body = answer.status, b""
-            except Refused:
+            except ScriptedRefusal:
                 status, body = 403, b""
             except LostReply:
                 self.close_connection = True

@@ -15,7 +15,7 @@ _SEND_SECONDS: Final = 0.5  # how long to wait for room in a full transmit queue
 _LARGEST: Final = 2048
 
 
-class Wire:
+class PacketSocket:
     """A packet socket on one interface. Without an ethertype it only sends.
 
     Closing one takes the kernel 10 ms and more (an RCU grace period), so do not close one in an event loop.
