@@ -1,7 +1,8 @@
 """Runs calls of a blocking SDK in a few threads of the store's own, each under its deadline.
 
 `NotDone` is repeated until the deadline, `OutcomeUnknown` only if sending the request twice does no harm. Any other
-error is raised immediately. The SDKs' own retries are off: they know no deadline, and turn a write that landed into a refusal.
+error is raised immediately. The SDKs' own retries are off: they know no deadline, and turn a write that landed into a
+refusal.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ Each request has one deadline. A failure is handled by what it says of the reque
 
 - Certainly none (`NotDone`): there was no connection, or the server refused. The next endpoint is asked immediately,
   and all of them again until the deadline. A server that asks us to wait is asked again itself.
-- Unknown (`OutcomeUnknown`): the connection broke during the request, or the server reports it. Only repeatable requests
-  are repeated; for others the error is raised.
+- Unknown (`OutcomeUnknown`): the connection broke during the request, or the server reports it. Only repeatable
+  requests are repeated; for others the error is raised.
 - No answer in time: StoreError, and the next request begins with the next endpoint.
 """
 
