@@ -1,7 +1,7 @@
-"""No test talks to the world: a default endpoint that somebody forgot fails the test, whatever the test makes of it.
+"""Keeps tests on loopback: a test that reaches beyond it, such as for a default endpoint, fails even if it catches that.
 
-Python tells an audit hook of every connection and name look-up of this process (PEP 578). In a network namespace of the
-test's own all is allowed: there is nothing beyond it.
+Python calls an audit hook for every connection and name lookup of this process (PEP 578). In a test's own network
+namespace, everything is allowed: such a namespace leads nowhere.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-# Nobody listens there: nor do the processes that tests start ask the metadata service of this machine.
+# Nothing listens there, so the processes that tests start do not ask this machine's metadata service, either.
 _NO_METADATA = {
     "AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:9/",
     "AZURE_POD_IDENTITY_AUTHORITY_HOST": "http://127.0.0.1:9/",
@@ -27,7 +27,7 @@ _home = Path("/proc/self/ns/net").readlink()
 
 
 class BeyondLoopbackError(RuntimeError):
-    """Somebody tried to reach beyond loopback."""
+    """Raised when a test tries to reach beyond loopback."""
 
 
 def pytest_configure() -> None:
@@ -62,7 +62,7 @@ def _judge(host: str) -> None:
 
 
 def _needs_nobody(host: str) -> bool:
-    """Addresses are no names, and `.invalid` is none that a resolver asks others for (RFC 6761, section 6.4)."""
+    """Returns whether the lookup stays local: of an address, or of a `.invalid` name (RFC 6761, section 6.4)."""
     try:
         ip_address(host.partition("%")[0])
     except ValueError:

@@ -1,6 +1,6 @@
-"""In CI, a skip that nobody expected is a failure: otherwise a machine that can do nothing passes everything.
+"""Makes an unexpected skip a failure in CI. Otherwise a machine on which no test can run would pass.
 
-Expected reasons are the regular expressions in ``.ci/expected-skips``.
+The regular expressions in ``.ci/expected-skips`` match the expected reasons.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 def _refuse(report: pytest.TestReport | pytest.CollectReport) -> None:
-    """Make a failure of an unexpected skip. An expected failure (xfail) is no skip."""
+    """Turns an unexpected skip into a failure. An expected failure (xfail) is not a skip."""
     if os.environ.get("CI", "") in ("", "0", "false") or not report.skipped or hasattr(report, "wasxfail"):
         return
     reason = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else str(report.longrepr)

@@ -1,7 +1,7 @@
-"""Which worker runs what (`-n`), and in which order.
+"""Decides which worker runs which tests (`-n`), and in which order.
 
-Terraform works for minutes on its own and begins first; what keeps a processor busy fills the time. What has clocks in it,
-real daemons with short leases, comes when that is over, the longest first, so that no worker is left with it at the end.
+Terraform works for minutes on its own, so its tests begin first. Tests that keep a processor busy fill that time. Tests
+that depend on timing (real daemons with short leases) follow. The longest come first, so that no worker ends with one.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-# What node ids begin with. The tests of each run on one worker, as they rest on one fixture that takes a minute or more;
-# all other tests of a file are together.
+# Beginnings of node ids. The tests of each run on one worker, because they share a fixture that takes a minute or more.
+# All other tests are grouped by file.
 SHARED = (
     "tests/terraform/test_(modules|the_)",
     "tests/netns/test_failover.py::test_with_etcd",
@@ -31,7 +31,7 @@ ORDER = (
 
 
 def together(node_id: str) -> str:
-    """The name of what this test shares a worker with."""
+    """Returns the name of the group of tests that share a worker with this one."""
     return next((begin for begin in SHARED if re.match(begin, node_id)), node_id.partition("::")[0])
 
 
@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    config.option.loadscopereorder = False  # it takes the number of tests for their length
+    config.option.loadscopereorder = False  # it would sort by the number of tests, not by their duration
     scheduler = LoadScopeScheduling(config, log)
     scheduler._split_scope = together
     return scheduler

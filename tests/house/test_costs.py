@@ -1,4 +1,4 @@
-"""What the page says that stores cost is what the lease's rounds come to."""
+"""The costs of stores in the docs are those that follow from the lease's rounds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_the_section_is_the_one_the_code_computes() -> None:
 
 
 def test_a_month_by_hand() -> None:
-    """3 s: served for 2.1 s on a renewal, a round each quarter of that, 0.525 s; 2 nodes."""
+    """A lease of 3 s grants 2.1 s per renewal, so each of 2 nodes begins a round every 0.525 s."""
     rounds = 730 * 3600 / 0.525 * 2
     s3 = next(priced for priced in COSTS["PRICES"] if priced.store == "`s3`")
     assert s3.month(3.0, 2) == pytest.approx(rounds * (0.005 + 0.005 + 0.0004) / 1000)

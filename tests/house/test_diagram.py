@@ -1,4 +1,4 @@
-"""The page with the roles says what the code says."""
+"""The page with the roles agrees with the code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worked examples of docs/ keep their contracts as installed packages, outside of the tree; mistaken ones do not."""
+"""The examples in docs/ pass their contracts as installed packages, outside of the tree; faulty ones fail."""
 
 from __future__ import annotations
 

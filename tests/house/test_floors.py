@@ -1,4 +1,4 @@
-"""The page with the floors says what the imports say, and the check behind it notices a plan that is none."""
+"""The page with the floors agrees with the imports, and the check behind it detects an invalid plan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plug-in of somebody else that is installed beside the tree does not break the tree's own tests."""
+"""A third-party plug-in that is installed beside the tree does not break the tree's own tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# What looks at stores and providers by name; the tests of stores themselves need servers, so they are only collected.
+# Tests that read stores and providers by name. The tests of stores need servers, so they are only collected.
 RUN = (
     "tests/controller/config/test_docs.py",
     "tests/controller/config/test_schema.py",
@@ -45,7 +45,7 @@ abyss.broken = no_such_module_at_all:Plugin
 
 @pytest.fixture
 def foreign(tmp_path: Path) -> Path:
-    """A distribution as pip would have put it there: its options allow unknown keys, and half of it cannot be loaded."""
+    """Installs a distribution as pip does. Its options allow unknown keys, and half of it cannot be loaded."""
     info = tmp_path / "a_foreign_plugin-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: a-foreign-plugin\nVersion: 1.0\n")

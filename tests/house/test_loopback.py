@@ -1,4 +1,4 @@
-"""The guard that no test reaches beyond loopback is itself tested: by a test run that tries."""
+"""The guard that keeps tests on loopback fails a test run that tries to reach beyond it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CI does not pass by skipping."""
+"""CI does not pass by skipping tests."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_an_unexpected_skip_fails_in_ci(tmp_path: Path, source: str) -> None:
 
 
 def test_it_fails_on_a_worker_too(tmp_path: Path) -> None:
-    """`make test` has them: what they find is told by another process."""
+    """`make test` uses workers, whose results another process reports."""
     (tmp_path / "test_another.py").write_text(SKIPS["a module"])
     run = outcome(tmp_path, SKIPS["a test"], "true", "-n", "1", "--continue-on-collection-errors")
     assert "1 failed, 1 error" in run.stdout, run.stdout

@@ -1,4 +1,4 @@
-"""The picture in the README is that of the recording, and shows what the recording says."""
+"""The picture in the README is drawn from the recording, and shows everything in it."""
 
 from __future__ import annotations
 

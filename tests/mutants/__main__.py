@@ -1,4 +1,4 @@
-"""Remove each rule there is, one at a time, and see that what must notice does: `python -m tests.mutants [NAME...]`."""
+"""Removes every rule, one at a time, and checks that a test notices it: `python -m tests.mutants [NAME...]`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.mutants.trials import Trial, list_all, try_all
 
 
 def main(trials: list[Trial]) -> int:
-    """Try them, tell what comes of each, and sum up. The exit status: 1 if one survives."""
+    """Tries the mutants and prints each verdict and a summary. Returns the exit status: 1 if a mutant survives."""
     began_at, survivors = monotonic(), []
     for number, verdict in enumerate(try_all(trials), 1):
         print(f"[{number}/{len(trials)}] {verdict}", flush=True)
@@ -24,7 +24,7 @@ def main(trials: list[Trial]) -> int:
 
 def _chosen() -> list[Trial]:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="only those whose name begins so")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="try only the mutants whose name begins with NAME")
     names = tuple(parser.parse_args().names)
     return [trial for trial in list_all() if not names or trial.name.startswith(names)]
 

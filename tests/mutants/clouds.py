@@ -1,6 +1,6 @@
-"""Movers and daemons that lack one thing each: the search, or a schedule, must find out every one of them."""
+"""Movers and daemons that each lack one thing: seeds or a schedule must catch every one of them."""
 
-# ruff: noqa: ARG002  (what is removed does not look at what it is asked about)
+# ruff: noqa: ARG002  (a method that replaces a rule ignores its arguments)
 from __future__ import annotations
 
 import re
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FEW = 12  # seeds, and no more than it takes
+FEW = 12  # seeds at most; the first one that catches the mutant is enough
 
 
 @dataclass(frozen=True, slots=True)
 class CloudMutant:
-    """What is missing, what comes of it, and what the search says then."""
+    """What is missing, what happens without it, and what a seed then reports (a regular expression)."""
 
     name: str
     rule: str
@@ -39,7 +39,7 @@ class CloudMutant:
     mechanism: Mechanism
 
     def survives(self) -> str | None:
-        """Why a few seeds do not find what is missing; None if one does."""
+        """Returns why the mutant survives, or None if a seed catches it."""
         found = (run_seed(seed, self.mechanism).broken for seed in range(FEW))
         if any(re.search(self.finds, broken) for broken in found if broken):
             return None
@@ -50,9 +50,9 @@ class CloudMutant:
 
 
 class NeverLooks(CloudProcess):
-    class reconciler(Reconciler):  # noqa: N801  (replaces that of the daemon)
+    class reconciler(Reconciler):  # noqa: N801  (replaces the daemon's own)
         async def _look(self, watch: Watch) -> None:
-            """Moves once."""
+            """Never asks the cloud again after the move."""
 
 
 class LooksSoonOnly(CloudProcess):
@@ -78,7 +78,7 @@ class RepairsOnce(CloudProcess):
 class NeverRepairs(CloudProcess):
     class moving(Moving):  # noqa: N801
         def _repair(self, epoch: int) -> None:
-            """Sees that it is led elsewhere, and does nothing about it."""
+            """Does nothing when the network leads elsewhere."""
 
 
 class MovesOnce(CloudProcess):
@@ -126,7 +126,7 @@ class TakesFailedForDone(azure_model.IpConfig):
 
 class NicsThatShare(azure_model.Nics):
     def admit(self, put: azure_model.Put) -> None:
-        """A cloud that would let two NICs have one address."""
+        """Models a cloud that lets two NICs have the same address."""
 
 
 # --- Google Cloud ------------------------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ class NicsThatShare(azure_model.Nics):
 
 class InterfacesThatShare(gcp_model.Interfaces):
     def _set(self, host: str, ranges: gcp_model.Ranges) -> None:
-        """A cloud that would let two interfaces have one range."""
+        """Models a cloud that lets two interfaces have the same range."""
         self.ranges[host] = ranges
         self.changed(f"gave {host} {ranges}")
 
@@ -196,14 +196,48 @@ def _mover(name: str, mover: type[Mover], rule: str, happens: str, finds: str) -
     return CloudMutant(mover.__name__, rule, happens, finds, replace(MECHANISMS[name], mover=mover))
 
 
-# What a few seeds find. Schedules find these and the others.
+# The mutants that a few seeds catch. Schedules catch these and all others.
 MUTANTS = (
-    *_daemon(NeverLooks, "the network is looked at again", "a late call stays for ever", MECHANISMS),
-    *_daemon(LooksHalfAsOften, "once each period", "a late call stays for longer than that"),
-    *_daemon(RepairsOnce, "also after a repair", "the second late call stays for ever"),
-    _mover("azure.route", OneTableOnly, "all tables", "no promotion is ever seen", "should be served by one"),
-    _mover("gcp.route", SameNumber, "numbers come from the epoch", "two routes share the packets", "same priority"),
-    _mover("gcp.route", DeletesFirst, "inserted before the old one goes", "a gap", "no route"),
-    _mover("gcp.route", DeletesAtOnce, "the old one goes when the new one is there", "a gap", "no route"),
-    _mover("gcp.route", LeavesOver, "what is left over is drift, too", "a late insert stays for ever", "left over"),
+    *_daemon(NeverLooks, "the daemon asks the cloud again after a move", "a late call is never undone", MECHANISMS),
+    *_daemon(
+        LooksHalfAsOften,
+        "the daemon asks the cloud once each period",
+        "a late call is undone later than a period after it",
+    ),
+    *_daemon(RepairsOnce, "the daemon asks the cloud again after a repair, too", "a second late call is never undone"),
+    _mover(
+        "azure.route",
+        OneTableOnly,
+        "a move writes all tables",
+        "the move is never complete, so no promotion ends",
+        "should be served by one",
+    ),
+    _mover(
+        "gcp.route",
+        SameNumber,
+        "a route's number comes from the epoch",
+        "two routes have the same number and share the packets",
+        "same priority",
+    ),
+    _mover(
+        "gcp.route",
+        DeletesFirst,
+        "the new route is inserted before the old one is deleted",
+        "for a moment there is no route",
+        "no route",
+    ),
+    _mover(
+        "gcp.route",
+        DeletesAtOnce,
+        "the old route is deleted once the new one is there",
+        "for a moment there is no route",
+        "no route",
+    ),
+    _mover(
+        "gcp.route",
+        LeavesOver,
+        "a route that is left over is drift, too",
+        "a late insert is never removed",
+        "left over",
+    ),
 )

@@ -1,4 +1,4 @@
-"""Rules of the core that no `Rules` method stands for, removed one at a time: each is caught by the test that it names."""
+"""Removes rules of the core that are not methods of `Rules`, one at a time. The test that each names must catch it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FIND = "    match event:\n        case ev.Ran() | ev.Judged() | ev.Asked() | ev
 EQUALS_PREEMPT = Plant(
     "equalsPreempt",
     "only a higher priority outranks the owner",
-    "two equal nodes with preemption take the VIP from each other for ever",
+    "two equal nodes with preemption take the VIP from each other forever",
     _CAMPAIGN,
     "member.priority < priority",
     "member.priority <= priority",
@@ -24,7 +24,7 @@ EQUALS_PREEMPT = Plant(
 FAILED_PREEMPTS = Plant(
     "failedPreempts",
     "a node whose promotion has just failed does not preempt for a lease",
-    "the VIP goes to and fro between a node that cannot serve it and the one that can",
+    "the VIP moves back and forth between a node that cannot serve it and one that can",
     _CAMPAIGN,
     "    barred = campaign.failed and _sits_out(group, turn.now, turn.policy.rules)\n",
     "    barred = False\n",
@@ -33,7 +33,7 @@ FAILED_PREEMPTS = Plant(
 COLLECTS_NAMED = Plant(
     "collectsNamed",
     "a session that a group still names is not collected",
-    "the fence of an owner is deleted, and nothing tells its revived session that it is over",
+    "the fence of an owner is deleted, and its session does not learn that it is over",
     "controller.core.membership",
     " and sid not in named",
     "",
@@ -41,8 +41,8 @@ COLLECTS_NAMED = Plant(
 )
 FORGETS_VERDICT = Plant(
     "forgetsVerdict",
-    "a verdict that comes before the start is kept",
-    "a node that adopts does not know that it is fit, and the group has no owner until its checks change",
+    "a verdict of the checks that arrives before `Started` is kept",
+    "a node that adopts does not know that it is fit, and the group has no owner until a verdict changes",
     _OBSERVATION,
     "    known = state.groups.get(name, GroupState())",
     "    known = GroupState()",
@@ -55,8 +55,8 @@ FORGETS_VERDICT = Plant(
 def _unheard(event: str, caught_by: str = _CONCERNED) -> Plant:
     return Plant(
         f"unheard{event}",
-        f"{event} concerns the groups that it is about",
-        "a group decides on it when something else happens, or never",
+        f"{event} makes the groups that it concerns decide",
+        "a group acts on it only when something else happens, or never",
         _OBSERVATION,
         _FIND,
         _FIND.replace("match event:\n", f"match event:\n        case ev.{event}():\n            return frozenset()\n"),
@@ -69,7 +69,7 @@ _EVENTS = ("Ran", "Judged", "Asked", "Armed", "Wrote", "Hint", "Listed", "Refuse
 MISSES_ITS_TIME = Plant(
     "missesItsTime",
     "a group whose time has come decides",
-    "a grant that ends is noticed at the next event",
+    "the end of a grant is noticed only at the next event",
     "controller.core.turn",
     "if name in due or name in agenda.concerned]",
     "if name in agenda.concerned]",
@@ -77,8 +77,8 @@ MISSES_ITS_TIME = Plant(
 )
 OLD_POLICY = Plant(
     "oldPolicy",
-    "after a reload all groups decide",
-    "a group that is configured no longer is kept until something happens to it",
+    "all groups decide after a reload",
+    "a group that is no longer configured is kept until an event concerns it",
     "controller.core.turn",
     " or agenda.decided_by is not self.policy",
     "",
@@ -86,8 +86,8 @@ OLD_POLICY = Plant(
 )
 TAKES_LATE = Plant(
     "takesLate",
-    "a group wakes when it may be taken",
-    "it is taken when something else happens",
+    "a group wakes at the moment when it can be taken",
+    "the group is taken only when something else happens",
     _CAMPAIGN,
     "    turn.wake(judgement.at)\n",
     "",
@@ -95,8 +95,8 @@ TAKES_LATE = Plant(
 )
 ENDS_LATE = Plant(
     "endsLate",
-    "a group wakes when its grant ends",
-    "the node believes in its grant until something else happens",
+    "a group wakes at the moment when its grant ends",
+    "the node relies on an ended grant until something else happens",
     "controller.core.grant",
     "    if turn.due_or_wake(ends):\n",
     "    if turn.now >= ends:\n",

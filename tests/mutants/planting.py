@@ -1,6 +1,6 @@
-"""A mutant of the source: one piece of a module replaced by another, planted before the module is imported.
+"""Plants a mutant in the source: one piece of a module's text is replaced before the module is imported.
 
-As a pytest plugin (``-p tests.mutants.planting``) it plants the mutant that the environment names.
+As a pytest plugin (``-p tests.mutants.planting``), it plants the mutant that an environment variable describes.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROOT = Path(__file__).parents[2]
-VARIABLE = "PLANTED_MUTANT"  # hooks are tested to see no other ANYVIP_... than their own
-_SECONDS = 120  # for one test; a mutant that hangs has been noticed, too
-# In CI a skip is a failure, and would seem to catch the mutant. To load all plugins takes longer than most tests.
+VARIABLE = "PLANTED_MUTANT"  # not ANYVIP_...: a test asserts which of those a hook sees
+_SECONDS = 120  # for one test; a mutant that makes it hang counts as caught
+# In CI a skip is a failure, and would seem to catch the mutant. Loading all plugins takes longer than most tests do.
 _ALONE = {"CI": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-_FAILED = 1  # pytest's exit code when tests ran and some failed; Python's, too, for a plugin that cannot be loaded
+_FAILED = 1  # pytest's exit code when tests failed, but also Python's when a plugin cannot be loaded
 _ONE_FAILED = re.compile(r"^1 failed\b", re.MULTILINE)
 
 
@@ -35,7 +35,7 @@ class NotTriedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Plant:
-    """`before` stands once in the module, and becomes `after`. `caught_by`: the test that must fail then (node id)."""
+    """Replaces `before`, which occurs once in the module, by `after`. The test `caught_by` (a node id) must fail."""
 
     name: str
     rule: str
@@ -46,13 +46,13 @@ class Plant:
     caught_by: str
 
     def planted_in(self, source: str) -> str:
-        """The source with the mutant. Raises LookupError where it does not fit any more."""
+        """Returns the source with the mutant. Raises LookupError when `before` does not occur exactly once."""
         if source.count(self.before) != 1:
             raise LookupError(f"mutant {self.name}: its text stands {source.count(self.before)} times in {self.module}")
         return source.replace(self.before, self.after)
 
     def load(self) -> Any:
-        """The module with the mutant, beside the real one, which stays as it is. Raises LookupError."""
+        """Returns a copy of the module with the mutant. The real one stays as it is. Raises LookupError as above."""
         origin, source = self._source()
         module = ModuleType(self.module)
         module.__file__ = origin
@@ -60,16 +60,16 @@ class Plant:
         return module
 
     def _source(self) -> tuple[str | None, str]:
-        """Where the module is, and its source with the mutant."""
+        """Returns the module's path, and its source with the mutant."""
         spec = find_spec(self.module)
         assert spec is not None
         assert isinstance(spec.loader, SourceFileLoader)
         return spec.origin, self.planted_in(spec.loader.get_source(self.module) or "")
 
     def survives(self) -> str | None:
-        """Why it is not caught, None if it is: a pytest run of its test with the mutant planted.
+        """Runs the test with the mutant planted. Returns why the mutant survives, or None if the test catches it.
 
-        Raises NotTriedError where the test is skipped, LookupError where the mutant does not fit any more.
+        Raises NotTriedError when the test is skipped, and LookupError as `planted_in` does.
         """
         self._source()
         plugins = ("no:cacheprovider", "pytest_asyncio.plugin", "pytest_timeout", __name__)
@@ -96,7 +96,7 @@ class Plant:
 
 
 class _Finder:
-    """Finds the one module, and plants the mutant in it."""
+    """Finds the mutant's module, and loads it with the mutant."""
 
     def __init__(self, plant: Plant) -> None:
         self._plant = plant
@@ -114,7 +114,7 @@ class _Finder:
 
 
 class _Loader(SourceFileLoader):
-    """Compiles anew each time: what Python keeps compiled has no mutant."""
+    """Compiles the module each time: Python's compiled cache has no mutant."""
 
     def __init__(self, plant: Plant, name: str, path: str) -> None:
         super().__init__(name, path)
@@ -126,7 +126,7 @@ class _Loader(SourceFileLoader):
 
 
 def pytest_load_initial_conftests() -> None:
-    """Plant what the environment names, before a conftest imports it. The module must not be there yet."""
+    """Plants the mutant before a conftest imports its module. The module must not be imported yet."""
     plant = Plant(**json.loads(os.environ[VARIABLE]))
     assert plant.module not in sys.modules, f"{plant.module} is imported too early to plant {plant.name}"
     sys.meta_path.insert(0, _Finder(plant))

@@ -1,4 +1,4 @@
-"""The rules of the shell around the core, removed one at a time: each must be caught by the quick test that it names."""
+"""Removes rules of the shell around the core, one at a time. The quick test that each names must catch it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _STAMPS = f"{_EXECUTOR_TESTS}::test_what_is_asked_is_dated_before_it_leaves"
 LATE_TIMER = Plant(
     "lateTimer",
     "the clock is read before the guard's timer is started",
-    "the node believes in its grant for longer than the kernel does",
+    "the node's grant ends later than the kernel's timer",
     _EXECUTOR,
     "        return ev.TimerStarted(action.slot, at)\n",
     "        return ev.TimerStarted(action.slot, self._around.clock())\n",
@@ -21,8 +21,8 @@ LATE_TIMER = Plant(
 )
 LATE_LISTING = Plant(
     "lateListing",
-    "a listing is dated before it is asked for",
-    "what was so when it was asked for proves that the group is ours when it comes, much later",
+    "a listing is dated before it is sent",
+    "a slow listing proves that the group is ours at its arrival, when that is no longer true",
     _EXECUTOR,
     "        return ev.Listed(action.request, sent_at, entries)\n",
     "        return ev.Listed(action.request, self._around.clock(), entries)\n",
@@ -31,7 +31,7 @@ LATE_LISTING = Plant(
 LATE_WRITE = Plant(
     "lateWrite",
     "a write is dated before it is sent",
-    "the answer to a take comes late, and the grant counts from then",
+    "the answer to a take arrives late, and the grant counts from its arrival",
     _EXECUTOR,
     "        return ev.Wrote(action.request, sent_at, version)\n",
     "        return ev.Wrote(action.request, self._around.clock(), version)\n",
@@ -39,8 +39,8 @@ LATE_WRITE = Plant(
 )
 UNKNOWN_IS_REFUSED = Plant(
     "unknownIsRefused",
-    "a write without an answer may have landed",
-    "a node that has taken a group does not know it, and an old release of its own lands in the next grant",
+    "a write without an answer might have landed",
+    "a node does not know that it has taken a group, and its own old release lands during the next grant",
     _EXECUTOR,
     "            return ev.Unsure(action.request, line)\n",
     "            return ev.Refused(action.request)\n",
@@ -48,8 +48,8 @@ UNKNOWN_IS_REFUSED = Plant(
 )
 STEPS_OVERLAP = Plant(
     "stepsOverlap",
-    "a step begins when the ones before it have ended",
-    "what a cancelled bind does last comes after the unbind",
+    "a step begins only when the steps before it have ended",
+    "the last effect of a cancelled bind comes after the unbind",
     _EXECUTOR,
     "            await asyncio.wait(before)\n",
     "            await asyncio.sleep(0)\n",
@@ -57,7 +57,7 @@ STEPS_OVERLAP = Plant(
 )
 UNBINDS_BEFORE_CLEAR = Plant(
     "unbindsBeforeClear",
-    "what an earlier life left is shut first",
+    "the guard of an earlier life is shut before anything is unbound",
     "a cloud that does not answer keeps the guard of an earlier life open",
     _EXECUTOR,
     "        for undo in (self._shut_all, *(steps.unbind for steps in around.groups.values())):\n",
@@ -76,7 +76,7 @@ _SLEEP = "        seconds = longest if wake_at is None else min(max(wake_at - no
 UNBIND_FIRST = Plant(
     "unbindFirst",
     "the guard is shut before the addresses go",
-    "packets of clients reach a host that answers them no more, and a move in a cloud begins before the kernel is shut",
+    "clients' packets reach a host that no longer answers, and a cloud's move begins before the guard is shut",
     _STEPS,
     "        await self._guard.shut([order.group])\n        await self.unbind()\n",
     "        await self.unbind()\n        await self._guard.shut([order.group])\n",
@@ -85,7 +85,7 @@ UNBIND_FIRST = Plant(
 NO_RESET = Plant(
     "noReset",
     "connections are reset before the guard is shut",
-    "clients wait for their own timeouts: no RST leaves any more",
+    "no RST can leave any more, so clients wait for their own timeouts",
     _STEPS,
     "            await together(provider.reset() for provider in self.able.resetters)\n",
     "            await asyncio.sleep(0)\n",
@@ -93,8 +93,8 @@ NO_RESET = Plant(
 )
 SLEEPS_FOR_EVER = Plant(
     "sleepsForEver",
-    "the loop turns each retry_period, even if the core waits for nothing",
-    "a daemon that waits for an answer of the store is taken for stuck, and is restarted",
+    "the loop turns every retry_period, even if the core sets no wake time",
+    "a daemon that waits for the store's answer seems stuck, and is restarted",
     _NODE,
     _SLEEP,
     "        seconds = 1e6 if wake_at is None else min(max(wake_at - now, 0.0), longest)\n",
@@ -102,8 +102,8 @@ SLEEPS_FOR_EVER = Plant(
 )
 SLEEPS_THROUGH = Plant(
     "sleepsThrough",
-    "the loop turns each retry_period, even if the core waits for something later",
-    "after a suspend a node gives up what it lost as late as if it had not been suspended",
+    "the loop turns every retry_period, even if the core's wake time is later",
+    "after a suspend, a node gives up a lost group as late as if there had been no suspend",
     _NODE,
     _SLEEP,
     "        seconds = longest if wake_at is None else max(wake_at - now, 0.0)\n",
@@ -112,7 +112,7 @@ SLEEPS_THROUGH = Plant(
 OTHER_BOOT = Plant(
     "otherBoot",
     "a session of an earlier boot is not adopted",
-    "readings of another boot's clock count: a grant that ended seems to last",
+    "readings of another boot's clock count, and a grant that has ended seems to last",
     "controller.daemon.life",
     "        return saved if saved.boot_id == boot else None\n",
     "        return saved\n",
@@ -121,7 +121,7 @@ OTHER_BOOT = Plant(
 SHARED_STATE = Plant(
     "sharedState",
     "one daemon at a time uses a state directory",
-    "two daemons adopt one session, and both believe in its grants",
+    "two daemons adopt the same session, and both serve on its grants",
     "controller.daemon.life",
     "fcntl.LOCK_EX | fcntl.LOCK_NB",
     "fcntl.LOCK_SH | fcntl.LOCK_NB",
@@ -129,8 +129,8 @@ SHARED_STATE = Plant(
 )
 REPLACED_UNGUARDED = Plant(
     "replacedUnguarded",
-    "what a group had before a reload is guarded until it is unbound",
-    "an address that could not be unbound yet answers without a grant",
+    "addresses that a reload takes from a group stay guarded until they are unbound",
+    "an address that is not unbound yet answers without a grant",
     "controller.daemon.groups",
     "        before = [*self._replaced, *(bound for name, bound in self._bound.items() if name in fresh)]\n",
     "        before = [bound for name, bound in self._bound.items() if name in fresh]\n",
@@ -138,8 +138,8 @@ REPLACED_UNGUARDED = Plant(
 )
 STALE_SIGHT = Plant(
     "staleSight",
-    "what is seen of a group that was given up meanwhile means nothing",
-    "a group that has just come is bound again for what its last owner saw",
+    "an answer of the cloud about a group that was given up meanwhile does not count",
+    "a group that has just arrived is bound again because of what was seen before",
     "controller.daemon.reconcile",
     "            if watch.epoch is not None and watch.epoch == self._active().get(watch.group):\n",
     "            if watch.epoch is not None:\n",
@@ -153,8 +153,8 @@ _NETLINK_TESTS = "tests/providers/linux/test_netlink.py"
 
 LOST_ACKNOWLEDGEMENT = Plant(
     "lostAcknowledgement",
-    "what the kernel does not confirm is not done",
-    "a guard that is still open is taken for shut",
+    "an operation that the kernel does not confirm has failed",
+    "a guard that is still open seems shut",
     _NETLINK,
     "        if not refusals and not confirmed:\n",
     "        if False:\n",
@@ -163,7 +163,7 @@ LOST_ACKNOWLEDGEMENT = Plant(
 TORN_LIST = Plant(
     "tornList",
     "a list that changed while it was read is read again",
-    "an address or a rule that is there is in no half of the list: it is not removed, or not missed",
+    "an address or rule that exists is missing from the list, so it is not removed or seems gone",
     _NETLINK,
     "                        return None if interrupted or code else found\n",
     "                        return None if code else found\n",
@@ -171,8 +171,8 @@ TORN_LIST = Plant(
 )
 ONE_SLOT_SHUT = Plant(
     "oneSlotShut",
-    "shut means shut in both slots",
-    "a group that was released passes on for what is left of the other timer",
+    "a group is shut in both slots",
+    "a released group's traffic passes until the other slot's timer ends",
     "providers.linux.guard_table",
     '    for slot in SLOTS:\n        messages += nft.add_elements(table, f"armed_{slot}", elements)\n',
     '    for slot in SLOTS[:1]:\n        messages += nft.add_elements(table, f"armed_{slot}", elements)\n',
@@ -180,8 +180,8 @@ ONE_SLOT_SHUT = Plant(
 )
 LATE_TIDY_UP = Plant(
     "lateTidyUp",
-    "a bind calls off what the unbind before it has left to do",
-    "a moment after a group has come back its addresses go, and its clients wait for the next refresh",
+    "a bind cancels the unfinished work of the unbind before it",
+    "a moment after a group has returned, its addresses are removed, and clients wait for the next refresh",
     "providers.baremetal.provider",
     "            self._settled.cancel()  # it finishes an earlier unbind, and would remove the addresses that come now\n",
     "            pass\n",
@@ -198,8 +198,8 @@ _LEAVING = "        await self._leaving.over(until)\n"
 
 LEAVES_FIRST = Plant(
     "leavesFirst",
-    "what is given up has ended before it is left",
-    "a move that was given up lands after the release, when the next owner has moved",
+    "a move that is given up has ended before the network is left",
+    "a move that was given up lands after the release, when the next owner has already moved the network",
     _MOVING,
     "        await self._calls.settled(until)",
     "        pass",
@@ -207,8 +207,8 @@ LEAVES_FIRST = Plant(
 )
 OLD_GRANT = Plant(
     "oldGrant",
-    "no call of a grant leaves when the group has been given up",
-    "a thread that was slow takes the network from the next owner",
+    "no call leaves once its group has been given up",
+    "a slow thread takes the network from the next owner",
     _MOVING,
     "        self._grant.at = 0.0  # no call",
     "        # no call",
@@ -216,8 +216,8 @@ OLD_GRANT = Plant(
 )
 OLD_LOOK = Plant(
     "oldLook",
-    "what is seen counts for the epoch in which it was asked for",
-    "what the last owner's network showed makes this one move again, away from where it was just led",
+    "an answer of the cloud counts only for the epoch in which it was asked for",
+    "an answer from an earlier epoch makes the node move again after it has just moved",
     _MOVING,
     "        if epoch is not None and epoch == self._epoch:\n",
     "        if self._epoch is not None:\n",
@@ -225,8 +225,8 @@ OLD_LOOK = Plant(
 )
 LEAVES_LATE = Plant(
     "leavesLate",
-    "a thread looks at the clock before its call leaves",
-    "a call that was slow to leave takes effect when the grant has ended",
+    "a thread checks the clock before its call leaves",
+    "a call that is slow to leave takes effect after the grant has ended",
     _CALLS,
     "            until.left()\n",
     "            pass\n",
@@ -235,7 +235,7 @@ LEAVES_LATE = Plant(
 WAITS_ON = Plant(
     "waitsOn",
     "a call that is given up while it waits for a thread never leaves",
-    "a move that was given up is made after all, when the next owner has moved",
+    "a move that was given up still happens, when the next owner has already moved the network",
     _CALLS,
     "            answer.cancel()  # so that a call that still waits for a thread never leaves\n",
     "            pass\n",
@@ -243,8 +243,8 @@ WAITS_ON = Plant(
 )
 LEFT_BEHIND = Plant(
     "leftBehind",
-    "of what is done together each comes to its end, whatever the others do",
-    "an address is bound while the group is unbound for what another provider could not do",
+    "each of several concurrent calls runs to its end, even if another fails",
+    "an address is still being bound while the group is unbound because another provider failed",
     _CALLS,
     "await asyncio.gather(*begun, return_exceptions=True)",
     "await asyncio.gather(*begun)",
@@ -252,7 +252,7 @@ LEFT_BEHIND = Plant(
 )
 ALIAS_GOES_LATE = Plant(
     "aliasGoesLate",
-    "who takes over again waits for the removal that it began itself (gcp.alias_ip)",
+    "a node that takes over again waits for its own unfinished removal (gcp.alias_ip)",
     "the interface shows the address, so nothing is added; then the removal lands, and the network leads nowhere",
     "providers.gcp.alias_ip",
     _LEAVING,
@@ -261,8 +261,8 @@ ALIAS_GOES_LATE = Plant(
 )
 ADDRESS_GOES_LATE = Plant(
     "addressGoesLate",
-    "who takes over again waits for the deletion that it began itself (gcp.static_ip)",
-    "the same with an external address",
+    "a node that takes over again waits for its own unfinished deletion (gcp.static_ip)",
+    "the same, with an external address",
     "providers.gcp.static_ip",
     _LEAVING + "        for attempt",
     "        for attempt",
@@ -275,7 +275,7 @@ ADDRESS_GOES_LATE = Plant(
 def _unproven(name: str, condition: str, attempt: str, happens: str) -> Plant:
     return Plant(
         name,
-        f"the proof of a bucket tries {condition}",
+        f"the proof of a bucket tests {condition}",
         happens,
         "controller.stores.kit.proof",
         f'        "{condition}": {attempt},\n',
@@ -288,10 +288,10 @@ UNPROVEN_CREATION = _unproven(
     "unprovenCreation",
     "If-None-Match of a write",
     'partial(bucket.put, name, b"", None)',
-    "two nodes create one record",
+    "two nodes create the same record",
 )
 UNPROVEN_WRITE = _unproven(
-    "unprovenWrite", "If-Match of a write", 'partial(bucket.put, name, b"", stale)', "two nodes take one group"
+    "unprovenWrite", "If-Match of a write", 'partial(bucket.put, name, b"", stale)', "two nodes take the same group"
 )
 UNPROVEN_DELETION = _unproven(
     "unprovenDeletion",

@@ -1,4 +1,4 @@
-"""Each rule of the core and of the shell has a test that fails without it."""
+"""Every rule of the core and of the shell has a test that fails without it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The list has every mutant, and who runs it is told of a survivor."""
+"""The list contains every mutant, and a run of it names the survivors."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_whatever_lacks_something_is_in_the_list() -> None:
         if isinstance(each, type) and each.__module__ == module.__name__
     }
     assert {each.__name__ for each in there - used} == {"CloudMutant", "Whatever", "Relative"}, (
-        "what others are made of"
+        "the parts that mutants are made of"
     )
 
 

@@ -1,4 +1,4 @@
-"""Every mutant there is, in one list, and what must catch each."""
+"""Lists every mutant and what must catch it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _AT_ONCE = 2
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One mutant. `survives` says why it is not caught, and is None if it is; another process may ask."""
+    """One mutant. `survives` returns why it survives, or None if it is caught. It can run in another process."""
 
     name: str
     rule: str
@@ -30,7 +30,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came of a trial: `survived` says why, and is None for a mutant that was caught."""
+    """The result of a trial. `survived` is why the mutant survived, or None if it was caught."""
 
     trial: Trial
     survived: str | None
@@ -42,23 +42,23 @@ class Verdict:
 
 
 def plant_trial(plant: Plant) -> Trial:
-    """A mutant of the source: its own test fails, in a process of its own."""
+    """Returns the trial of a mutant of the source, whose test must fail in a process of its own."""
     return Trial(plant.name, plant.rule, plant.caught_by, plant.survives)
 
 
 def list_all() -> list[Trial]:
-    """Each mutant of the core, of the shell, of the election and of what moves a cloud's network."""
+    """Returns the trials of the core, the shell, the election, and the movers and daemons of the clouds."""
     plants = map(plant_trial, (*core.PLANTS, *shell.PLANTS))
     return [*plants, *_election_trials(), *_seed_trials(), *_schedule_trials()]
 
 
 def _election_trials() -> Iterator[Trial]:
-    """A story breaks. One of them is enough here; all are played by `tests/simulation/test_scripts.py`."""
+    """Yields one story per mutant, which must break. `tests/simulation/test_scripts.py` replays all of them."""
     told = {path: path.read_text(encoding="utf-8") for path in sorted(_STORIES.glob("**/*.txt"))}
     planted = {plant.name for plant in shell.PLANTS}
     for name, mutant in election.MUTANTS.items():
         if name in planted:
-            continue  # its own test is enough here, too
+            continue  # its own test is in the list already
         line = f"\nwithout {name}\n"
         path = next((path for path, text in told.items() if line in text), None)
         if path is None:
@@ -86,14 +86,14 @@ def _schedule_trials() -> Iterator[Trial]:
 
 
 def _told(schedule: Schedule) -> str:
-    """The schedule's name, in words."""
+    """Returns the schedule's name in words."""
     given = schedule.keywords if isinstance(schedule, partial) else {}
     words = (schedule.func if isinstance(schedule, partial) else schedule).__name__.replace("_", " ")
     return ", ".join([words, *(f"{key}={value}" for key, value in given.items())])
 
 
 def try_all(trials: Iterable[Trial]) -> Iterator[Verdict]:
-    """Try them, two at a time; each verdict as it comes."""
+    """Tries the mutants, two at a time, and yields each verdict when it is known."""
     with Pool(_AT_ONCE) as pool:
         yield from pool.imap_unordered(_try, trials)
 

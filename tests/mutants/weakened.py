@@ -1,6 +1,6 @@
-"""Weaker rules, a weaker kernel, a weaker guard: each lacks just one thing. `election.py` says what comes of it."""
+"""Weaker rules, kernels and guards: each lacks one thing. `election.py` states what happens without it."""
 
-# ruff: noqa: ARG002  (a rule that is removed does not look at what it is asked about)
+# ruff: noqa: ARG002  (a removed rule ignores its arguments)
 from __future__ import annotations
 
 from math import inf
@@ -97,7 +97,7 @@ class HintStampArrival(Rules):
 
 
 class HintAlone(Rules):
-    """An epoch that is too low gives it away, as long as owners change less than once a second: so not that, either."""
+    """Removes `grows`, too: while owners change less than once a second, a low epoch would reveal the old handover."""
 
     def grows(self, seen: int, epoch: int) -> bool:
         return True
@@ -122,7 +122,7 @@ class NoGroupRead(Rules):
 
 
 class NoTombstone(Rules):
-    """A beat that is too low gives the revived session away, so that rule is not there either."""
+    """Removes the check of the beat, too: a low beat would reveal the revived session."""
 
     def needs_tombstone(self) -> bool:
         return False
@@ -175,14 +175,14 @@ class NeverSitsOut(Rules):
 
 
 class Forever(Kernel):
-    """Nothing ends by itself."""
+    """A kernel whose timers never end."""
 
     def lasts(self, seconds: float) -> float:
         return inf
 
 
 class Windows(Kernel):
-    """The guard without slots: each group has one timer, which is given what is left of the grant."""
+    """A guard without slots: each group has one timer, which runs for the rest of the grant."""
 
     def __init__(self, world: World, clock: Clock, overshoot: Callable[[], float]) -> None:
         super().__init__(world, clock, overshoot)
@@ -204,7 +204,7 @@ class Windows(Kernel):
 
 
 class Relative(SimulatedGuard):
-    """Computes what is left when it is asked to open, and makes the call a moment later."""
+    """Computes the time that is left when it is asked to arm, and makes the call a moment later."""
 
     open_is_relative = False
     refresh_is_relative = False

@@ -1,4 +1,4 @@
-"""Deciding only the groups that something happened to gives what deciding all of them gives."""
+"""Deciding only the groups that an event concerns gives the same result as deciding all of them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_deciding_the_concerned_groups_is_deciding_all_groups(seeds: range, monk
         assert few.actions == every.actions
         assert few.transitions == every.transitions
         assert replace(few.state, agenda=Agenda()) == replace(every.state, agenda=Agenda())
-        assert earliest(few.wake_at) <= earliest(every.wake_at)  # once too often is no harm, too late is
+        assert earliest(few.wake_at) <= earliest(every.wake_at)  # waking too early does no harm, waking too late does
     assert len(decided) > 1000
 
 

@@ -1,4 +1,4 @@
-"""Corners of the core that the simulator reaches too seldom: failures of the kernel, reloads, foreign answers."""
+"""Corners of the core that the simulator rarely reaches: failures of the kernel, reloads, unexpected answers."""
 
 from __future__ import annotations
 
@@ -258,7 +258,7 @@ def test_a_store_that_takes_no_writes_is_not_asked_without_end() -> None:
 
 
 def adopted(node: Lone, *open_groups: str) -> Lone:
-    """The next life of this node, which adopts; it has only `web` configured."""
+    """Returns the next life of this node, which adopts. Only `web` is configured in it."""
     saved = Saved(SessionId("n1-a"), node.state.session.beat, "boot", "n1")
     policy = replace(node.policy, groups={"web": GroupPolicy()})
     heir = Lone(policy=policy, now=node.now, store=node.store, versions=node.versions)
@@ -273,7 +273,7 @@ def test_an_adopted_session_gives_back_what_is_configured_no_more(active: Lone) 
 
 
 def test_a_verdict_that_comes_before_the_start_is_kept(active: Lone) -> None:
-    """A check may have answered while the kernel was asked what is open."""
+    """A check might answer while the kernel is asked which groups are open."""
     saved = Saved(SessionId("n1-a"), active.state.session.beat, "boot", "n1")
     heir = Lone(now=active.now, store=active.store, versions=active.versions)
     for name in heir.policy.groups:
@@ -306,7 +306,7 @@ def test_who_no_longer_outranks_the_owner_does_not_preempt() -> None:
 
 
 def preempting(priority: int) -> Lone:
-    """A node that may preempt `web`, and sees it owned by n2-x."""
+    """Returns a node that is allowed to preempt `web` and sees that n2-x owns it."""
     lone = Lone()
     lone.policy = replace(lone.policy, groups={"web": GroupPolicy(priority=priority, preempt=True)})
     lone.start()
@@ -315,7 +315,7 @@ def preempting(priority: int) -> Lone:
 
 
 def serve_elsewhere(lone: Lone, seconds: int) -> None:
-    """Its owner, of priority 100, serves it and lives."""
+    """Lets the owner of `web`, with priority 100, live and serve it for this time."""
     for _ in range(2 * seconds):
         member = {"web": Membership(priority=100, healthy=True, serving=5)}
         lone.put("sessions/n2-x", fit(beat=lone.versions, seq=lone.versions, groups=member))
@@ -431,7 +431,7 @@ def test_who_was_fenced_meanwhile_is_handed_nothing(active: Lone) -> None:
 
 
 def handed_to_us(node: Lone, **more: object) -> ev.Hint:
-    """Another owns it, as our listing said; now its record names us."""
+    """Makes the record, in which a listing showed another owner, name us. Returns the hint."""
     before = node.store["groups/web"]
     record = decode(before.value, Ownership)
     given = replace(record, session=SessionId("n1-a"), epoch=record.epoch + 1, seq=record.seq + 1, after=before.version)
@@ -485,7 +485,7 @@ def test_a_handover_that_follows_on_a_hint_is_no_handover(standby: Lone) -> None
 
 
 def test_a_handover_before_the_last_renewal_is_looked_at_again(standby: Lone) -> None:
-    standby.held = (ev.Read,)  # what was seen last is older than the timer of the next renewal
+    standby.held = (ev.Read,)  # the last sighting is older than the timer of the next renewal
     standby.run(TIMING.retry_period + 0.1)
     standby.tell(handed_to_us(standby))
     assert serving_until(standby.state, "web") is None
@@ -501,7 +501,7 @@ def test_who_has_just_failed_takes_nothing_that_is_thrown_back(standby: Lone) ->
     standby.tell(handed_to_us(standby))
     standby.held = ()
     standby.tell(ev.Ran("web", ownership(standby).epoch, Step.BIND, "no such interface"))
-    assert ownership(standby).session == "n2-x"  # which fails, too, and hands it back
+    assert ownership(standby).session == "n2-x"  # n2 fails, too, and hands it back
     standby.tell(handed_to_us(standby))
     standby.run(TIMING.lease_duration / 2)
     assert (ownership(standby).session, ownership(standby).offered_to) == (None, "n2-x")

@@ -1,4 +1,4 @@
-"""Records on their way through bytes, and the durations that make a lease safe."""
+"""The encoding of records, and the durations that make a lease safe."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ def test_the_longest_renew_deadline_ends_before_the_earliest_fence(
     drift: float,
     overshoot: float,
 ) -> None:
-    """The owner's clock slow, the standby's fast: the guard still ends before the standby has watched long enough."""
+    """With the owner's clock slow and the standby's fast, the guard still ends before the standby can fence."""
     guard_ends = longest_renew_deadline(lease_duration, drift, overshoot) / (1 - drift) + overshoot
     earliest_fence = lease_duration / (1 + drift)
     assert guard_ends == pytest.approx(earliest_fence)
@@ -243,7 +243,7 @@ def test_every_problem_is_reported_at_once() -> None:
 
 
 def test_a_lease_too_short_for_the_kernel_is_a_problem() -> None:
-    """Where only valid_lft ends an address, up to a second late, a lease of a second cannot be safe."""
+    """If only valid_lft ends an address, up to a second late, a lease of one second cannot be safe."""
     assert Timing.derive(1.0, overshoot=1.0).problems()
 
 

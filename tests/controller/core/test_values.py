@@ -1,4 +1,4 @@
-"""A frozen value with something changed is the value that `dataclasses.replace` makes."""
+"""Our `replace` makes the same value as `dataclasses.replace`."""
 
 from __future__ import annotations
 
