@@ -1,8 +1,8 @@
 """A strict fake of Consul: key/value store, transactions, blocking queries and ACL tokens, as far as anyvip uses them.
 
 ``python -m tests.lab.stores.consul HOST`` serves it as a process. It does what agent/kvs_endpoint.go,
-agent/txn_endpoint.go and agent/consul/state/kvs.go of hashicorp/consul do, and refuses with 400 what they do not know or
-would ignore.
+agent/txn_endpoint.go and agent/consul/state/kvs.go of hashicorp/consul do, and refuses with 400 what they do not know
+or would ignore.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A small network in the fake EC2, metadata of its first node, and nothing of this machine's own access to AWS."""
+"""A small network in the fake EC2 and the metadata of its first node, without this machine's own access to AWS."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.lab.aws.imds import Imds
 from tests.lab.aws.movers import Movers
 from tests.lab.aws.network import small_network
 
-MODELS = Loader()  # EC2's takes half a second to read
+MODELS = Loader()  # reading the model of EC2 takes half a second
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def ec2(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ec2]:
-    """EC2 and STS are this fake from here on."""
+    """Make this fake serve as EC2 and STS."""
     with fake_ec2.serving(small_network()) as fake:
         monkeypatch.setenv("AWS_ENDPOINT_URL", fake.url)
         yield fake
@@ -43,7 +43,7 @@ def ec2(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ec2]:
 
 @pytest.fixture
 def imds(ec2: Ec2, monkeypatch: pytest.MonkeyPatch) -> Iterator[Imds]:
-    """This node is n1."""
+    """Make this node n1."""
     with fake_imds.serving(Imds(ec2.cloud, [ec2.cloud.interfaces["eni-1"]])) as fake:
         monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", fake.url)
         yield fake
@@ -51,7 +51,7 @@ def imds(ec2: Ec2, monkeypatch: pytest.MonkeyPatch) -> Iterator[Imds]:
 
 @pytest.fixture
 def client(ec2: Ec2) -> Iterator[Any]:
-    """A plain client, as anybody would make one."""
+    """Return a plain client of botocore."""
     config = Config(retries={"total_max_attempts": 1})
     session = get_session()
     session.register_component("data_loader", MODELS)
@@ -62,7 +62,7 @@ def client(ec2: Ec2) -> Iterator[Any]:
 
 @pytest_asyncio.fixture
 async def movers(imds: Imds) -> AsyncIterator[Movers]:
-    """Makes the providers of n1."""
+    """Return the maker of n1's providers."""
     made = Movers()
     yield made
     await made.close()

@@ -1,4 +1,4 @@
-"""The real botocore over real HTTP: no call outlives its grant, none is repeated, no secret is written down."""
+"""The real botocore over real HTTP: no call outlives its grant, none is repeated, and no secret is logged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from providers.cloud.deadline import Deadline
 from tests.lab.host.clocks import HandClock
 from tests.lab.http.canned import Answer, Canned, canned
 
-LIVENESS = 60.0  # seconds; generous
+LIVENESS = 60.0  # seconds, generous because the machine can be busy
 ROLE = "arn:aws:iam::123456789012:role/vip"
 DONE = Answer(body="<DescribeRegionsResponse><requestId>r</requestId><regionInfo/></DescribeRegionsResponse>")
 
@@ -152,7 +152,7 @@ def test_a_role_is_assumed_at_the_regions_sts_and_again_before_it_ends(
     with canned(DONE) as ec2, canned(first, second) as sts:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
         aws = opened(made, ec2.url, role_arn=ROLE, external_id="shop")
-        aws.client("ec2").describe_regions()  # the first has too little left to be used again
+        aws.client("ec2").describe_regions()  # the first credentials expire too soon to be used again
         aws.client("ec2").describe_regions()
         aws.client("ec2").describe_regions()
     _check_role(ec2, sts)

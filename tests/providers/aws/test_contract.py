@@ -1,4 +1,4 @@
-"""The movers of AWS keep the contract that movers are published with."""
+"""The AWS movers keep the published contract of movers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CASES: dict[str, tuple[Any, str, dict[str, Any]]] = {
 
 
 class ScriptedEc2(Ec2):
-    """EC2 as far as the script lets it; what is not described writes."""
+    """EC2 as the script allows it. Every call except a Describe operation is a write."""
 
     script: Script
 
@@ -67,7 +67,7 @@ class TestMovers(MoverContract):
 
     @pytest.fixture
     def metadata(self, ec2: Ec2) -> Iterator[dict[str, str]]:
-        """Where each node's metadata service answers."""
+        """Return the address of each node's metadata service."""
         with ExitStack() as stack:
             services = {name: Imds(ec2.cloud, [ec2.cloud.interfaces[eni]]) for name, eni in NODES.items()}
             yield {name: stack.enter_context(fake_imds.serving(imds)).url for name, imds in services.items()}
@@ -85,7 +85,7 @@ class TestMovers(MoverContract):
             vips = (ip_interface(vip),)
             made.append(kind.make_calls(options, "web", vips, clock))
             asking = Asking(options, made[-1], interface=None)
-            asking._nic = nic(Asked(), None)  # asked for later, it would be that of the node that was made last
+            asking._nic = nic(Asked(), None)  # asking later would return the interface of the last node made
             mover: Mover = kind(asking, vips, options)
             return mover
 

@@ -1,4 +1,4 @@
-"""Elastic IPs in the fake EC2, by the real SDK: led to the named address, let go only while they are ours."""
+"""Elastic IPs in the fake EC2, by the real SDK: they lead to the named address, and only their owner gives them up."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def at(ec2: Ec2) -> tuple[str, str] | None:
 
 
 def elsewhere(ec2: Ec2) -> None:
-    """Somebody else associates it."""
+    """Let another process associate it."""
     cloud = ec2.cloud
     cloud.associate(cloud.elastic("eipalloc-1"), cloud.interface("eni-2"), "10.77.0.12", reassociate=True)
 

@@ -1,4 +1,4 @@
-"""The fake refuses what EC2 refuses: were it more lenient, what passes against it would prove nothing."""
+"""The fake refuses what EC2 refuses. If it were more lenient, a test against it would prove nothing."""
 
 from __future__ import annotations
 

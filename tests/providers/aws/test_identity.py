@@ -1,4 +1,4 @@
-"""Who we are, by IMDSv2: tokens are asked for, renewed when refused, and no proxy is in between."""
+"""This node's identity by IMDSv2: it requests tokens, renews refused ones, and uses no proxy."""
 
 from __future__ import annotations
 

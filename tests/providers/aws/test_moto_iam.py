@@ -1,6 +1,7 @@
-"""The shipped policies under moto's enforcement of IAM, which is nobody's here: enough, and nothing can be missed.
+"""The shipped policies under moto's own enforcement of IAM: they are enough and minimal.
 
-Only what moto does as EC2 does: it says AccessDenied for UnauthorizedOperation, and moves no address from anybody.
+These tests cover only what moto does like EC2. moto answers AccessDenied instead of UnauthorizedOperation, and moves no
+address from another holder.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from tests.lab.stores.moto import start_moto
 from tests.providers.aws.conftest import MODELS
 from tests.providers.aws.test_policies import policy
 
-pytestmark = pytest.mark.timeout(300)  # moto takes long to start where there is much else to do
+pytestmark = pytest.mark.timeout(300)  # moto takes long to start on a busy machine
 
 OFF = b"1000000000"
 MOVES = {
@@ -39,7 +40,7 @@ MOVES = {
 
 @dataclass
 class Account:
-    """A network in moto, and one user in it whose policy the test sets."""
+    """A network in moto with a user whose policy the test sets."""
 
     url: str
     interface: str
@@ -60,7 +61,7 @@ class Account:
         )
 
     def enforce(self, body: bytes = b"0") -> None:
-        """From the next request on; `OFF` ends it."""
+        """Set the policy from the next request on. `OFF` ends the enforcement."""
         request = Request(f"{self.url}/moto-api/reset-auth", body, {"Content-Type": "text/plain"})
         with urlopen(request, timeout=60):
             pass
@@ -94,7 +95,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
 
 @pytest.fixture
 def user(account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
-    """We are this user, on an instance with that network interface."""
+    """Make this node the user, on an instance with that network interface."""
     cloud = Cloud(subnets={"subnet-1": Subnet("subnet-1", "10.77.0.0/24")})
     with fake_imds.serving(Imds(cloud, [Interface(account.interface, "subnet-1", ["10.77.0.11"])])) as imds:
         monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", imds.url)
@@ -106,7 +107,7 @@ def user(account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]
 
 
 async def life(user: Account, name: str, **options: Any) -> None:
-    """A takeover, seen, as a provider makes it. New routes each time."""
+    """Take over as a provider does, and confirm it, with new routes each time."""
     movers = Movers()
     try:
         if name == "secondary_ip":
@@ -134,7 +135,7 @@ def without_routes(user: Account) -> None:
 async def test_the_policy_is_enough(user: Account, name: str) -> None:
     user.allow(policy(name))
     await life(user, name)
-    await life(user, name)  # and once more, where everything is there already
+    await life(user, name)  # and once more, when everything exists already
 
 
 @pytest.mark.parametrize(("name", "action"), [(name, action) for name in MOVES for action in MOVES[name]])

@@ -1,4 +1,4 @@
-"""The shipped policies: enough for everything that a provider does, and nothing in them can be missed."""
+"""The shipped policies: they are enough for everything that a provider does, and minimal."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def made(movers: Movers, name: str) -> Moving:
 
 
 def elsewhere(ec2: Ec2) -> None:
-    """Everything is another node's: all that a takeover may need is needed."""
+    """Give everything to another node, so that a takeover needs every call that it can need."""
     ec2.cloud.interfaces["eni-2"].addresses.append("10.77.0.100")
     ec2.cloud.interfaces["eni-2"].ipv6.append("fd77::100")
     ec2.cloud.tables["rtb-1"].routes["pl-1"] = "eni-2"
 
 
 async def life(provider: Moving) -> list[Finding]:
-    """All that a provider is ever asked for."""
+    """Call everything that a provider can be asked for."""
     findings = await provider.preflight()
     await provider.inspect()
     await provider.bind(grant())
@@ -91,7 +91,7 @@ async def test_a_move_without_one_of_them_fails_clearly(
     provider = made(movers, name)
     try:
         await provider.bind(grant())
-        await provider.unbind()  # it fails to nobody's harm, so it says it to the log
+        await provider.unbind()  # its failure does no harm, so it only logs the error
         said = caplog.text
     except ProviderError as error:
         said = str(error)
@@ -100,7 +100,7 @@ async def test_a_move_without_one_of_them_fails_clearly(
 
 
 async def test_resources_can_be_narrowed_to_what_is_ours(ec2: Ec2, movers: Movers) -> None:
-    """As Terraform does it: the statement `Move` names the very things."""
+    """Return the policy as Terraform makes it: the statement `Move` names its resources."""
     arns = "arn:aws:ec2:eu-central-1:123456789012"
     look, move = policy("route")["Statement"]
     narrow = {**move, "Resource": [f"{arns}:route-table/rtb-1", f"{arns}:network-interface/*"]}

@@ -1,4 +1,4 @@
-"""What would break a failover is found before there is one, and each finding says what to do."""
+"""Preflight finds what would break a failover, and each finding says what to do."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def wrong(provider: Moving) -> list[Finding]:
 
 
 def nothing(_: Ec2) -> None:
-    """The network is as it should be."""
+    """Leave the network as it should be."""
 
 
 def checked(ec2: Ec2) -> None:
@@ -72,7 +72,7 @@ CASES: list[tuple[Any, str, dict[str, Any], Arrange, str, str]] = [
     CASES,
     ids=lambda value: getattr(value, "__name__", str(value))[:30],
 )
-async def test_findings(  # noqa: PLR0917  (what is found, and when)
+async def test_findings(  # noqa: PLR0917  (the case and its findings)
     ec2: Ec2, movers: Movers, kind: Any, vip: str, options: Any, arrange: Arrange, message: str, remedy: str
 ) -> None:
     arrange(ec2)
@@ -93,7 +93,7 @@ async def test_a_network_as_it_should_be_has_no_findings_and_is_not_changed(
     ]
     _, provider = movers.make(kind, vip, probe_port=9010, **options)
     before = repr(ec2.cloud.interfaces) + repr(ec2.cloud.tables) + repr(ec2.cloud.elastics)
-    if kind is SecondaryIp:  # what it asks for is so already
+    if kind is SecondaryIp:  # its request changes nothing
         ec2.cloud.changed = lambda: None
     assert await wrong(provider) == []
     assert repr(ec2.cloud.interfaces) + repr(ec2.cloud.tables) + repr(ec2.cloud.elastics) == before

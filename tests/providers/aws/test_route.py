@@ -1,4 +1,4 @@
-"""Routes in the fake EC2, by the real SDK: all tables at once, each on its own, all seen afterwards."""
+"""Routes in the fake EC2, by the real SDK: all tables at the same time, each with its own retries, then confirmed."""
 
 from __future__ import annotations
 

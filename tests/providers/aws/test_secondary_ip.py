@@ -1,4 +1,4 @@
-"""Secondary addresses in the fake EC2, by the real SDK: one call takes them, whatever fails in between."""
+"""Secondary addresses in the fake EC2, by the real SDK: one call takes them, in spite of failures in between."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ async def test_drift_is_seen_and_moved_again(ec2: Ec2, movers: Movers) -> None:
     ec2.fail("DescribeNetworkInterfaces", Refused("UnauthorizedOperation", "no", 403))
     with pytest.raises(ProviderError):
         await provider.inspect()
-    await provider.bind(grant())  # an answer that does not come drops nothing
+    await provider.bind(grant())  # a missing answer drops nothing
     assert cloud.owner(VIP) == "eni-1"
 
 
@@ -200,7 +200,7 @@ async def test_an_interface_that_was_replaced_is_known_by_the_next_look(ec2: Ec2
     _, provider = movers.make(SecondaryIp, f"{VIP}/24")
     await provider.inspect()
     imds.gone = True
-    await provider.inspect()  # what was known stays
+    await provider.inspect()  # the known interface is kept
     imds.gone = False
     imds.interfaces = [ec2.cloud.interfaces["eni-2"]]
     await provider.inspect()

@@ -1,4 +1,4 @@
-"""Fixtures for Azure: an authority of the test's own, and who the machine is."""
+"""Fixtures for Azure: the test's own certificate authority, and the identity of the machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ USER_ASSIGNED = "aaaaaaaa-0000-0000-0000-000000000001"
 
 @dataclass(frozen=True)
 class Tls:
-    """A server's context, and the file that a client needs to trust it."""
+    """Return a server's TLS context, and the file that a client needs to trust it."""
 
     server: ssl.SSLContext
     ca_file: str
@@ -38,7 +38,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
 
 @pytest.fixture
 def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[Metadata]:
-    """The metadata service of a machine with both kinds of identities, where the SDK looks for it."""
+    """Serve the metadata of a machine with both kinds of identities, at the address that the SDK uses."""
     service = Metadata(Node(1).machine, identities=frozenset({USER_ASSIGNED}))
     with RestServer(service.answer) as server:
         monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", server.url)
@@ -47,7 +47,7 @@ def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[Metadata]:
 
 @pytest.fixture
 def arm(tls: Tls, metadata: Metadata) -> Iterator[Arm]:
-    """A subscription with a subnet and a NIC for each of two nodes."""
+    """Serve a subscription with a subnet and a NIC for each of two nodes."""
     fake = Arm()
     network(fake)
     for node in (Node(1), Node(2)):

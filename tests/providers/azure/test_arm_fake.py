@@ -1,4 +1,4 @@
-"""The fake refuses what Azure refuses: asked by the real SDK, over TLS, with its own polling of long operations."""
+"""The fake refuses what Azure refuses. The real SDK asks it over TLS and polls long operations itself."""
 
 from __future__ import annotations
 

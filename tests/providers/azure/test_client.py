@@ -1,4 +1,4 @@
-"""The SDK as it is set up: clouds, identities, no retries, and what its errors mean. Real SDK, real HTTP."""
+"""The SDK's setup with the real SDK and real HTTP: clouds, identities, no retries, and the meaning of errors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.providers.azure.conftest import USER_ASSIGNED, Tls
 
 
 class Scripted:
-    """Answers what it is told to, and keeps what it was asked."""
+    """A server that gives prepared answers and keeps the requests."""
 
     def __init__(self) -> None:
         self.asked: list[Request] = []
@@ -47,7 +47,7 @@ def scripted(tls: Tls) -> Iterator[tuple[Scripted, dict[str, Any]]]:
 
 
 def options(**keys: Any) -> ArmOptions:
-    """As the configuration makes them: from JSON, strictly."""
+    """Return options as the configuration makes them: from JSON, strictly."""
     return ArmOptions.model_validate_json(json.dumps(keys), strict=True)
 
 

@@ -1,4 +1,4 @@
-"""Azure's movers keep the contract that movers are published with."""
+"""The Azure movers keep the published contract of movers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class TestMovers(MoverContract):
         return request.param
 
     @pytest.fixture
-    def arm(self, script: Script, tls: Tls, metadata: Metadata) -> Iterator[Arm]:  # noqa: ARG002  (it is asked, too)
+    def arm(self, script: Script, tls: Tls, metadata: Metadata) -> Iterator[Arm]:  # noqa: ARG002  (the movers use it)
         fake = Arm()
         network(fake)
         for node in (Node(1), Node(2)):

@@ -1,4 +1,4 @@
-"""Secondary IP configurations move between NICs: two writes, in order, and nothing else of either NIC changes."""
+"""Secondary IP configurations move between NICs by two writes in order, and nothing else of either NIC changes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def where(arm: Arm, tls: Tls) -> dict[str, Any]:
 
 @pytest.fixture
 async def here(where: dict[str, Any]) -> AsyncIterator[IpConfig]:
-    """Node 1's mover of one VIP."""
+    """Open node 1's mover of one VIP."""
     async with moving(IpConfig, where, f"{VIP}/24") as (mover, _):
         yield mover
 
@@ -41,7 +41,7 @@ def held(arm: Arm, node: Node, config: dict[str, Any]) -> None:
 
 
 def rich(arm: Arm) -> dict[str, Any]:
-    """A configuration with everything that may hang on one."""
+    """Return a configuration with everything that can be attached to one."""
     return ip_config(
         "vip",
         VIP,
@@ -85,7 +85,7 @@ async def test_what_is_here_is_not_written_again(arm: Arm, here: IpConfig) -> No
 async def test_fields_that_this_sdk_does_not_know_are_kept(
     arm: Arm, here: IpConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A newer Azure: its fake takes one more field."""
+    """Make the fake a newer Azure, which has one more field."""
     from azure.mgmt.network import models as m  # noqa: PLC0415
 
     from tests.lab.azure import schema  # noqa: PLC0415
@@ -131,7 +131,7 @@ async def test_an_address_that_nobody_has_gets_a_configuration_and_a_warning(
 async def test_what_hung_on_a_configuration_is_not_lost_by_a_move_that_was_cut_short(
     arm: Arm, where: dict[str, Any]
 ) -> None:
-    """The other node has removed it and died. This one has seen it before, as standbys do."""
+    """The other node has removed the VIP and died. This node has seen it before, as standbys do."""
     config = rich(arm)
     held(arm, TWO, config)
     async with moving(IpConfig, where, f"{VIP}/24") as (mover, _):
@@ -173,7 +173,7 @@ async def test_a_nic_that_somebody_else_wrote_meanwhile_is_read_again(arm: Arm, 
 
 
 async def test_an_operation_in_progress_is_waited_for(arm: Arm, here: IpConfig, where: dict[str, Any]) -> None:
-    """Two nodes at once, as at a takeover of one that still moves: one of them has it in the end, whole."""
+    """Two nodes move at the same time, as at a takeover from a node that still moves. One gets the whole VIP."""
     held(arm, TWO, rich(arm))
     arm.seconds = 0.3
     async with moving(IpConfig, where, f"{VIP}/24", nic="nic2") as (there, _):
@@ -198,7 +198,7 @@ async def test_retry_after_beyond_the_deadline_is_not_waited_for(arm: Arm, here:
     await here.look(soon())
     arm.faults = [Fault("GET", "networkInterfaces", "throttle", times=9, seconds=3600)]
     with pytest.raises(ProviderError, match="throttled"):
-        await here.move(soon(600))  # who waits for either, does not end
+        await here.move(soon(600))  # waiting for either resource does not end
 
 
 @pytest.mark.parametrize("nic_name", ["nic1", "nic2"])
@@ -222,7 +222,7 @@ async def test_an_operation_that_fails_is_said_with_its_reason_and_made_good(arm
 
 async def test_what_is_being_written_is_not_here_yet(arm: Arm, here: IpConfig) -> None:
     await here.look(soon())
-    arm.seconds = 1000.0  # until the test ends it
+    arm.seconds = 1000.0  # the write runs until the test ends it
     moving_it = asyncio.create_task(here.move(soon()))
     await until(lambda: arm.resource(ONE.nic)["properties"]["provisioningState"] == "Updating")
     found = await here.look(soon())
@@ -264,14 +264,14 @@ async def test_bound_is_moved_once_and_seen(arm: Arm, where: dict[str, Any]) -> 
 
 
 async def test_a_late_write_of_a_former_owner_is_undone(arm: Arm, where: dict[str, Any], metadata: Metadata) -> None:
-    """Node 2 has sent the removal of the VIP from node 1's NIC, then loses the group; its write lands afterwards."""
+    """Node 2 removes the VIP from node 1's NIC and then loses the group. Its write lands afterwards."""
     async with moving(IpConfig, where, f"{VIP}/24") as (mover, provider):
         await provider.bind(grant(7))
         async with moving(IpConfig, where, f"{VIP}/24", nic="nic2") as (_, former):
             await given_up_under_way(arm, former, "nic1")
         await provider.bind(grant(9))
         arm.land()
-        assert (await provider.inspect()).place is Place.NOWHERE  # as the reconciling daemon asks, soon after
+        assert (await provider.inspect()).place is Place.NOWHERE  # as the daemon asks when it reconciles soon after
         await provider.bind(grant(9))  # the next renewal
         await led_here(mover)
     assert addresses(arm, ONE) == [VIP]

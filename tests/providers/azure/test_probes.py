@@ -1,4 +1,4 @@
-"""Whether a load balancer's probes get in: by the security groups of the network interface and of its subnet."""
+"""Whether the security groups of the network interface and of its subnet let a load balancer's probes in."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NIC_SAID, SUBNET_SAID = "health probes, network interface nic1", "health probes,
 
 
 def rule(name: str, priority: int, **more: Any) -> dict[str, Any]:
-    """Refuses everything, where nothing else is said."""
+    """Return a security rule, which denies everything by default."""
     properties = {
         "priority": priority,
         "direction": "Inbound",
@@ -40,7 +40,7 @@ def group(*rules: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def where(arm: Arm, tls: Tls) -> dict[str, Any]:
-    """The subnet has another security group than the NICs."""
+    """Give the subnet another security group than the NICs."""
     arm.add(OUTER, group())
     arm.add(SUBNET, {"properties": {"addressPrefixes": ["10.7.0.0/24"], "networkSecurityGroup": {"id": OUTER}}})
     route_table(arm, "t", "10.99.0.1/32", Node(1).address)
@@ -117,7 +117,7 @@ async def test_nobody_probes_what_is_behind_no_load_balancer(arm: Arm, where: di
     ],
 )
 def test_the_first_rule_that_fits_decides(before: dict[str, Any], *, refused: bool) -> None:
-    """They may stand in any order: the priority counts."""
+    """Rules can be in any order, because the priority counts."""
     rules = group(rule("deny-all", 200), rule("before", 100, **before))
     assert refusing_rule(rules, 9010) == ("deny-all" if refused else None)
 

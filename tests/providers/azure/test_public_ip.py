@@ -1,4 +1,4 @@
-"""A public address is taken from one NIC and given to another: two writes, and nothing else changes."""
+"""A public address moves from one NIC to another by two writes, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PUBLIC = f"{NETWORK}/publicIPAddresses/pip"
 
 @pytest.fixture
 def where(arm: Arm, tls: Tls) -> dict[str, Any]:
-    """Node 2 has it, in a secondary configuration."""
+    """Give node 2 the address, in a secondary configuration."""
     public_ip(arm, "pip", ADDRESS)
     arm.add(TWO.nic, nic(TWO, ip_config("out", "10.7.0.50", publicIPAddress={"id": PUBLIC})))
     return {"endpoint": arm.audience, "ca_file": tls.ca_file, "polling_seconds": 0.1, "public_ip": "pip"}

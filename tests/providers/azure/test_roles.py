@@ -1,4 +1,4 @@
-"""The role definitions that Terraform assigns: with them all works, and without any one permission something does not."""
+"""The role definitions that Terraform assigns: they are enough, and without any one permission something fails."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ONLY_FOR_DOCTOR = {
 
 @pytest.fixture
 def where(arm: Arm, tls: Tls) -> dict[str, Any]:
-    """Node 2 has everything that moves."""
+    """Give node 2 everything that moves."""
     table = route_table(arm, "t", f"{OUTSIDE}/32", Node(2).address)
     associated = {**arm.resource(table)["properties"], "subnets": [{"id": SUBNET}]}
     arm.add(table, {"location": "westeurope", "properties": associated})
@@ -45,7 +45,7 @@ def where(arm: Arm, tls: Tls) -> dict[str, Any]:
 
 
 async def tried(mechanism: str, where: dict[str, Any]) -> tuple[list[Finding], str]:
-    """What preflight finds, and what keeps the move from working."""
+    """Return what preflight finds, and what prevents the move."""
     kind, vip, keys = MECHANISMS[mechanism]
     async with moving(kind, {**where, **keys}, vip) as (mover, provider):
         found = [each for each in await provider.preflight() if each.level is not Level.OK]

@@ -1,4 +1,4 @@
-"""One route in each table: all tables at once, no table as a whole, and seen afterwards."""
+"""One route in each table: all tables are written at the same time, none as a whole, and then confirmed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def where(arm: Arm, tls: Tls) -> dict[str, Any]:
 
 @pytest.fixture
 async def here(where: dict[str, Any]) -> AsyncIterator[Route]:
-    """Node 1's mover of one VIP."""
+    """Open node 1's mover of one VIP."""
     async with moving(Route, where, f"{VIP}/32") as (mover, _):
         yield mover
 
@@ -46,7 +46,7 @@ def table(name: str) -> str:
 
 
 def hops(arm: Arm, name: str = "t0") -> dict[str, str]:
-    """By prefix, the next hop."""
+    """Return the next hop by prefix."""
     routes = [route["properties"] for route in arm.resource(table(name))["properties"]["routes"]]
     return {route["addressPrefix"]: route["nextHopIpAddress"] for route in routes}
 
@@ -154,7 +154,7 @@ async def test_a_late_write_of_a_former_owner_is_undone(arm: Arm, where: dict[st
             await given_up_under_way(arm, former, "t0/")
         await provider.bind(grant(2))
         arm.land()
-        found = await provider.inspect()  # as the reconciling daemon asks, soon after a promotion
+        found = await provider.inspect()  # as the daemon asks when it reconciles soon after a promotion
         assert (found.place, found.where) == (Place.ELSEWHERE, "t0 leads to 10.7.0.13")
         await provider.bind(grant(2))  # the next renewal
         await led_here(mover)

@@ -1,4 +1,4 @@
-"""A token that Azure refuses before its time is over by our clock: another one takes its place, and the call goes on."""
+"""A token that Azure refuses before it expires by this node's clock is replaced, and the call is repeated."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def fetched(metadata: Metadata) -> int:
 
 @pytest.fixture
 async def routes(arm: Arm, tls: Tls) -> AsyncIterator[Any]:
-    """Node 1's mover of routes that lead to node 2 as yet. It has looked, so it has a token."""
+    """Open node 1's mover of routes that still lead to node 2. It has looked, so it has a token."""
     for table in TABLES:
         route_table(arm, table, OUTSIDE, Node(2).address)
     where = {"endpoint": arm.audience, "ca_file": tls.ca_file, "polling_seconds": 0.1}
@@ -88,7 +88,7 @@ def test_threads_that_are_refused_at_once_fetch_one_token(metadata: Metadata) ->
 
 @dataclass
 class Blobs:
-    """An account of Azure Storage without blobs, as strict about tokens as the real one."""
+    """A fake account of Azure Storage without blobs, as strict about tokens as the real one."""
 
     oldest_token: int = 1
     asked: list[Request] = field(default_factory=list)
