@@ -1,7 +1,8 @@
-"""Keeps tests on loopback: a test that reaches beyond it, such as for a default endpoint, fails even if it catches that.
+"""Keeps tests on loopback: a test that reaches beyond it fails, even if it swallows the error.
 
-Python calls an audit hook for every connection and name lookup of this process (PEP 578). In a test's own network
-namespace, everything is allowed: such a namespace leads nowhere.
+This catches default endpoints that a test forgot to replace. Python calls an audit hook for every connection and name
+lookup of this process (PEP 578). In a test's own network namespace, everything is allowed: such a namespace leads
+nowhere.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ FOLDERS = {"tests", "bench", "docs", "packaging", "terraform", ".ci"}
 
 
 def build(kind: str, into: Path) -> Path:
-    """Builds one distribution with the backend's own hook, in a process of its own: the hook uses the current folder."""
+    """Builds one distribution with the backend's own hook, in a separate process: the hook uses the current folder."""
     script = f"import sys; from hatchling.build import build_{kind}; print(build_{kind}(sys.argv[1]))"
     command = [sys.executable, "-c", script, str(into)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
