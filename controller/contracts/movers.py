@@ -1,4 +1,4 @@
-"""The contract of every mover, tested with a scripted cloud: see `providers.cloud.moving.Mover`."""
+"""The contract of every mover, tested with a scripted cloud: see `providers.cloud.mover.Mover`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from controller.contracts.rules import raises, rule
 from controller.contracts.script import Fate, Script
 from providers.base import Place, ProviderError
 from providers.cloud.deadline import Deadline, GrantEnd
-from providers.cloud.moving import Mover, Starter, SyncCloser
+from providers.cloud.mover import Mover, Starter, SyncCloser
 
 MOVE_SECONDS = 60.0  # by the logical clock
 BETWEEN_SECONDS = 25.0  # that an unanswered request takes, by the logical clock

@@ -22,10 +22,10 @@ from controller.config.paths import HISTORY
 from controller.config.problem import ConfigError, StartError
 from controller.core import events as ev
 from controller.core.machine import Phase, Role, State, serving_until
-from controller.core.records import GROUPS
 from controller.daemon.clock import boot_id, boottime
 from controller.daemon.executor import Executor, Surroundings, new_session_id
 from controller.daemon.fitness import Fitness
+from controller.daemon.hints import post_hints
 from controller.daemon.host import Local, LocalError
 from controller.daemon.life import Life, LifeError
 from controller.daemon.node import Node
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from controller.api.server import AdminApi
 
 _log = logging.getLogger("anyvip")
-
-_HINTS_AGAIN_SECONDS = 5.0
 
 
 def run(config: Config) -> int:
@@ -131,7 +129,7 @@ class Daemon:
                 tasks.create_task(ping_watchdog(self._alive), name="watchdog"),
             ]
             if isinstance(store, Watcher):
-                background.append(tasks.create_task(_hints(store, self._node), name="watch"))
+                background.append(tasks.create_task(post_hints(store, self._node), name="watch"))
             executor = Executor(self._surroundings(store), self._telemetry, tasks, self._node.post)
             gc.freeze()  # objects made so far stay: collections skip them, and last microseconds
             self._node.post(await self._make_started())
@@ -292,13 +290,3 @@ def _paths(config: Config) -> dict[str, str]:
 
 def _budget(config: Config) -> Budget:
     return Budget(config.reconcile.looks_per_minute, config.reconcile.burst, boottime())
-
-
-async def _hints(store: Watcher, node: Node) -> None:
-    while True:
-        try:
-            async for entries in store.changes(GROUPS):
-                node.post(ev.Hint(entries))
-        except Exception as error:  # noqa: BLE001  (hints only add speed: a plugin that fails at them must not end us)
-            _log.warning("the store reports no changes: %s: %s", type(error).__name__, error)
-        await asyncio.sleep(_HINTS_AGAIN_SECONDS)

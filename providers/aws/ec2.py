@@ -17,7 +17,7 @@ from providers.base import ProviderError, Vip
 from providers.cloud.calls import CallRefused, Calls
 from providers.cloud.deadline import Deadline
 from providers.cloud.mechanism import Mechanism
-from providers.cloud.moving import Mover, MovingOptions
+from providers.cloud.mover import Mover, MovingOptions
 from providers.cloud.refusal import Refusal
 
 _log = logging.getLogger(__name__)

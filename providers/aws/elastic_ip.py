@@ -32,7 +32,7 @@ class ElasticIpOptions(Ec2Options):
 
 
 class ElasticIp(Ec2Mechanism):
-    """Associates one group's Elastic IPs with this node's network interface (`providers.cloud.moving.Mover`)."""
+    """Associates one group's Elastic IPs with this node's network interface (`providers.cloud.mover.Mover`)."""
 
     Options = ElasticIpOptions
     in_guest = False  # the guest sees private addresses only

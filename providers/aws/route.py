@@ -50,7 +50,7 @@ class RouteOptions(Ec2Options):
 
 
 class Route(Ec2Mechanism):
-    """Points the routes of one group's VIPs at this node's network interface (`providers.cloud.moving.Mover`)."""
+    """Points the routes of one group's VIPs at this node's network interface (`providers.cloud.mover.Mover`)."""
 
     Options = RouteOptions
 

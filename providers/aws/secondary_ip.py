@@ -29,7 +29,7 @@ class SecondaryIpOptions(Ec2Options):
 
 
 class SecondaryIp(Ec2Mechanism):
-    """Moves the VIPs of one group to this node's network interface (`providers.cloud.moving.Mover`)."""
+    """Moves the VIPs of one group to this node's network interface (`providers.cloud.mover.Mover`)."""
 
     Options = SecondaryIpOptions
 

@@ -50,7 +50,7 @@ class IpConfigOptions(NicOptions):
 
 
 class IpConfig(AzureMechanism):
-    """Moves the VIPs of one group between network interfaces (`providers.cloud.moving.Mover`)."""
+    """Moves the VIPs of one group between network interfaces (`providers.cloud.mover.Mover`)."""
 
     Options = IpConfigOptions
 

@@ -38,7 +38,7 @@ class PublicIpOptions(NicOptions):
 
 
 class PublicIp(AzureMechanism):
-    """Moves one public IP address between network interfaces (`providers.cloud.moving.Mover`)."""
+    """Moves one public IP address between network interfaces (`providers.cloud.mover.Mover`)."""
 
     Options = PublicIpOptions
     in_guest = False  # the guest sees its private address only

@@ -44,7 +44,7 @@ class RouteOptions(NicOptions):
 
 
 class Route(AzureMechanism):
-    """Points the routes of one group's VIPs to this machine (`providers.cloud.moving.Mover`)."""
+    """Points the routes of one group's VIPs to this machine (`providers.cloud.mover.Mover`)."""
 
     Options = RouteOptions
 

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from providers.baremetal.provider import BareMetal, BareMetalOptions
 from providers.base import Vip
 from providers.cloud.calls import Calls
-from providers.cloud.moving import Mover, Moving
+from providers.cloud.mover import Mover
+from providers.cloud.moving import Moving
 
 
 class Mechanism(ABC):

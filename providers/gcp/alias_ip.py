@@ -14,7 +14,7 @@ from providers.baremetal.provider import InterfaceName
 from providers.base import Finding, Level, Place, Placement, ProviderError, Topic, Vip
 from providers.cloud.calls import CallRefused, Calls, together
 from providers.cloud.deadline import Deadline
-from providers.cloud.moving import MovingOptions
+from providers.cloud.mover import MovingOptions
 from providers.gcp import preflight
 from providers.gcp.client import ComputeOptions
 from providers.gcp.compute import Compute, InstanceName, OperationFailed, Removals, Terms, status
@@ -64,7 +64,7 @@ class AliasIpOptions(ComputeOptions, MovingOptions):
 
 
 class AliasIp(ComputeMechanism):
-    """Moves the VIPs of one group between network interfaces (`providers.cloud.moving.Mover`).
+    """Moves the VIPs of one group between network interfaces (`providers.cloud.mover.Mover`).
 
     A range must be free before it can be taken: one operation removes it where it is, a second one adds it here.
     """

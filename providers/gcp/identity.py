@@ -15,7 +15,7 @@ from providers.cloud.calls import Calls
 from providers.cloud.deadline import Deadline
 from providers.cloud.mechanism import Mechanism
 from providers.cloud.metadata_service import MetadataError
-from providers.cloud.moving import Mover
+from providers.cloud.mover import Mover
 from providers.gcp.client import ComputeOptions
 from providers.gcp.compute import Compute, InstanceName, translate
 from providers.gcp.metadata import WrongAnswer

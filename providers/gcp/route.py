@@ -23,7 +23,7 @@ from providers.baremetal.provider import InterfaceName
 from providers.base import Finding, Level, Place, Placement, ProviderError, Topic, Vip
 from providers.cloud.calls import CallRefused, Calls, together
 from providers.cloud.deadline import Deadline
-from providers.cloud.moving import MovingOptions
+from providers.cloud.mover import MovingOptions
 from providers.gcp import preflight
 from providers.gcp.client import ComputeOptions
 from providers.gcp.compute import Compute, InstanceName, Terms, status
@@ -83,7 +83,7 @@ class OwnPlace:
 
 
 class Routes(ComputeMechanism):
-    """Leads the VIPs of one group to this virtual machine (`providers.cloud.moving.Mover`)."""
+    """Leads the VIPs of one group to this virtual machine (`providers.cloud.mover.Mover`)."""
 
     Options = RouteOptions
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from providers.base import Finding, Level, Place, Placement, ProviderError, Topic, Vip
 from providers.cloud.calls import CallRefused, Calls, together
 from providers.cloud.deadline import Deadline
-from providers.cloud.moving import MovingOptions
+from providers.cloud.mover import MovingOptions
 from providers.gcp import preflight
 from providers.gcp.client import ComputeOptions
 from providers.gcp.compute import Change, Compute, InstanceName, OperationFailed, Removals, Terms, status
@@ -53,7 +53,7 @@ class StaticIpOptions(ComputeOptions, MovingOptions):
 
 
 class StaticIp(ComputeMechanism):
-    """Moves an external address between network interfaces (`providers.cloud.moving.Mover`).
+    """Moves an external address between network interfaces (`providers.cloud.mover.Mover`).
 
     An address must be free before it can be taken: one operation deletes the access config that has it, and a second
     adds an access config here.

@@ -144,7 +144,7 @@ class Cloud(ABC):
 
 
 class Mover(ABC):
-    """The calls that a daemon makes for one group: a model of `providers.cloud.moving.Mover`."""
+    """The calls that a daemon makes for one group: a model of `providers.cloud.mover.Mover`."""
 
     def __init__(self, host: str, group: str, hosts: Sequence[str], clock: Callable[[], float]) -> None:
         self.host, self.group, self.hosts, self.clock = host, group, tuple(hosts), clock

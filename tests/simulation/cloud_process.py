@@ -16,7 +16,8 @@ from controller.daemon.reconcile import Budget, Reconciler
 from providers.base import Finding, Place, Placement, ProviderError
 from providers.cloud.calls import CallRefused, Calls
 from providers.cloud.deadline import Deadline
-from providers.cloud.moving import Moving, MovingOptions
+from providers.cloud.mover import MovingOptions
+from providers.cloud.moving import Moving
 from providers.cloud.refusal import Refusal
 from tests.simulation.cloud import BUSY, PAUSE_SECONDS, USUAL_SECONDS, Cloud, Mover, Refused, Request, Steps
 from tests.simulation.cluster import Cluster
@@ -125,7 +126,7 @@ def _give_up(future: Future[Any]) -> None:
 
 
 class ModelMover:
-    """A `providers.cloud.moving.Mover` that makes the calls of a mover's model."""
+    """A `providers.cloud.mover.Mover` that makes the calls of a mover's model."""
 
     def __init__(self, model: Mover, calls: Calls) -> None:
         self._model, self._calls = model, calls

@@ -21,7 +21,7 @@ from providers.base import Finding, Level, Place, Placement, ProviderError, Vip
 from providers.cloud.calls import CallRefused, Calls, together
 from providers.cloud.deadline import Deadline
 from providers.cloud.mechanism import Mechanism
-from providers.cloud.moving import MovingOptions
+from providers.cloud.mover import MovingOptions
 from providers.cloud.refusal import Refusal
 
 _PASSING = frozenset({429, 500, 502, 503, 504})
@@ -38,7 +38,7 @@ class FloatingIpOptions(MovingOptions):
 
 
 class FloatingIp(Mechanism):
-    """Assigns one group's floating IPs to this server (`providers.cloud.moving.Mover`)."""
+    """Assigns one group's floating IPs to this server (`providers.cloud.mover.Mover`)."""
 
     Options = FloatingIpOptions
     in_guest = False  # the cloud translates to the server's own address, so the guest needs no other one

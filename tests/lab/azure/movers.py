@@ -13,7 +13,8 @@ from typing import Any
 from providers.azure.own_nic import MoverParts, calls
 from providers.base import Grant, Place, Vip
 from providers.cloud.deadline import Deadline
-from providers.cloud.moving import Mover, Moving
+from providers.cloud.mover import Mover
+from providers.cloud.moving import Moving
 from tests.lab.azure.arm import Arm, Fault
 from tests.lab.host.processes import until
 

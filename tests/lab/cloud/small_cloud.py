@@ -17,7 +17,8 @@ from providers.baremetal.provider import BareMetal
 from providers.base import Finding, Level, Place, Placement
 from providers.cloud.calls import Calls
 from providers.cloud.deadline import Deadline
-from providers.cloud.moving import Moving, MovingOptions
+from providers.cloud.mover import MovingOptions
+from providers.cloud.moving import Moving
 from providers.cloud.refusal import Refusal
 from tests.lab.host.processes import LIVENESS
 

@@ -18,7 +18,7 @@ from providers.aws.identity import nic
 from providers.aws.route import Route
 from providers.aws.secondary_ip import SecondaryIp
 from providers.cloud.calls import Calls
-from providers.cloud.moving import Mover
+from providers.cloud.mover import Mover
 from tests.lab.aws import ec2 as fake_ec2
 from tests.lab.aws import imds as fake_imds
 from tests.lab.aws.ec2 import Ec2

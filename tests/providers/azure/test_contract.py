@@ -15,7 +15,7 @@ from providers.azure.own_nic import MoverParts
 from providers.azure.public_ip import PublicIp
 from providers.azure.route import Route
 from providers.cloud.calls import Calls
-from providers.cloud.moving import Mover
+from providers.cloud.mover import Mover
 from tests.lab.azure.arm import Arm
 from tests.lab.azure.metadata import Metadata
 from tests.lab.azure.world import Node, network, nic, public_ip, route_table

@@ -9,7 +9,7 @@ import pytest
 from controller.contracts import LogicalClock, MoverContract, Script, TakeoverContract
 from providers.base import Provider
 from providers.cloud.calls import Calls
-from providers.cloud.moving import Mover
+from providers.cloud.mover import Mover
 from tests.lab.cloud.small_cloud import Cloud, CloudMover, moving, translate
 
 

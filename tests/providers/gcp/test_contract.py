@@ -11,7 +11,7 @@ import pytest
 
 from controller.contracts import LogicalClock, MoverContract, Script
 from providers.cloud.calls import Calls
-from providers.cloud.moving import Mover
+from providers.cloud.mover import Mover
 from providers.gcp.alias_ip import AliasIp
 from providers.gcp.route import Routes
 from providers.gcp.static_ip import StaticIp
