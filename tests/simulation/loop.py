@@ -71,7 +71,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
             for task in tasks:
                 task.cancel()
             while self._steps:
-                self._run(self._steps.popleft()[2])
+                kind, _, handle = self._steps.popleft()
+                if kind is STEP:  # a step with a name is an effect, or leads to one
+                    self._run(handle)
 
     def step(self, kind: str, detail: str, call: Callable[..., object], *args: Any) -> None:
         """Call a function as one step of the process, after everything that is already ready."""
