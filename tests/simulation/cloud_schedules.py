@@ -203,7 +203,7 @@ HOLDS: list[tuple[Schedule, str]] = [
     *((was_frozen_before_it_wrote, name) for name in MECHANISMS),
 ]
 
-# Schedule, mechanism, what it lacks, and what the schedule says then.
+# The schedule, the mechanism, what the mechanism lacks, and the violation that the schedule finds.
 FINDS: list[tuple[Schedule, str, dict[str, Any], str]] = [
     (inserts_late, "gcp.route", {"mover": mutants.SameNumber}, "same priority"),
     (inserts_late, "gcp.route", {"mover": mutants.BetterThanSeen}, "same priority"),
@@ -239,10 +239,10 @@ FINDS: list[tuple[Schedule, str, dict[str, Any], str]] = [
 
 
 def survives(schedule: Schedule, mechanism: str, lacking: Mapping[str, Any], finds: str) -> str | None:
-    """Why the schedule does not show what is missing; None if it does."""
+    """Return why the schedule does not find the missing rule, or None if it does."""
     with closing(Scene(mechanism, **lacking)) as scene:
         try:
             schedule(scene)
         except Violation as violation:
-            return None if re.search(finds, str(violation)) else f"it says {violation}, not {finds}"
-    return "the schedule holds without it"
+            return None if re.search(finds, str(violation)) else f"it finds {violation}, not {finds}"
+    return "the schedule holds without the rule"

@@ -1,4 +1,4 @@
-"""Each schedule holds for the movers as they are, and shows what is missing in those that lack something."""
+"""Each schedule holds for the movers as they are, and finds the movers that lack a rule."""
 
 from __future__ import annotations
 

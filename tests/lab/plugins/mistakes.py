@@ -1,4 +1,4 @@
-"""What authors of stores, providers and movers get wrong: changes to the worked examples, and the rule each one breaks."""
+"""Mistakes of authors of stores, providers and movers: changes to the worked examples, and the rules they break."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FLOATING = "floating-ip/anyvip_floating_ip.py"
 
 @dataclass(frozen=True)
 class Mistake:
-    """`changes`: texts of the example's module, and what stands there instead; `test` fails, and names `rule`."""
+    """A change to an example. `changes` are pairs of old and new text. With them `test` fails and names `rule`."""
 
     example: str
     changes: tuple[tuple[str, str], ...]
@@ -21,18 +21,18 @@ class Mistake:
     rule: str
 
     def make(self, directory: Path) -> None:
-        """Write the mistaken module there. Raises ValueError for a text that the example has not."""
+        """Write the module with the mistake to a directory. Raises ValueError for a text that the example lacks."""
         source = EXAMPLES / self.example
         text = source.read_text()
         for before, after in self.changes:
             if before not in text:
-                raise ValueError(f"{self.example} has no {before!r}")
+                raise ValueError(f"{self.example} does not contain {before!r}")
             text = text.replace(before, after)
         (directory / source.name).write_text(text)
 
 
 def _provider(method: str, *, test: str, rule: str) -> Mistake:
-    """A provider that is `Moving` but for one method."""
+    """Return the mistake of a provider that is `Moving` with one method replaced."""
     lines = "".join(f"    {line}\n" for line in method.splitlines())
     hand_made = f"""
 class HandMade(Moving):

@@ -1,4 +1,4 @@
-"""A place outside of the tree, where anyvip and the worked examples are installed as wheels and tested as such."""
+"""A place outside the tree, where the wheels of anyvip and of the worked examples are installed and tested."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXAMPLES = ROOT / "docs" / "examples"
 
 @dataclass(frozen=True)
 class Done:
-    """How a run of pytest ended, and what it said."""
+    """The exit code and the output of a run of pytest."""
 
     passed: bool
     output: str
@@ -26,7 +26,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Outside:
-    """A virtual environment with the wheels, and the examples' tests beside it."""
+    """A virtual environment with the wheels, and a copy of the examples' tests."""
 
     directory: Path
 
@@ -36,7 +36,7 @@ class Outside:
 
     @property
     def site(self) -> Path:
-        """Where the wheels are installed."""
+        """The directory in which the wheels are installed."""
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
         return self.directory / "venv" / "lib" / version / "site-packages"
 
@@ -47,7 +47,7 @@ class Outside:
         ).stdout
 
     def run_tests(self, example: str, *options: str, instead: Path | None = None) -> Done:
-        """The example's tests. `instead`: a directory whose modules are imported before those that are installed."""
+        """Run an example's tests. Modules in the directory `instead` are imported before the installed ones."""
         command = [str(self.python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "pytest_asyncio.plugin"]
         environment = _environment() | ({"PYTHONPATH": str(instead)} if instead else {})
         done = subprocess.run(
@@ -62,8 +62,8 @@ def install_outside(directory: Path, examples: Sequence[str]) -> Outside:
     made = Outside(directory)
     wheels = [_build(ROOT, directory), *(_build(EXAMPLES / example, directory) for example in examples)]
     venv.create(directory / "venv", with_pip=False, symlinks=True)
-    # What the wheels depend on comes from our own environment. A path that a .pth file names is no site directory: the
-    # .pth file there that leads to the tree is not read.
+    # The wheels' dependencies come from this environment. A path that a .pth file names is not a site directory, so the
+    # .pth file in it that leads to the tree is not read.
     (made.site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     command = [
         sys.executable,
@@ -84,7 +84,7 @@ def install_outside(directory: Path, examples: Sequence[str]) -> Outside:
 
 
 def _build(project: Path, directory: Path) -> Path:
-    """With the build backend that is installed: nothing is fetched."""
+    """Build a wheel with the installed build backend, so that nothing is downloaded."""
     target = directory / "wheels" / project.name
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(target)]
     subprocess.run(command, cwd=project, capture_output=True, check=True)
