@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 VARIABLE = "PLANTED_MUTANT"  # not ANYVIP_...: a test asserts which of those a hook sees
-_SECONDS = 120  # for one test; a mutant that makes it hang counts as caught
+_SECONDS = 600  # for one test; a mutant that makes it hang counts as caught
 # In CI a skip is a failure, and would seem to catch the mutant. Loading all plugins takes longer than most tests do.
 _ALONE = {"CI": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 _FAILED = 1  # pytest's exit code when tests failed, but also Python's when a plugin cannot be loaded

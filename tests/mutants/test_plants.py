@@ -7,6 +7,8 @@ import pytest
 from tests.mutants import core, shell
 from tests.mutants.planting import NotTriedError, Plant
 
+pytestmark = pytest.mark.timeout(900)  # minutes of processor time, on a machine that others use, too
+
 
 @pytest.mark.parametrize("plant", [*core.PLANTS, *shell.PLANTS], ids=lambda plant: plant.name)
 def test_a_mutant_is_caught(plant: Plant) -> None:

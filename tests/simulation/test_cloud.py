@@ -10,6 +10,8 @@ import pytest
 from tests.mutants.clouds import MUTANTS, CloudMutant
 from tests.simulation.cloud_seeds import MECHANISMS, run_seed, run_seeds
 
+pytestmark = pytest.mark.timeout(900)  # minutes of processor time, on a machine that others use, too
+
 SEEDS = int(os.environ.get("ANYVIP_CLOUD_SEEDS", "5"))  # of each mechanism
 
 # What must happen in these seeds. Otherwise they prove nothing.

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from tests.simulation.seeds import Outcome
 
+pytestmark = pytest.mark.timeout(900)  # minutes of processor time, on a machine that others use, too
+
 SHORT = 120  # seeds; `make simulate SEEDS=...` runs more
 
 

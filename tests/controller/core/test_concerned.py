@@ -13,6 +13,8 @@ from controller.core.turn import Turn
 from controller.core.values import replace
 from tests.simulation.seeds import run_seed
 
+pytestmark = pytest.mark.timeout(900)  # minutes of processor time, on a machine that others use, too
+
 SEEDS = range(20)
 
 

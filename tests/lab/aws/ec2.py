@@ -1,7 +1,7 @@
 """A strict fake of EC2 and STS over real HTTP: it refuses what EC2 refuses, and fails where the test says so.
 
-Requests and answers are checked against botocore's own models (`ec2_wire`), access keys against their policies
-(`ec2_access`), and what a network may look like by `ec2_state`.
+Requests and answers are checked against botocore's own models (`query`), access keys against their policies
+(`access`), and what a network may look like by `state`.
 """
 
 from __future__ import annotations
