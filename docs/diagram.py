@@ -52,7 +52,8 @@ door stands one floor above the highest door that it imports. `make docs` genera
 when imports form a circle, when an import does not run down the layers in `pyproject.toml`, and when a folder has more
 than {most} doors.
 
-`controller` also imports `providers` and `health`. These two import neither `controller` nor each other.
+`controller` also imports `providers` and `health`. These two import neither `controller` nor each other, except that
+`providers.base` imports `health.errors`, the root of the project's errors.
 """
 
 

@@ -1,4 +1,4 @@
-"""Carries out the core's actions, each under its deadline, and answers each with exactly one event."""
+"""Carries out the core's actions, each under its deadline. Answers each with one event, except `Save` and `Exit`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Surroundings:
 
 
 class Executor:
-    """Begins actions in order. Each ends on its own, in one event that is given to `post`."""
+    """Begins actions in order. Each ends on its own. All but `Save` then give one event to `post`."""
 
     def __init__(
         self, around: Surroundings, telemetry: Telemetry, tasks: asyncio.TaskGroup, post: Callable[[ev.Event], None]
