@@ -109,7 +109,8 @@ def _add_run(verbs: Any) -> None:
         "run",
         commands.run,
         "run the daemon in the foreground",
-        "SIGTERM hands every group over and ends the daemon. SIGHUP applies what has changed in the configuration.",
+        "SIGTERM hands every group over and ends the daemon; in a paused cluster the groups stay. SIGHUP applies what "
+        "has changed in the configuration.",
     )
     parser.add_argument(
         "--log-format", choices=("text", "json"), default="text", help="write key=value pairs, or JSON (default: text)"
@@ -134,12 +135,12 @@ def _add_check_config(verbs: Any) -> None:
     parser.add_argument(
         "--no-host-checks",
         action="store_true",
-        help="do not check that its interfaces, users and programs exist; for a machine that is not the node",
+        help="do not check that the interfaces, users and programs in it exist; for use on another machine",
     )
     parser.add_argument(
         "--ask-store",
         action="store_true",
-        help="read from the store ten times (15 s at most, no writes), and refuse a lease that is too short for it",
+        help="read from the store ten times (15 s at most, no writes); fail if the lease is too short for its answers",
     )
 
 
@@ -159,7 +160,7 @@ def _add_doctor(verbs: Any) -> None:
 def _add_status(verbs: Any) -> None:
     parser = _add(verbs, "status", commands.status, "show this node, its groups and the members of the cluster")
     parser.add_argument("--json", action="store_true", help="print JSON, one object on one line")
-    parser.add_argument("--watch", action="store_true", help="repeat every second, until interrupted")
+    parser.add_argument("--watch", action="store_true", help="show it again every second, until interrupted")
 
 
 def _add_switchover(verbs: Any) -> None:
@@ -196,7 +197,7 @@ def _add_history(verbs: Any) -> None:
     parser = _add(
         verbs, "history", commands.history, "show this node's last 1,000 transitions, with the duration of each stage"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON, one object per line and transition")
+    parser.add_argument("--json", action="store_true", help="print JSON, one object on a line for each transition")
     parser.add_argument("--group", metavar="GROUP", help="show only the transitions of this group")
 
 
