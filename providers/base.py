@@ -1,4 +1,4 @@
-"""The contract between the controller and the providers, which make an address lead to this node."""
+"""The interface between the controller and the providers, which make addresses lead to this node."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Finding:
 
 
 class Topic(NamedTuple):
-    """What a whole check is about, for the finding that says that the check failed: a code and a subject."""
+    """The code and the subject of the finding that is reported when a whole check fails."""
 
     code: str
     subject: str
@@ -96,7 +96,7 @@ class Provider(Protocol):
         """Ask the platform where the VIPs are. Raises ProviderError: a missing answer proves nothing."""
 
     async def preflight(self) -> list[Finding]:
-        """Return what would break a failover, before there is one."""
+        """Return what would break a failover, before a failover is needed."""
 
 
 # Optional abilities of a provider: each is a Protocol of its own, and the controller asks with isinstance.
@@ -147,12 +147,12 @@ class Closer(Protocol):
 
 @runtime_checkable
 class Reconciled(Protocol):
-    """A provider whose platform might come to lead elsewhere, so the controller calls `inspect` from time to time.
+    """A provider whose platform can make the VIPs lead elsewhere. The controller calls `inspect` from time to time.
 
     Its `bind` can take longer than a grant lasts: it continues for as long as the grant is renewed.
     """
 
-    reconcile_seconds: float  # between two calls while the group is active; a standby calls it rarely
+    reconcile_seconds: float  # between two calls while the group is active; on a standby, calls are rare
 
     async def inspect(self) -> Placement:
         """See `Provider.inspect`."""
@@ -199,11 +199,11 @@ class GuardState:
 
 
 class Guard(Protocol):
-    """The kernel's dead-man's switch. Two slots, each with one timer for the node and a set of armed groups.
+    """The kernel's dead-man's switch. It has two slots, each with one timer for the node and a set of armed groups.
 
     A group's traffic passes while the timer of a slot runs and the group is armed in that slot. The daemon starts a
-    timer *before* a renewal leaves and arms the groups when the reply has arrived. A daemon that was frozen in between
-    arms a slot whose timer has ended, which opens nothing.
+    timer *before* a renewal leaves and arms the groups when the reply has arrived. If the daemon was frozen in between
+    until the timer ended, arming that slot opens nothing.
     """
 
     async def start(self, slot: int, seconds: float) -> None:

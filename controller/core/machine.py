@@ -13,18 +13,18 @@ the simulator does the same with a virtual world.
     lose                  shut the guard, then run the demote hook             ACTIVE    -> DEMOTING -> at rest
 
 A round (`controller.core.membership`) extends the grants. It starts a timer of the guard, then sends the renewal and a
-listing. When both are answered, the groups that the listing shows as ours are armed in the timer's slot. If anything
-stops the node in between, the kernel still ends the traffic, `renew_deadline` after the start of the last armed timer.
+listing. When both are answered, the groups that the listing shows as ours are armed in the timer's slot. If the
+daemon stops at any point, the kernel still ends the traffic, `renew_deadline` after the start of the last armed timer.
 
-All changes of role are made in this module, and each is asserted to be in `TRANSITIONS`. Other modules supply causes:
+This module makes all changes of role, and asserts that each one is in `TRANSITIONS`. Other modules supply the causes:
 
 - `GroupState.leaving` makes `decide` give a group up. `observation` sets it when a step or an arming fails, `listing`
   when the record names another session or is gone, and `grant` when the grant or the session has ended.
 - `GroupState.right.owned` makes `decide` take up a group at rest. `replies` and `listing` set it, and `campaign` sets
   it for a handover.
 
-Two things are not guaranteed: that a group always has an owner, and how a node behaves whose clock rate is off by more
-than `drift` or that was suspended together with its clock.
+Two things are not guaranteed. A group may have no owner for a while. A node may behave in any way if the rate of its
+clock is off by more than `drift`, or if the node was suspended together with its clock.
 """
 
 from __future__ import annotations

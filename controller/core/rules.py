@@ -1,6 +1,7 @@
-"""The rules that exclusion rests on, one method each. Pure.
+"""The rules that exclusion depends on, one method each. Pure.
 
-Tests remove one rule at a time by overriding its method, and the simulator must then find the harm.
+Exclusion means that at most one node serves a group. Tests remove one rule at a time by overriding its method. The
+simulator must then find a broken guarantee.
 """
 
 from __future__ import annotations
@@ -10,18 +11,18 @@ from controller.stores.base import Version
 
 
 class Rules:
-    """The rules that exclusion rests on, one method each.
+    """The rules that exclusion depends on, one method each.
 
-    A number in parentheses is the length, in steps, of the shortest trace that leads to harm without the rule.
+    A number in parentheses is the length, in steps, of the shortest trace that breaks exclusion without the rule.
     """
 
     def grant_ends(self, renewed_at: float, confirmed_at: float, renew_deadline: float) -> float:
         """A grant ends `renew_deadline` after the last renewal or the group's last confirmation, whichever is earlier.
 
-        Without the renewal (14): our session is near its end, we read that the group is ours and serve on that, and
-        meanwhile another node fences the session.
-        Without the confirmation (15): the group's record is deleted, we keep renewing the session and serve on, and
-        another node creates the record anew.
+        Without the renewal (14): our session is near its end, and we read that the group is ours and continue to serve.
+        Meanwhile, another node fences the session.
+        Without the confirmation (15): the group's record is deleted, and we continue to renew the session and to serve.
+        Meanwhile, another node creates the record again.
         """
         return renew_deadline + min(renewed_at, confirmed_at)
 
@@ -42,7 +43,7 @@ class Rules:
         return now - since >= lease_duration
 
     def missing_watched(self, since: float, now: float, lease_duration: float) -> bool:
-        """A missing session is watched for a whole lease, too (10): its node might still serve on the last renewal."""
+        """A missing session is watched for a whole lease, too (10): its last renewal might still let its node serve."""
         return now - since >= lease_duration
 
     def new_group_watched(self, since: float, now: float, lease_duration: float) -> bool:
@@ -85,9 +86,9 @@ class Rules:
         return adoptable
 
     def handing_is_enough(self, handed: bool) -> bool:
-        """A record that this life saw change from another session, or none, to ours needs no rewrite.
+        """A group needs no rewrite if this life saw its record change from another session, or from none, to ours.
 
-        Every earlier write of ours expects a version that is gone, so none of them can land on it.
+        Every earlier write of ours expects a version that is gone, so none of them can replace the record.
         """
         return handed
 
@@ -112,7 +113,7 @@ class Rules:
         return seen == after
 
     def may_adopt(self, guard_was_open: bool) -> bool:
-        """Only an open guard proves that the earlier life gave nothing up; behind a shut one, we rewrite first (15)."""
+        """Only an open guard proves that the earlier life released nothing. If it is shut, we rewrite first (15)."""
         return guard_was_open
 
     def may_release(self, shut: bool) -> bool:
@@ -144,5 +145,5 @@ class Rules:
         return True
 
     def sits_out(self, until: float, now: float) -> bool:
-        """A node that gave a group up stays out of the next race; otherwise it could win its own release back."""
+        """A node that gave a group up stays out of the next race; otherwise it could take back what it released."""
         return now < until

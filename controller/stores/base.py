@@ -1,6 +1,6 @@
 """Defines what a store must do: keep one compare-and-swap register per key. Pure.
 
-The author of a store needs nothing else of this project.
+A store needs no other module of this project. Its tests need `controller.contracts`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Entry:
 
 
 class StoreError(AnyvipError):
-    """The store gave no answer, or none that can be understood. A write may have landed, may land later, or never."""
+    """The store gave no answer, or one that cannot be understood. A write may have landed, may land later, or never."""
 
 
 class Conflict(AnyvipError):  # noqa: N818  (an answer, not a failure: the write certainly did not land)
@@ -34,13 +34,13 @@ class Store(Protocol):
     """One linearizable compare-and-swap register per key. Nothing more is required."""
 
     async def read(self, prefix: str) -> Mapping[str, Entry]:
-        """Return every key that begins with prefix, each as of some moment after the call. Raises StoreError."""
+        """Return every key that begins with prefix, each as it was at some moment after the call. Raises StoreError."""
 
     async def swap(self, key: str, value: bytes | None, expected: Version | None) -> Version:
         """Replace the value if the key is still at `expected`, and return the new version.
 
         A value of None deletes; `expected` of None creates. Raises Conflict, or StoreError when the outcome is not
-        known. An implementation never retries such a write: a retry turns a write that landed into a Conflict.
+        known. An implementation never retries such a write: the retry of a write that landed would raise a Conflict.
         """
 
     async def close(self) -> None:
@@ -55,7 +55,7 @@ class Watcher(Protocol):
     """A store that can give hints. The election is correct without them, only slower."""
 
     def changes(self, prefix: str) -> AsyncIterator[Mapping[str, Entry]]:
-        """Yield when anything under prefix may have changed, with the entries that are known: some, or none.
+        """Yield when anything under prefix may have changed. The mapping has the entries that are known, or is empty.
 
         The entries may be outdated or repeated. A deleted key is left out. Reconnects by itself, and ends only when
         the store is closed.

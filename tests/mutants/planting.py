@@ -1,6 +1,7 @@
-"""Plants a mutant in the source: one piece of a module's text is replaced before the module is imported.
+"""Plants a mutant: replaces one piece of a module's source before the module is imported.
 
-As a pytest plugin (``-p tests.mutants.planting``), it plants the mutant that an environment variable describes.
+A mutant is the code without one rule. As a pytest plugin (``-p tests.mutants.planting``), this module plants the mutant
+that the environment variable `PLANTED_MUTANT` describes.
 """
 
 from __future__ import annotations

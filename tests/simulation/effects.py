@@ -1,6 +1,6 @@
-"""What a simulated daemon acts on: store, guard, provider and hooks, behind the interfaces that its code calls.
+"""The simulated store, guard, provider and hooks, which the daemon's code calls as it calls the real ones.
 
-Each call is at least one step of the process. The process can freeze or die before a step, directly before the effect.
+Each call takes at least one step of the process. The process can freeze or die directly before the effect of a step.
 """
 
 from __future__ import annotations

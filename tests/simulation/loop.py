@@ -1,7 +1,7 @@
-"""An asyncio event loop in the simulated world: one process on its host's clock, which can freeze before any step.
+"""An asyncio event loop in the simulated world. It runs one process on its host's clock, and can freeze before a step.
 
-The daemon's own code runs on it unchanged. Each callback is one step. The world decides when a step runs, and a frozen
-or dead process runs none. Nothing waits for anything real, so seeds are reproducible.
+The daemon's own code runs on it unchanged. A step is one callback with a name, and the unnamed callbacks after it. The
+world decides when a step runs. A frozen or dead process runs none. No real time passes, so seeds are reproducible.
 """
 
 from __future__ import annotations
