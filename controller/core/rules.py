@@ -19,9 +19,9 @@ class Rules:
     def grant_ends(self, renewed_at: float, confirmed_at: float, renew_deadline: float) -> float:
         """A grant ends `renew_deadline` after the last renewal or the group's last confirmation, whichever is earlier.
 
-        Without the renewal (14): our session is near its end, and we read that the group is ours and continue to serve.
+        Without the renewal (14): our session is near its end. We read that the group is ours and continue to serve.
         Meanwhile, another node fences the session.
-        Without the confirmation (15): the group's record is deleted, and we continue to renew the session and to serve.
+        Without the confirmation (15): the group's record is deleted. We continue to renew the session and to serve.
         Meanwhile, another node creates the record again.
         """
         return renew_deadline + min(renewed_at, confirmed_at)
@@ -43,7 +43,7 @@ class Rules:
         return now - since >= lease_duration
 
     def missing_watched(self, since: float, now: float, lease_duration: float) -> bool:
-        """A missing session is watched for a whole lease, too (10): its last renewal might still let its node serve."""
+        """A missing session is watched for a whole lease, too (10): its node might still serve on the last renewal."""
         return now - since >= lease_duration
 
     def new_group_watched(self, since: float, now: float, lease_duration: float) -> bool:

@@ -23,7 +23,7 @@ class Entry:
 
 
 class StoreError(AnyvipError):
-    """The store gave no answer, or one that cannot be understood. A write may have landed, may land later, or never."""
+    """The store gave no answer, or one that is not understood. A write may have landed, may land later, or never."""
 
 
 class Conflict(AnyvipError):  # noqa: N818  (an answer, not a failure: the write certainly did not land)
@@ -34,7 +34,7 @@ class Store(Protocol):
     """One linearizable compare-and-swap register per key. Nothing more is required."""
 
     async def read(self, prefix: str) -> Mapping[str, Entry]:
-        """Return every key that begins with prefix, each as it was at some moment after the call. Raises StoreError."""
+        """Return every key that begins with prefix, each as it is at some moment after the call. Raises StoreError."""
 
     async def swap(self, key: str, value: bytes | None, expected: Version | None) -> Version:
         """Replace the value if the key is still at `expected`, and return the new version.

@@ -1,7 +1,7 @@
 """Plants a mutant: replaces one piece of a module's source before the module is imported.
 
-A mutant is the code without one rule. As a pytest plugin (``-p tests.mutants.planting``), this module plants the mutant
-that the environment variable `PLANTED_MUTANT` describes.
+A mutant is the code without one rule. As a pytest plugin (``-p tests.mutants.planting``), this module plants the
+mutant that the environment variable `PLANTED_MUTANT` describes.
 """
 
 from __future__ import annotations
