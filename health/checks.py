@@ -9,7 +9,7 @@ import random
 import ssl
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from health import command
 from health.connect import CheckFailed, tcp
@@ -156,6 +156,8 @@ async def _once(options: CheckOptions) -> None:
             await ping(options)
         case CommandCheck():
             await _command(options)
+        case _:
+            assert_never(options)
 
 
 async def _command(options: CommandCheck) -> None:

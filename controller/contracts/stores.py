@@ -79,13 +79,16 @@ class StoreContract(OpensStores):
     async def test_a_prefix_selects_keys_by_how_they_begin(self, open_store: OpenStore) -> None:
         """Listing by prefix must give every key that begins with the prefix, and no other one."""
         store = open_store()
-        keys = {"cluster", "groups/web", "groups/web2", "groups/w_b", "groupsx", "sessions/1"}
+        beside = {"groups/w_b", "groups/w.b", "groups/WEB"}
+        keys = {"cluster", "groups/web", "groups/web2", *beside, "groupsx", "sessions/1"}
         for key in keys:
             await store.swap(key, key.encode(), None)
         assert {key: entry.value.decode() for key, entry in (await store.read("")).items()} == {k: k for k in keys}
-        assert set(await store.read("groups/")) == {"groups/web", "groups/web2", "groups/w_b"}
+        assert set(await store.read("groups/")) == {"groups/web", "groups/web2", *beside}
         assert set(await store.read("groups/web")) == {"groups/web", "groups/web2"}
         assert set(await store.read("groups/w_")) == {"groups/w_b"}
+        assert set(await store.read("groups/w.")) == {"groups/w.b"}
+        assert set(await store.read("groups/W")) == {"groups/WEB"}
         assert set(await store.read("nothing")) == set()
 
     @pytest.mark.parametrize("other", ["shop2", "sho", "shop/groups", "shop/", "../shop", "..", "SHOP", "shöp", "sh_p"])
