@@ -67,7 +67,7 @@ def test_doctor_finds_azure_in_order_and_changes_nothing(lab: AzureLab) -> None:
     for node in lab.nodes:
         found = [each for each in lab.doctor(node) if "azure" in each["about"]]
         assert [each for each in found if each["level"] == "error"] == []
-        assert any("no subnet" in each["message"] for each in found), found
+        assert any("not associated with any subnet" in each["message"] for each in found), found
         assert any(each["subject"] == "permissions" for each in found), found
     assert len(lab.arm.writes) == written
     assert lab.served_by(active)

@@ -221,8 +221,8 @@ def test_a_lease_that_writes_more_often_than_google_takes_is_refused() -> None:
     with pytest.raises(ConfigError) as error:
         from_bytes(config("{duration_seconds: 5}"), "anyvip.yml")
     assert str(error.value) == (
-        "anyvip.yml:3: lease.retry_period_seconds: found 0.875; allowed: at least 1 with the gcs store, which takes no "
-        "more writes of one object, so duration_seconds at least 5.8"
+        "anyvip.yml:3: lease.retry_period_seconds: found 0.875; allowed: at least 1 with the gcs store, which limits "
+        "writes to one object; this needs duration_seconds of at least 5.8"
     )
     assert from_bytes(config("{duration_seconds: 6}"), "anyvip.yml").timing().retry_period >= 1
 
