@@ -11,7 +11,8 @@ PIP = $(BIN)/pip install --quiet --disable-pip-version-check --constraint constr
 AZURITE := $(VENV)/azurite
 AZURITE_VERSION := 3.37.0
 # The tests that must cover the core. Measuring coverage in the others would only cost time.
-CORE_TESTS := tests/simulation/test_scripts.py tests/controller/core tests/health/test_debounce.py
+CORE_TESTS := tests/simulation/test_scripts.py tests/health/test_debounce.py \
+  $(patsubst %,tests/controller/core/test_%.py,core records values)
 # The programs that the tests start keep their compiled modules, whatever the caller's environment says.
 export PYTHONDONTWRITEBYTECODE :=
 TEST_PACKAGES := etcd-server haproxy iproute2 iputils-ping keepalived nftables procps tcpdump

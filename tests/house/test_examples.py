@@ -10,7 +10,7 @@ import pytest
 
 import controller.stores.base
 import providers.base
-import providers.cloud.moving
+import providers.cloud.mover
 from tests.lab.plugins.mistakes import MOVERS, PROVIDERS, STORES, Mistake
 from tests.lab.plugins.outside import EXAMPLES, ROOT, Outside, install_outside
 
@@ -63,7 +63,7 @@ def test_a_page_quotes_the_files_as_they_are(page: str) -> None:
 
 
 def test_every_optional_capability_has_its_row() -> None:
-    modules = (providers.base, providers.cloud.moving, controller.stores.base)
+    modules = (providers.base, providers.cloud.mover, controller.stores.base)
     kinds = {name for module in modules for name, kind in vars(module).items() if is_capability(kind, module.__name__)}
     assert len(kinds) >= 9
     rows = set(re.findall(r"^\| `(\w+)` \| a (?:provider|mover|store) \|", PROVIDER_PAGE, re.MULTILINE))

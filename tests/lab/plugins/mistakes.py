@@ -48,7 +48,10 @@ FloatingIp.open = classmethod(_open)
 
 
 def translate("""
-    changes = (("import MovingOptions", "import Moving, MovingOptions"), ("\ndef translate(", hand_made))
+    changes = (
+        ("import MovingOptions\n", "import MovingOptions\nfrom providers.cloud.moving import Moving\n"),
+        ("\ndef translate(", hand_made),
+    )
     return Mistake(FLOATING, changes, f"TestProvider and {test}", rule)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from providers.aws import preflight
 from providers.aws.elastic_ip import ElasticIp
 from providers.aws.route import Route
 from providers.aws.secondary_ip import SecondaryIp
@@ -106,9 +107,9 @@ async def test_who_we_are_must_be_known(imds: Imds, movers: Movers) -> None:
     assert "IMDSv2" in finding.remedy
 
 
-async def test_what_cannot_be_known_now_is_a_warning(ec2: Ec2, movers: Movers) -> None:
+async def test_what_cannot_be_known_now_is_a_warning(ec2: Ec2, movers: Movers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "_SECONDS", 3.0)
     ec2.fail("AssignPrivateIpAddresses", Refused("RequestLimitExceeded", "slow down", 503))
     _, provider = movers.make(SecondaryIp, VIP, read_timeout_seconds=1)
-    provider._mover._ec2.within = lambda _: provider._clock() + 3  # type: ignore[attr-defined]
     (finding,) = await wrong(provider)
     assert (finding.subject, finding.level) == ("permission ec2:AssignPrivateIpAddresses", Level.WARNING)
