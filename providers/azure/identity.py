@@ -85,15 +85,6 @@ def parse(answer: MetadataAnswer) -> Machine:
         raise MetadataError(f"unexpected answer from Azure's metadata service: {error!r}") from error
 
 
-def link_of(mac: str) -> str | None:
-    """Return the link of this host with a MAC (twelve digits) that is not a slave of another link, or None."""
-    for link in sorted(_LINKS.iterdir()):
-        # With accelerated networking the virtual function is a slave of the link and has the same MAC.
-        if not (link / "master").exists() and _mac(link.name) == mac:
-            return link.name
-    return None
-
-
 def _mac(link: str) -> str:
     try:
         return (_LINKS / link / "address").read_text().strip().replace(":", "").upper()

@@ -73,13 +73,6 @@ class Host:
             self.process.kill()
             self.process = None
 
-    def restart(self, *, keep: bool) -> None:
-        """Kill the daemon and start it again. `keep` keeps the state file."""
-        self.kill()
-        if not keep:
-            self.forget()
-        self.start()
-
     def forget(self) -> None:
         """Remove the state file."""
         (self.state_dir / "session.json").unlink(missing_ok=True)
