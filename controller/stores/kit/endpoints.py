@@ -130,7 +130,7 @@ class Endpoints:
             raise StoreError(f"{self._endpoints[at]}: {reason(error)}") from error
         finally:
             self._streams.discard(response)
-            response.close()
+            _abort(response)
 
     async def wait(self, attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
         """Return what one long attempt returns within `seconds`. Raises StoreError, also when its server is left."""
@@ -200,9 +200,20 @@ class Endpoints:
 
     def _close_streams(self) -> None:
         for response in self._streams:
-            response.close()
+            _abort(response)
         for task in self._waits:
             task.cancel()
+
+
+def _abort(response: aiohttp.ClientResponse) -> None:
+    """Close an endless response and its connection at once.
+
+    `close` alone waits up to 30 s for the server's part of the TLS shutdown, which can outlive the event loop.
+    """
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
+    response.close()
 
 
 class _Broken(aiohttp.ClientConnectionError):

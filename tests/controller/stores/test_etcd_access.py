@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 import ssl
 from base64 import b64encode
@@ -189,6 +191,25 @@ async def test_both_sides_show_certificates(tls: Backend, secured: Secured) -> N
         version = await store.swap(KEY, b"one", None)
         assert await store.read("") == {KEY: Entry(b"one", version)}
         await hints.next()
+
+
+@pytest.mark.etcd
+def test_a_watch_leaves_no_connection_behind(secured: Secured) -> None:
+    """Nor when the server does not say goodbye. A connection that outlives its event loop is a ResourceWarning."""
+    member = secured.cluster.members[0]
+
+    async def watch() -> None:
+        backend = Backend("etcd", {"endpoints": secured.cluster.endpoints})
+        async with watching(backend.open(ca_file=secured.ca, **secured.client)) as hints:
+            await hints.next()
+            member.freeze()
+        await backend.close()
+
+    try:
+        asyncio.run(watch())
+    finally:
+        member.thaw()
+    gc.collect()
 
 
 @pytest.mark.etcd
