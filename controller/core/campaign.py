@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from math import inf
 
-from controller.core.election import Judgement, Verdict, View, judge
+from controller.core import claims
+from controller.core.election import Judgement, Verdict, View, judge, judge_holder
 from controller.core.group import Ask, GroupState, Owned, Reason, Role
 from controller.core.membership import best_fit
 from controller.core.records import GROUPS, SESSIONS, Ownership, Session, SessionId, Wanted, next_record
@@ -29,6 +30,9 @@ def contest(turn: Turn, name: str) -> bool:
     offered = record is not None and record.offered_to == session
     handed = mine and rules.handing_is_enough(turn.state.store.sightings[GROUPS + name].handed)
     barred = _is_barred(turn.state, turn.policy, name, mine=mine)
+    if not barred and not claims.may_open(turn, name):
+        _contend(turn, name)
+        barred = True
     if not barred and _sits_this_out(turn.groups[name], offered or handed, turn.now, rules):
         turn.wake(turn.groups[name].campaign.sits_out_until)
         barred = True
@@ -40,6 +44,26 @@ def contest(turn: Turn, name: str) -> bool:
             return _accept(turn, name)
         _take(turn, name, judge(name, _make_view(turn.state, turn.now, turn.policy, name)))
     return False
+
+
+def _contend(turn: Turn, name: str) -> None:
+    """Prepares to take a group once our claim is clear: creates its record, and fences silent sessions in our way."""
+    if not _is_proven(turn.state, turn.now, turn.policy):
+        return
+    claim = turn.groups[name].claim
+    view = _make_view(turn.state, turn.now, turn.policy, name)
+    if judge(name, view).verdict is Verdict.BEGIN:
+        _begin(turn, name)
+    new = turn.policy.groups[name].claims - claim.clear
+    for blocker in claims.find_blockers(turn.state, turn.policy, name, new):
+        judgement = None if blocker.session is None else judge_holder(blocker.session, 0.0, view)
+        if judgement is not None:
+            turn.wake(judgement.at)
+            if judgement.verdict is Verdict.FENCE:
+                _fence(turn, judgement.key)
+    waits_for = claim.blocked or "claim"
+    if waits_for != turn.groups[name].campaign.waits_for:
+        turn.put_group(name, campaign=replace(turn.groups[name].campaign, waits_for=waits_for))
 
 
 def _may_write(state: State, name: str) -> bool:

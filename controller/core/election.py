@@ -23,6 +23,7 @@ from controller.core.records import (
     Record,
     Session,
     SessionId,
+    Stake,
     decode,
 )
 from controller.core.rules import Rules
@@ -127,7 +128,7 @@ def judge(group: str, view: View) -> Judgement:
         return _judge_free(owner, seen.since, turn, view)
     if owner.session == view.me:
         return Judgement(Verdict.TAKE, "regained")
-    return _judge_holder(owner.session, turn, view) or Judgement(Verdict.TAKE, "owner-fenced")
+    return judge_holder(owner.session, turn, view) or Judgement(Verdict.TAKE, "owner-fenced")
 
 
 def _judge_free(owner: Ownership, since: float, turn: float, view: View) -> Judgement:
@@ -147,7 +148,7 @@ def _judge_missing(seen: Sighting, turn: float, view: View) -> Judgement:
     )
 
 
-def _judge_holder(holder: SessionId, turn: float, view: View) -> Judgement | None:
+def judge_holder(holder: SessionId, turn: float, view: View) -> Judgement | None:
     """Returns what must happen to the owner's session first, or None when it is fenced and it is our turn."""
     key = SESSIONS + holder
     seen = view.sightings.get(key)
@@ -198,7 +199,8 @@ def fit_sessions(
     """Yields the live sessions that are fit to serve the group, by their own account."""
     for sid, record in live_sessions(sightings, now, lease_duration):
         member = record.groups.get(group)
-        if record.campaigning and member is not None and member.healthy and member.priority > 0:
+        fit = member is not None and member.healthy and member.priority > 0 and member.stake is Stake.HOLDS
+        if record.campaigning and member is not None and fit:
             yield sid, record, member
 
 

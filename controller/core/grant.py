@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from controller.core import claims
 from controller.core import events as ev
 from controller.core.events import Step
 from controller.core.group import GroupState, Leaving, Reason, Role
@@ -41,6 +42,7 @@ def arm(turn: Turn) -> None:
         and group.right.owned.confirmed_at >= renewed.started_at
         and group.arming.renewal != renewed.started_at
         and not _is_on_its_way_out(group)
+        and claims.may_open(turn, name)
     )
     if names:
         for name in names:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from controller.core.events import Step
-from controller.core.records import SessionId
+from controller.core.records import SessionId, Stake
 from controller.stores.base import Version
 
 
@@ -49,16 +49,23 @@ class Reason(StrEnum):
     DELETED = "group-record-gone"
     SESSION_OVER = "session-over"
     RESTORED = "store-went-back"
+    CLAIMED = "address-claimed"
     STEP_FAILED = "step-failed"
 
 
 @dataclass(frozen=True, slots=True)
 class GroupPolicy:
-    """How this node campaigns for one group. Priority 0 means never active. The delay is in seconds."""
+    """How this node campaigns for one group. Priority 0 means never active. The delay is in seconds.
+
+    The tokens name what the group moves (see `controller.core.claims`). `uses` is what would be served now; `claims`
+    includes it, and what is to be served once that is allowed.
+    """
 
     priority: int = 100
     preempt: bool = False
     preempt_delay: float = 0.0
+    claims: frozenset[str] = frozenset()
+    uses: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,18 @@ class Leaving:
     reason: Reason
     lost: bool = False
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What our session claims for the group, in tokens."""
+
+    raised: frozenset[str] = frozenset()  # our next record says this
+    said: frozenset[str] = frozenset()  # our record is known to say this
+    said_at: float = 0.0  # since then, or earlier
+    clear: frozenset[str] = frozenset()  # no other session claimed this when we looked after we had said it
+    stake: Stake = Stake.HOLDS
+    blocked: str = ""  # who else claims it, for people to read
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +178,7 @@ class GroupState:
     upkeep: Upkeep = Upkeep()
     leaving: Leaving | None = None
     campaign: Campaign = Campaign()
+    claim: Claim = Claim()
 
     def list_steps_left(self, *, lost: bool) -> list[Step]:
         """Returns the steps of the demotion that are left, in order."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import inf
 
+from controller.core import claims
 from controller.core import events as ev
 from controller.core.election import Sighting, sight
 from controller.core.group import GroupState, Leaving, Owned, Reason
@@ -27,7 +28,8 @@ def hear_listing(state: State, event: ev.Listed, now: float, policy: Policy) -> 
         session = replace(state.session, over=state.session.over or Reason.RESTORED)
         state = replace(state, session=session)
     state = replace(state, store=replace(store, gone=_remember_gone(before, store.sightings, policy)))
-    state = _check_session(state, policy, scope)
+    state = _check_session(state, policy, scope, now)
+    state = claims.look(state, policy.rules.confirmed_at(event.sent_at, now), scope.covers, policy)
     groups = dict(state.groups)
     for name in groups:
         if scope.covers(GROUPS + name):
@@ -76,11 +78,18 @@ def _sight_all(state: State, event: ev.Listed, now: float, policy: Policy, scope
     for key in {*absent, *(key for key in named if key not in event.entries)}:
         if not scope.covers(key):
             continue
-        if key in named:
+        if key in named or _is_missed(fresh[key], now, lease):
             fresh[key] = sight(fresh.get(key), key, None, sent_at=sent_at, now=now, forget_after=lease)
         else:
             del fresh[key]
     return fresh
+
+
+def _is_missed(seen: Sighting, now: float, lease: float) -> bool:
+    """Returns whether this is a session whose record has just gone: its node might still serve what it claimed."""
+    if isinstance(seen.record, Session):
+        return not seen.record.fenced
+    return bool(seen.problem) or (seen.version is None and now - seen.since < 2 * lease)
 
 
 def _find_named_sessions(sightings: Mapping[str, Sighting]) -> set[str]:
@@ -89,7 +98,7 @@ def _find_named_sessions(sightings: Mapping[str, Sighting]) -> set[str]:
     return {SESSIONS + record.session for record in records if record.session is not None}
 
 
-def _check_session(state: State, policy: Policy, scope: _Scope) -> State:
+def _check_session(state: State, policy: Policy, scope: _Scope, now: float) -> State:
     """Checks our session's record. An unexpected version is either a late write of ours or the end of the session."""
     session = state.session
     joined = state.phase in (Phase.MEMBER, Phase.ADOPTING) or (state.phase is Phase.CREATING and session.seq > 0)
@@ -105,7 +114,12 @@ def _check_session(state: State, policy: Policy, scope: _Scope) -> State:
     phase = Phase.MEMBER if state.phase is Phase.CREATING else state.phase
     beat, seq = (record.beat, record.seq) if record is not None else (session.beat, session.seq)
     known = replace(session, version=seen.version, doubt=False, beat=beat, seq=seq)
-    return replace(state, phase=phase, session=known)
+    state = replace(state, phase=phase, session=known)
+    if record is None:
+        return state
+    if state.phase is Phase.ADOPTING:
+        return claims.adopt(state, record, now, policy)
+    return claims.note_record(state, record, now)
 
 
 def _check_group(state: State, name: str, confirmed_at: float, policy: Policy) -> GroupState:
@@ -123,11 +137,16 @@ def _check_group(state: State, name: str, confirmed_at: float, policy: Policy) -
     if right.owned is not None:
         owned = Owned(seen.version or right.owned.version, right.owned.epoch, confirmed_at)
         return replace(group, right=replace(right, owned=owned))
-    enough = policy.rules.reading_is_enough(right.adoptable)
+    own = policy.groups.get(name)
+    clear = own is None or policy.rules.needs_clear(own.uses, group.claim.clear)
+    enough = policy.rules.reading_is_enough(right.adoptable) and clear
     if enough and record is not None and seen.version is not None:
         owned = Owned(seen.version, record.epoch, confirmed_at)
         taken_as = Reason.ADOPTED if right.adoptable else Reason.REGAINED
         return replace(group, right=replace(right, owned=owned, adoptable=False, taken_as=taken_as))
+    if right.adoptable and not clear:
+        leaving = Leaving(Reason.CLAIMED, lost=True, detail="the configuration moves something else now")
+        return replace(group, right=replace(right, adoptable=False), leaving=leaving)
     return group
 
 

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from controller.core import grant, membership
+from controller.core import claims, grant, membership
 from controller.core.campaign import ask_owner, contest, meet_wish, preempt, release
 from controller.core.events import Step
 from controller.core.group import Arming, GroupPolicy, GroupState, Leaving, Reason, Role, Transition
@@ -99,6 +99,7 @@ def decide(state: State, now: float, policy: Policy) -> Decision:
 
 def _decide_group(turn: Turn, name: str) -> None:
     grant.update(turn, name)
+    claims.update(turn, name)
     before = None
     while turn.groups[name].role is not before:  # a new role can have something to decide right away
         before = turn.groups[name].role

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from controller.core import claims
 from controller.core import events as ev
 from controller.core.election import fit_sessions, live_sessions
 from controller.core.events import Step
@@ -75,7 +78,7 @@ def _create(turn: Turn) -> None:
     state = turn.state
     if state.session.seq == 0 and not state.stopping and turn.due_or_wake(state.rounds.next_at):
         record = _make_record(state, turn.policy, beat=0)
-        turn.put(session=replace(state.session, seq=record.seq))
+        turn.put(session=replace(state.session, seq=record.seq, saying=_list_claims(state)))
         turn.write(state.session.key, Purpose.CREATE, record, None)
     elif state.session.seq > 0:
         _read_when_it_tells(turn)
@@ -87,14 +90,14 @@ def _read_when_it_tells(turn: Turn) -> None:
     turn.put(requests=replace(turn.state.requests, read_due=may_tell))
 
 
+def _list_claims(state: State) -> Mapping[str, frozenset[str]]:
+    return {name: group.claim.raised for name, group in state.groups.items()}
+
+
 def _make_record(state: State, policy: Policy, beat: int) -> Session:
-    groups = {
-        name: Membership(
-            policy.groups[name].priority, bool(group.healthy), group.epoch if group.role is Role.ACTIVE else 0
-        )
-        for name, group in state.groups.items()
-        if name in policy.groups
-    }
+    told = [name for name, group in state.groups.items() if name in policy.groups or not claims.is_shut(group)]
+    full = claims.list_in_full(state, told)
+    groups = {name: _make_member(state, policy, name, in_full=name in full) for name in told}
     return Session(
         node=policy.node,
         beat=beat,
@@ -103,6 +106,19 @@ def _make_record(state: State, policy: Policy, beat: int) -> Session:
         groups=groups,
         seq=state.session.seq + 1,
         writer=state.life.writer,
+    )
+
+
+def _make_member(state: State, policy: Policy, name: str, *, in_full: bool) -> Membership:
+    group, own = state.groups[name], policy.groups.get(name)
+    raised = group.claim.raised
+    return Membership(
+        priority=0 if own is None else own.priority,
+        healthy=bool(group.healthy),
+        serving=group.epoch if group.role is Role.ACTIVE else 0,
+        stake=group.claim.stake,
+        digest=claims.digest(raised),
+        claims=tuple(sorted(raised)) if in_full else None,
     )
 
 
@@ -128,6 +144,7 @@ def _go_round(turn: Turn) -> None:
     elif current.timer_at is not None and not current.sent:
         turn.put(rounds=replace(rounds, current=replace(current, sent=True)))
         record = _make_record(turn.state, turn.policy, session.beat + 1)
+        turn.put(session=replace(session, saying=_list_claims(turn.state)))
         turn.write(session.key, Purpose.BEAT, record, session.version)
         turn.read()
     elif current.sent and current.listing:

@@ -7,7 +7,7 @@ from typing import Any
 
 from controller.core import events as ev
 from controller.core.events import Step
-from controller.core.group import Arming, Ask, GroupState, Leaving, Reason, Right, Role, Steps
+from controller.core.group import Arming, Ask, Claim, GroupState, Leaving, Reason, Right, Role, Steps
 from controller.core.listing import hear_hint
 from controller.core.records import GROUPS
 from controller.core.replies import note_failure, note_listing, note_refusal, note_silence, note_write
@@ -78,7 +78,8 @@ def _begin_session(state: State, event: ev.Minted, now: float, policy: Policy) -
     never_landed = state.session.beat < 0  # do not write without pause to a store that takes no writes
     begin_at = now + policy.timing.retry_period if never_landed else now
     rounds = replace(state.rounds, current=None, renewed=None, next_at=begin_at)
-    begun = replace(state, phase=Phase.CREATING, session=OwnSession(event.session), rounds=rounds)
+    groups = {name: replace(group, claim=Claim()) for name, group in state.groups.items()}  # the new record is empty
+    begun = replace(state, phase=Phase.CREATING, session=OwnSession(event.session), rounds=rounds, groups=groups)
     return begun.with_read_due()
 
 

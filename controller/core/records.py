@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from enum import StrEnum
 from math import isfinite
 from typing import Any, NewType, TypeVar
 
@@ -34,13 +35,28 @@ class BadRecord(AnyvipError, ValueError):  # noqa: N818  (a fact about the store
     """A value that this version of anyvip cannot read; the message says what was found."""
 
 
+class Stake(StrEnum):
+    """How far a session is with its claim on what a group moves (see `controller.core.claims`)."""
+
+    HOLDS = "holds"  # it claims it, and found no other claim: it can serve
+    ASKS = "asks"  # it claims it, and has not looked yet
+    WAITS = "waits"  # it claims nothing, because another session does
+
+
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """What one session reports about itself for one group."""
+    """What one session reports about itself for one group.
+
+    `digest` names what it claims. `claims` lists it where another session does not have the same. A version that knew
+    no claims says neither.
+    """
 
     priority: int = 100
     healthy: bool = False
     serving: int = 0  # the epoch that it serves, or 0 when it does not serve
+    stake: Stake = Stake.HOLDS
+    digest: str = ""
+    claims: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +155,16 @@ def _make_plain(record: object) -> Any:
     if isinstance(record, Mapping):
         return {name: _make_plain(value) for name, value in record.items()}
     if is_dataclass(record) and not isinstance(record, type):
-        return {f.name: _make_plain(getattr(record, f.name)) for f in fields(record)}
+        values = ((f, getattr(record, f.name)) for f in fields(record))
+        return {f.name: _make_plain(value) for f, value in values if not _is_default(f, value)}
     return record
+
+
+def _is_default(of: Field[Any], value: object) -> bool:
+    """Returns whether decoding gives the field this value anyway. Leaving it out halves the records."""
+    if of.default is not MISSING:
+        return bool(value == of.default)
+    return of.default_factory is not MISSING and value == of.default_factory()
 
 
 def _check_type(body: Any, kind: type[Any], path: str) -> Any:
@@ -162,6 +186,12 @@ def _check_field(value: Any, annotation: str, path: str) -> Any:
         if not isinstance(value, dict):
             raise BadRecord(f"{path}: {value!r} is not an object")
         return {name: _check_type(inner, Membership, f"{path}.{name}") for name, inner in value.items()}
+    if annotation == "Stake":
+        return _check_stake(value, path)
+    if annotation == "tuple[str, ...] | None":
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            raise BadRecord(f"{path}: {value!r} is not a list of strings")
+        return tuple(value)
     if annotation == "Wanted | None":
         return None if value is None else _check_type(value, Wanted, path)
     expected, nullable = _CHECKS[annotation]
@@ -172,3 +202,10 @@ def _check_field(value: Any, annotation: str, path: str) -> Any:
     if isinstance(value, float) and not isfinite(value):
         raise BadRecord(f"{path}: {value!r} is not a number")
     return value
+
+
+def _check_stake(value: Any, path: str) -> Stake:
+    try:
+        return Stake(value)
+    except ValueError as error:
+        raise BadRecord(f"{path}: {value!r} is none of {', '.join(Stake)}") from error

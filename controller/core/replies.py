@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from controller.core import claims
 from controller.core import events as ev
 from controller.core.election import Sighting
 from controller.core.group import Owned, Role
@@ -29,7 +30,8 @@ def note_write(state: State, event: ev.Wrote, now: float, policy: Policy) -> Sta
             session = replace(
                 state.session, version=event.version, doubt=False, beat=record.beat, seq=record.seq, fresh=False
             )
-            return replace(state, phase=Phase.MEMBER, session=session).with_round_at(now)
+            member = replace(state, phase=Phase.MEMBER, session=session).with_round_at(now)
+            return claims.note_landed(member, now)
         case Purpose.BEAT if write.key == state.session.key and state.rounds.current is not None:
             return _note_beat(state, write, event, now, policy)
         case Purpose.PAUSE:
@@ -73,7 +75,7 @@ def _note_beat(state: State, write: Pending, event: ev.Wrote, now: float, policy
             state.rounds, renewed=renewal, spare_slot=1 - current.slot, current=replace(current, beating=False)
         ),
     )
-    return _end_round(state, now, policy)
+    return _end_round(claims.note_landed(state, now), now, policy)
 
 
 def note_refusal(state: State, event: ev.Refused, now: float, policy: Policy) -> State:
@@ -99,7 +101,7 @@ def _forget_key(state: State, request: int, now: float, policy: Policy) -> State
     if write.purpose is Purpose.LEAVE:
         return replace(state, phase=Phase.LEFT)
     if write.key == state.session.key:
-        state = replace(state, session=replace(state.session, doubt=True))
+        state = claims.note_doubt(replace(state, session=replace(state.session, doubt=True)), now)
         if state.rounds.current is not None:
             current = replace(state.rounds.current, beating=False, failed=True)
             return _end_round(replace(state, rounds=replace(state.rounds, current=current)), now, policy)

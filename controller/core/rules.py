@@ -144,6 +144,45 @@ class Rules:
         """
         return True
 
+    def needs_clear(self, uses: frozenset[str], clear: frozenset[str]) -> bool:
+        """A group is taken only when all that it moves is clear (5).
+
+        Without this rule: a group is renamed on A. A takes it under the new name, B under the old one.
+        """
+        return uses <= clear
+
+    def look_counts(self, sent_at: float, said_at: float) -> bool:
+        """Only a listing that was sent after our claim had landed shows that it is alone (13).
+
+        Without this rule: both nodes look before either claim has landed.
+        """
+        return sent_at >= said_at
+
+    def keeps_claim(self, in_use: frozenset[str], *, shut: bool) -> frozenset[str]:
+        """A claim stays until the kernel has confirmed that the group is shut (15).
+
+        Without this rule: a group is removed on A, and B takes its address in another group before A has shut it.
+        """
+        return frozenset() if shut else in_use
+
+    def missing_blocks(self) -> bool:
+        """A session whose record is missing or cannot be read still has its claims until it is fenced (16).
+
+        Without this rule: A's session is deleted by hand, and B takes the address in another group at once.
+        """
+        return True
+
+    def unknown_blocks(self) -> bool:
+        """A session that does not list what a group of its own moves might move what we want."""
+        return True
+
+    def adopts_claim(self, same: bool) -> bool:
+        """A daemon that adopts a session serves on only what that session held.
+
+        Without this rule: A is killed, its file is edited, and the next life binds an address that B serves.
+        """
+        return same
+
     def sits_out(self, until: float, now: float) -> bool:
         """A node that gave a group up stays out of the next race; otherwise it could take back what it released."""
         return now < until

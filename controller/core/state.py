@@ -112,6 +112,7 @@ class OwnSession:
     fresh: bool = True  # no write of this life has landed on the record
     established: bool = False  # no other live session had our node's name
     over: Reason | None = None  # why the session is over
+    saying: Mapping[str, frozenset[str]] = field(default_factory=dict)  # the claims in the last record that we sent
 
     @property
     def key(self) -> str:

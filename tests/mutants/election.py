@@ -210,6 +210,48 @@ _LIST = (
         "A releases the group, and takes it again before B has read the record",
         rules=weakened.NeverSitsOut,
     ),
+    Mutant(
+        "claim_none",
+        "a group is taken only when all that it moves is clear",
+        "web is renamed to www on B; A serves web, and B takes www with the same address",
+        rules=weakened.NoClear,
+    ),
+    Mutant(
+        "claim_early_look",
+        "only a listing that was sent after the claim had landed shows that it is alone",
+        "both nodes look, then both claims land",
+        rules=weakened.EarlyLook,
+    ),
+    Mutant(
+        "claim_dropped",
+        "a claim stays until the group is shut",
+        "web is removed on A; its claim goes before A has shut it, and B takes www",
+        rules=weakened.DropsClaim,
+    ),
+    Mutant(
+        "claim_missing",
+        "a session whose record is missing keeps its claims until it is fenced",
+        "A serves web; its session is deleted by hand, and B takes www at once",
+        rules=weakened.MissingIgnored,
+    ),
+    Mutant(
+        "claim_unknown",
+        "a session that does not list what a group moves might move what we want",
+        "A serves web, which B does not have, and has not listed what it moves; B takes www",
+        rules=weakened.UnknownIgnored,
+    ),
+    Mutant(
+        "claim_adopted",
+        "a daemon that adopts a session serves on only what that session held",
+        "A serves web and is killed; an address that B serves is added; A adopts, and binds it",
+        rules=weakened.AdoptsAnything,
+    ),
+    Mutant(
+        "claim_reloaded",
+        "what a served group is to move is put in place only when it is clear",
+        "A serves web; an address that B serves in db is added to web on A",
+        may_use=weakened.use_at_once,
+    ),
     _planted(shell.LATE_WRITE),
     _planted(shell.UNBIND_FIRST),
 )

@@ -16,6 +16,7 @@ from tests.simulation.kernel import Kernel
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from controller.core.state import State
     from tests.simulation.process import Process
     from tests.simulation.world import Clock, World
 
@@ -169,6 +170,44 @@ class ForgetGone(Rules):
 class NeverSitsOut(Rules):
     def sits_out(self, until: float, now: float) -> bool:
         return False
+
+
+# --- claims ------------------------------------------------------------------------------------------------------
+
+
+class NoClear(Rules):
+    def needs_clear(self, uses: frozenset[str], clear: frozenset[str]) -> bool:
+        return True
+
+
+class EarlyLook(Rules):
+    def look_counts(self, sent_at: float, said_at: float) -> bool:
+        return True
+
+
+class DropsClaim(Rules):
+    def keeps_claim(self, in_use: frozenset[str], *, shut: bool) -> frozenset[str]:
+        return frozenset()
+
+
+class MissingIgnored(Rules):
+    def missing_blocks(self) -> bool:
+        return False
+
+
+class UnknownIgnored(Rules):
+    def unknown_blocks(self) -> bool:
+        return False
+
+
+class AdoptsAnything(Rules):
+    def adopts_claim(self, same: bool) -> bool:
+        return True
+
+
+def use_at_once(state: State, group: str, tokens: frozenset[str]) -> bool:
+    """A `controller.core.claims.may_use` that never waits."""
+    return True
 
 
 # --- the kernel and the guard ---------------------------------------------------------------------------------

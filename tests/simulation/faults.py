@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from controller.core.events import Asked, Drifted, PauseAsked, Stop
 from controller.core.records import CLUSTER, GROUPS, SESSIONS
@@ -13,15 +13,17 @@ from tests.simulation.network import Hold
 from tests.simulation.process import Trap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from random import Random
 
     from controller.core.events import Event
+    from controller.core.machine import GroupPolicy
     from tests.simulation.cluster import Cluster
     from tests.simulation.host import Host
     from tests.simulation.profiles import Setting
     from tests.simulation.world import Storm
 
+Groups: TypeAlias = "Mapping[str, GroupPolicy]"
 STEPS = (  # the micro-steps before which a fault does the most harm
     ("timer", ""), ("observe", "TimerStarted"), ("send", "sessions/"), ("reply", "sessions/"), ("observe", "Wrote"),
     ("send", "read"), ("reply", "read"), ("observe", "Listed"), ("arm", ""), ("observe", "Armed"), ("shut", ""),
@@ -127,6 +129,38 @@ class Faults:
             changed[group] = replace(changed[group], priority=self._rng.choice((0, 1, 200)))
         host.reload(changed)
         self._later(self._span(0.3, 2), host.reload, host.groups)
+
+    def edit(self, host: Host) -> None:
+        """Edit what the host's groups move, as an operator does on one node after the other, or on one by mistake."""
+        one, two = self._rng.sample(self._cluster.groups, 2)
+        how = self._rng.choice((self._renamed, self._exchanged, self._moved, self._grown))
+        hosts = [host] if self._rng.random() < 0.5 else list(self._cluster.hosts.values())
+        delay = 0.0
+        for each in hosts:
+            self._later(delay, each.reload, how(each.groups, one, two))
+            delay += self._span(0, 1)
+        for each in hosts:
+            self._later(delay + self._span(0, 2), each.reload, each.groups)
+
+    @staticmethod
+    def _renamed(groups: Groups, one: str, two: str) -> Groups:
+        rest = {name: own for name, own in groups.items() if name != one}
+        return {**rest, two: replace(groups[two], claims=groups[one].claims)}
+
+    @staticmethod
+    def _exchanged(groups: Groups, one: str, two: str) -> Groups:
+        first, second = (replace(groups[a], claims=groups[b].claims) for a, b in ((one, two), (two, one)))
+        return {**groups, one: first, two: second}
+
+    @staticmethod
+    def _moved(groups: Groups, one: str, two: str) -> Groups:
+        moved = frozenset({min(groups[one].claims)})
+        less, more = groups[one].claims - moved, groups[two].claims | moved
+        return {**groups, one: replace(groups[one], claims=less), two: replace(groups[two], claims=more)}
+
+    @staticmethod
+    def _grown(groups: Groups, one: str, two: str) -> Groups:  # noqa: ARG004
+        return {**groups, one: replace(groups[one], claims=groups[one].claims | {"new"})}
 
     def flush(self, host: Host) -> None:
         host.flush()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from controller.core.events import Event
+    from controller.core.state import State
     from tests.simulation.cluster import Cluster, HostPlan
     from tests.simulation.process import Process, Trap
 
@@ -27,6 +28,7 @@ class Host:
         self.groups = self.configured = plan.groups
         self.timing = cluster.mutant.stretched(plan.timing)
         self.healthy = dict.fromkeys(plan.groups, True)
+        self.uses: dict[str, frozenset[str]] = {}  # what the daemon's groups move now
         self.settled_at = 0.0
         self.cut = False
         self.traps: list[Trap] = []
@@ -43,7 +45,11 @@ class Host:
 
     def policy(self) -> Policy:
         """Return the policy of the machine's daemon."""
-        return Policy(self.node, self.boot_id, self.timing, self.configured, self.cluster.mutant.rules())
+        groups = {
+            name: replace(own, claims=own.claims | self.uses[name], uses=self.uses[name])
+            for name, own in self.configured.items()
+        }
+        return Policy(self.node, self.boot_id, self.timing, groups, self.cluster.mutant.rules())
 
     def mint(self) -> SessionId:
         """Return a session id that was never used before."""
@@ -61,10 +67,32 @@ class Host:
         """Start the daemon if none runs."""
         if self.process is not None:
             return
+        self.uses = {name: own.claims for name, own in self.configured.items()}
+        self._install()
         self.process = self.cluster.mutant.process(self)
         self.tell("daemon starts")
-        self.kernel.shut(self.groups.keys() - self.configured.keys())  # groups that it no longer knows go first
         self.settled_at = self.cluster.world.now
+
+    def _install(self) -> None:
+        """Install the guard for a new life: what it does not know is shut, and what moves more than before."""
+        grown = {name for name, moved in self.uses.items() if not moved <= self.kernel.moves.get(name, frozenset())}
+        self.kernel.shut((self.groups.keys() - self.configured.keys()) | grown)
+        self.kernel.moves = dict(self.uses)
+
+    def settle(self, state: State) -> None:
+        """Put what the configuration moves now in place of what was moved before, where the core allows it."""
+        ready = [
+            name
+            for name, own in self.configured.items()
+            if self.uses[name] != own.claims and self.cluster.mutant.may_use(state, name, own.claims)
+        ]
+        for name in ready:
+            self.uses[name] = self.kernel.moves[name] = self.configured[name].claims
+            self.tell(f"{name} moves {' '.join(sorted(self.uses[name])) or 'nothing'} from now on")
+            self.cluster.invariants.moves(self, name)
+        if ready and self.process is not None:
+            self.process.node.policy = self.policy()
+            self.process.post(Tick())
 
     def kill(self) -> None:
         """Kill the daemon as SIGKILL does, without a clean stop. The kernel keeps its state."""
@@ -120,8 +148,11 @@ class Host:
         """Replace the configuration of the machine's daemon."""
         new = [name for name in groups if name not in self.configured]
         if groups != self.configured:
-            self.tell(f"configured anew: {', '.join(f'{name} priority {p.priority}' for name, p in groups.items())}")
+            told = (f"{name} priority {p.priority} {' '.join(sorted(p.claims))}".strip() for name, p in groups.items())
+            self.tell(f"configured anew: {', '.join(told)}")
         self.configured = groups
+        for name in new:
+            self.uses[name] = self.kernel.moves[name] = groups[name].claims
         if self.process is not None:
             self.process.node.policy = self.policy()
             self.process.post(Tick())

@@ -40,7 +40,16 @@ class Invariants:
             for other in self._cluster.hosts.values():
                 if other is not host and other.kernel.passes(group):
                     raise Violation(f"two guards open: {group} on {other.name} and now on {host.name}")
+            self.moves(host, group)
             self._check_record(host, group)
+
+    def moves(self, host: Host, group: str) -> None:
+        """Check that nothing that an open group moves passes on another host, in whatever group."""
+        moved = host.kernel.moves.get(group, frozenset())
+        for other in self._cluster.hosts.values():
+            shared = None if other is host else other.kernel.shares(moved)
+            if shared is not None and host.kernel.passes(group):
+                raise Violation(f"two guards open: {shared} on {other.name} and now {group} on {host.name}")
 
     def _check_record(self, host: Host, group: str) -> None:
         """Check that the group's record names a session of this host that is not fenced."""
@@ -64,9 +73,13 @@ class Invariants:
         for group, until in process.until.items():
             if until <= now:
                 continue
+            moved = process.host.uses.get(group, frozenset())
             for other in self._cluster.hosts.values():
-                if other is not process.host and other.answers(group):
-                    raise Violation(f"two answer 200: {group} on {other.name} and now on {process.host.name}")
+                for same in other.groups if other is not process.host else ():
+                    if (same == group or other.uses.get(same, frozenset()) & moved) and other.answers(same):
+                        raise Violation(
+                            f"two answer 200: {same} on {other.name} and now {group} on {process.host.name}"
+                        )
 
     # --- what is written
 

@@ -19,6 +19,7 @@ class Kernel:
         self.ends = [0.0, 0.0]
         self.armed: list[frozenset[str]] = [frozenset(), frozenset()]
         self.bound: set[str] = set()  # groups whose addresses are here
+        self.moves: dict[str, frozenset[str]] = {}  # the tokens that the guard knows of each group
 
     def start(self, slot: int, seconds: float) -> None:
         """Disarm a slot and start its timer, in one transaction. The timer runs at the rate of this node's clock."""
@@ -36,6 +37,10 @@ class Kernel:
     def shut(self, groups: Collection[str]) -> None:
         """Disarm these groups in both slots."""
         self.armed = [armed - frozenset(groups) for armed in self.armed]
+
+    def shares(self, tokens: frozenset[str]) -> str | None:
+        """Return a group that passes and moves one of these tokens."""
+        return next((group for group, moved in self.moves.items() if moved & tokens and self.passes(group)), None)
 
     def clear(self) -> None:
         """Disarm everything."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from controller.core import claims
 from controller.core.rules import Rules
+from controller.core.state import State
 from controller.core.timing import Timing, longest_renew_deadline
 from controller.daemon.executor import Executor
 from controller.daemon.steps import GroupSteps
@@ -26,6 +29,7 @@ class Mutant:
     process: type[Process] = Process
     executor: type[Executor] = Executor
     steps: type[GroupSteps] = GroupSteps
+    may_use: Callable[[State, str, frozenset[str]], bool] = claims.may_use
     stretch: float = 1.0  # multiplies the longest safe renew_deadline
 
     def stretched(self, timing: Timing) -> Timing:

@@ -192,6 +192,7 @@ class Process:
     def _decided(self, state: State) -> None:
         """Update what the health endpoint answers from now on."""
         self._check_pace()
+        self.promised(lambda _: self.host.settle(state))
         now, began = self.cluster.world.now, False
         for group, before in self.until.items():
             until = machine.serving_until(state, group)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from controller.core.machine import GroupPolicy
@@ -50,6 +50,7 @@ class Profile:
         storm.slowest = rng.uniform(0.2, 3.0) * lease
 
 
+EDITED = "edited"  # the configurations of the nodes differ in what their groups move
 _PLANNED = {"ask": 6, "unfit": 3, "stop": 2, "pause": 1}
 _BAD = {"freeze": 3, "freeze_at": 6, "kill": 4, "kill_at": 3, "cut": 4, "flush": 1, "drift": 1, "fail": 2, "reload": 2}
 
@@ -65,6 +66,11 @@ PROFILES = (
          "freeze_at": 3, "late_answer": 2, "late_beat": 2, "cut": 2},
         slow=0.1,
         copy=0.3,
+    ),
+    Profile(
+        EDITED,
+        {**_PLANNED, **_BAD, "edit": 25, "late_beat": 3, "late_answer": 3, "late_give_up": 2, "delete_group": 2},
+        pause=0.4, slow=0.1, lose=0.05, copy=0.1, kernel_fail=0.02,
     ),
     Profile(
         "mixed",
@@ -92,12 +98,10 @@ def draw_setting(rng: Random, wanted: str | None = None) -> Setting:
     profile = next((profile for profile in PROFILES if profile.name == wanted), drawn)
     timing = _timing(rng)
     names = ["a", "b", "c", "d"][: rng.choice((2, 2, 2, 3, 3, 4))]
-    groups = ["web", "db", "log"][: rng.choice((1, 1, 2, 3))]
+    groups = ["web", "db", "log"][: rng.choice((2, 2, 3) if profile.name == EDITED else (1, 1, 2, 3))]
     policies = [_policies(rng, groups, timing) for _ in names]
     for policy in policies[:2]:  # so that two different nodes can always serve
-        policy.update(
-            {group: GroupPolicy(max(p.priority, 1), p.preempt, p.preempt_delay) for group, p in policy.items()}
-        )
+        policy.update({group: replace(p, priority=max(p.priority, 1)) for group, p in policy.items()})
     twin = len(names) > 2 and rng.random() < 0.15
     unlike = not profile.deletes and rng.random() < 0.1  # leases differ, as while an operator changes them
     hosts = [
@@ -135,6 +139,7 @@ def _policies(rng: Random, groups: list[str], timing: Timing) -> dict[str, Group
             rng.choice((100, 100, 100, 150, 50, 0)),
             rng.random() < 0.2,
             rng.choice((0.0, rng.random() * 2 * timing.lease_duration)),
+            claims=frozenset({f"{group}-1", f"{group}-2"}),
         )
         for group in groups
     }

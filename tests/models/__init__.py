@@ -1,0 +1,1 @@
+"""Small exhaustive models of single rules: every state, every order of steps."""
