@@ -138,6 +138,15 @@ class Resetter(Protocol):
 
 
 @runtime_checkable
+class Claimer(Protocol):
+    """A provider that moves something besides the VIPs, such as a public address that leads to one of them."""
+
+    @property
+    def moves(self) -> frozenset[str]:
+        """Return names of what it moves: the same on every node, whatever the group is called."""
+
+
+@runtime_checkable
 class Closer(Protocol):
     """A provider that holds resources: threads, connections, descriptors."""
 

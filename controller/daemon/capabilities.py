@@ -25,6 +25,7 @@ class Capabilities:
     announcers: tuple[base.Announcer, ...]
     resetters: tuple[base.Resetter, ...]
     closers: tuple[base.Closer, ...]
+    claimers: tuple[base.Claimer, ...]
     reconciled: tuple[base.Reconciled, ...]
     guarded: tuple[base.Guardable, ...]
     linked: tuple[base.Linked, ...]
@@ -45,6 +46,7 @@ _KINDS = tuple(
             base.Announcer,
             base.Resetter,
             base.Closer,
+            base.Claimer,
             base.Reconciled,
             base.Guardable,
             base.Linked,

@@ -163,11 +163,13 @@ class Control:
         )
 
     def _waits_for(self, name: str, group: GroupState, live: Collection[SessionId]) -> str:
-        """Return why this standby does not take the group; empty while the group has an owner that renews."""
+        """Return why this node does not serve all that the group has; empty while its owner renews."""
         state = self._node.state
         seen, record = state.store.sightings.get(GROUPS + name), _record(state, name)
         if seen is not None and seen.problem:
             return seen.problem
+        if group.claim.blocked:
+            return group.claim.blocked
         renewed = record is not None and record.session in live
         return "" if renewed or group.role is not Role.STANDBY else group.campaign.waits_for
 

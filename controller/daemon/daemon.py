@@ -204,7 +204,13 @@ class Daemon:
         if paused is not self._paused and (paused or self._paused is not None):
             self._telemetry.paused(paused)
         self._paused = paused
-        self._local.settle(state)
+        self._telemetry.claimed({name: group.claim.blocked for name, group in state.groups.items()})
+        if self._local.settle(state):
+            self._set_policy()
+
+    def _set_policy(self) -> None:
+        self._node.policy = self._policy = self._local.policy(self.config, self._policy.boot_id)
+        self._node.post(ev.Tick())
 
     def _health(self) -> HealthStatus:
         return self._status
@@ -260,15 +266,12 @@ class Daemon:
             _log.error("not reloaded: %s", error)
             return
         self.config = fresh
-        self._node.policy = self._policy = self._local.policy(fresh, self._policy.boot_id)
-        self._node.post(ev.Tick())  # first: the core must know new groups before their checks report
+        self._set_policy()  # first: the core must know new groups before their checks report
         self._telemetry.watch(fresh.groups)
         self._fitness.keep(fresh.groups)
         self._local.look_at_links(self._fitness, changed)
         self._checker.reconfigure(self._checks(fresh))
         self._reconciler.budget = _budget(fresh)
-        await self._local.let_go()
-        self._local.drifted(changed, "configuration changed", self._node.post)
         _log.info("reloaded %s", fresh.file)
 
     async def _apply(self, fresh: Config) -> list[str]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from controller.config.model import Config, Group
 from controller.config.plugins import Plugin
 from controller.config.problem import ConfigError, StartError
+from controller.core.claims import may_use
+from controller.core.state import State
 from controller.daemon.clock import Clock
 from controller.daemon.opening import open_provider
 from controller.daemon.steps import GroupSteps, HookCommands
@@ -28,6 +30,12 @@ class Bound:
     group: Group
     steps: GroupSteps
 
+    @property
+    def moves(self) -> frozenset[str]:
+        """What the group moves, as tokens: its VIPs without their prefix lengths, and what its providers name."""
+        named = (claimer.moves for claimer in self.steps.able.claimers)
+        return frozenset(str(vip.ip) for vip in self.group.vips).union(*named)
+
     def binds_like(self, group: Group) -> bool:
         """Return whether these steps also bind the group as it is configured in `group`."""
         return (self.group.vips, self.group.providers) == (group.vips, group.providers)
@@ -39,13 +47,16 @@ class Groups:
     def __init__(self, guard: Guard, clock: Clock, granted: Callable[[str], float | None]) -> None:
         """`granted` returns when a group's grant ends, or None."""
         self.steps: dict[str, GroupSteps] = {}  # changed in place: the executor holds this mapping
+        self.serving: frozenset[str] = frozenset()  # groups that might be open
         self._guard = guard
         self._clock = clock
         self._granted = granted
         self._bound: dict[str, Bound] = {}
-        self._replaced: list[Bound] = []  # from before a reload: still bound, so still guarded
+        self._waiting: dict[str, Bound] = {}  # configured, but not in place yet
+        self.replaced: list[Bound] = []  # no longer in place, but still bound, so still guarded
         self._unused: asyncio.Queue[GroupSteps] = asyncio.Queue()
         self._by_address: Mapping[str, list[str]] = {}
+        self.overlapping = False  # whether groups share an address, as while one is renamed
 
     # --- configuration ---
 
@@ -59,33 +70,66 @@ class Groups:
                 raise StartError(f"group {name}: {error}") from error
             except ProviderError as error:
                 raise ConfigError([config.problem(("groups", name, "providers"), str(error))]) from error
-        self.take(config, made)
+        self.take(made)
 
     def anew(self, fresh: Config) -> list[Bound]:
         """Make the groups that `fresh` binds differently, and return them. Raises what their providers raise."""
         made: list[Bound] = []
         try:
             for name, group in fresh.groups.items():
-                if name not in self._bound or not self._bound[name].binds_like(group):
+                known = [some[name] for some in (self._bound, self._waiting) if name in some]
+                if not any(bound.binds_like(group) for bound in known):
                     made.append(self._make(name, group, fresh.node))
         except BaseException:
             self.discard(made)
             raise
         return made
 
-    def take(self, fresh: Config, made: Iterable[Bound]) -> None:
-        """Switch to this configuration and to the groups that were made for it."""
+    def take(self, made: Iterable[Bound]) -> None:
+        """Put groups in place that were made anew."""
         for bound in made:
             if bound.name in self._bound:
-                self._replaced.append(self._bound[bound.name])
+                self.replaced.append(self._bound[bound.name])
             self._bound[bound.name] = bound
             self.steps[bound.name] = bound.steps
+        self._index()
+
+    def _index(self) -> None:
         by_address = defaultdict(list)
-        for name, group in fresh.groups.items():
-            self.steps[name].hooks = _hooks(group)
-            for vip in group.vips:
+        for name, bound in self._bound.items():
+            for vip in bound.group.vips:
                 by_address[str(vip.ip)].append(name)
         self._by_address = by_address
+        self.overlapping = any(len(names) > 1 for names in by_address.values())
+
+    def configure(self, fresh: Config, made: Iterable[Bound]) -> None:
+        """Put new groups in place. Those that replace others wait until `ready` names them."""
+        changed = {bound.name: bound for bound in made}
+        self.take(bound for name, bound in changed.items() if name not in self._bound)
+        waiting = {}
+        for name, group in fresh.groups.items():
+            bound = changed.get(name) or self._waiting.get(name)
+            if bound is not None and not self._bound[name].binds_like(group):
+                waiting[name] = bound
+            for known in (self._bound[name], *([bound] if bound else [])):
+                known.steps.hooks = _hooks(group)
+        self.discard(old for name, old in self._waiting.items() if waiting.get(name) is not old)
+        self._waiting = waiting
+
+    def ready(self, state: State) -> list[Bound]:
+        """Return the groups that can be put in place now: their addresses are clear, or their group is shut."""
+        return [bound for name, bound in self._waiting.items() if may_use(state, name, bound.moves)]
+
+    def switch(self, ready: Iterable[Bound]) -> None:
+        """Put groups in place that have waited. The caller then calls `let_go`."""
+        for bound in ready:
+            self.take([self._waiting.pop(bound.name)])
+
+    def tokens(self, name: str) -> tuple[frozenset[str], frozenset[str]]:
+        """Return all that the group moves or is to move, and what it moves now."""
+        before = [old.moves for old in self.replaced if old.name == name]
+        uses = self._bound[name].moves.union(*before)
+        return (uses | self._waiting[name].moves if name in self._waiting else uses), uses
 
     def discard(self, made: Iterable[Bound]) -> None:
         """Close groups that were made and are not used after all."""
@@ -97,15 +141,17 @@ class Groups:
         for name in names:
             del self.steps[name]
             self._unused.put_nowait(self._bound.pop(name).steps)
+        self._index()
 
     async def let_go(self) -> None:
-        """Unbind what groups no longer have. VIPs that stay are not touched."""
-        replaced, self._replaced = self._replaced, []
-        for old in replaced:
+        """Unbind what groups no longer have. VIPs that stay are not touched. What cannot be unbound stays guarded."""
+        for old in list(self.replaced):
             try:
                 await self._unbind(old, self._bound.get(old.name))
             except Exception as error:  # noqa: BLE001  (no exception of a plugin may end the daemon)
                 _log.warning("group %s: cannot unbind what was configured before the reload: %s", old.name, error)
+            else:
+                self.replaced = [other for other in self.replaced if other is not old]
 
     async def _unbind(self, old: Bound, now: Bound | None) -> None:
         if now is None or old.group.providers != now.group.providers:
@@ -140,7 +186,9 @@ class Groups:
         fresh = {bound.name: bound for bound in made}
         coming = {**self._bound, **fresh}
         owners = {vip.ip: name for source in (self._bound, fresh) for name, b in source.items() for vip in b.group.vips}
-        before = [*self._replaced, *(bound for name, bound in self._bound.items() if name in fresh)]
+        served = [bound for bound in (*self.replaced, *self._bound.values()) if bound.name in self.serving]
+        owners |= {vip.ip: bound.name for bound in served for vip in bound.group.vips}  # until it is shut there
+        before = [*self.replaced, *(bound for name, bound in self._bound.items() if name in fresh)]
         guardable = {name: list(bound.steps.able.guarded) for name, bound in coming.items()}
         for old in before:
             guardable.get(old.name, []).extend(old.steps.able.guarded)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 
 from controller.config.model import Config
 from controller.config.problem import ConfigError
 from controller.config.relations import timing_problems
 from controller.core import events as ev
+from controller.core.claims import is_shut
 from controller.core.machine import GroupPolicy, Policy, Role, State
 from controller.core.records import GROUPS
 from controller.core.state import Purpose
@@ -49,6 +51,9 @@ class Local:
         self._active: frozenset[str] = frozenset()
         self._state: State | None = None
         self._taking: frozenset[str] = frozenset()
+        self._switched: set[str] = set()  # groups that were put in place anew, and are not bound anew yet
+        self._letting_go = asyncio.Event()
+        self._moved = False  # whether groups move something else than the policy says
         self.guard: KernelGuard | Unguarded = Unguarded()
         try:
             self.guard = KernelGuard(config.cluster)
@@ -79,10 +84,10 @@ class Local:
     def policy(self, config: Config, boot: str) -> Policy:
         """Return what the core needs to know of the configuration."""
         timing = config.timing() if isinstance(self.guard, KernelGuard) else config.timing(LIFETIME_OVERSHOOT)
-        groups = {
-            name: GroupPolicy(group.priority, group.preempt, group.preempt_delay_seconds)
-            for name, group in config.groups.items()
-        }
+        groups = {}
+        for name, group in config.groups.items():
+            claims, uses = self._groups.tokens(name)
+            groups[name] = GroupPolicy(group.priority, group.preempt, group.preempt_delay_seconds, claims, uses)
         return Policy(config.node, boot, timing, groups)
 
     async def inspect(self) -> GuardState:
@@ -108,33 +113,72 @@ class Local:
     # --- configuration ---
 
     def reconfigure(self, fresh: Config) -> list[str]:
-        """Apply what has changed in the configuration. Returns the groups that are bound differently now.
+        """Take over what has changed in the configuration. Returns the groups that are bound differently by it.
 
-        The caller then calls `let_go`. Raises LocalError. Nothing has changed then.
+        New groups are in place at once, the others when `settle` finds that they can be. Raises LocalError. Nothing has
+        changed then.
         """
         try:
             made = self._groups.anew(fresh)
         except Exception as error:  # no exception of a plugin may end the daemon
             raise LocalError(str(error)) from error
         try:
-            self._install(made)
+            self._install([bound for bound in made if bound.name not in self.groups])
         except ProviderError as error:
             self._groups.discard(made)
             raise LocalError(str(error)) from error
         self._config = fresh
-        self._groups.take(fresh, made)
+        self._groups.configure(fresh, made)
         return [bound.name for bound in made]
 
-    async def let_go(self) -> None:
-        """Unbind what groups no longer have, and only then take it out of the guard."""
-        await self._groups.let_go()
-        self._reinstall()
+    def settle(self, state: State) -> bool:
+        """Follow the core's state. Returns whether groups move something else now, which the policy must say.
 
-    def settle(self, state: State) -> None:
-        """Follow the core's state: note the active groups, and drop groups that are neither configured nor held."""
+        Notes the active groups, drops groups that are neither configured nor held, and puts groups in place that have
+        waited for their addresses.
+        """
         self._state = state
         self._prepare(state)
         self._active = frozenset(name for name, group in state.groups.items() if group.role is Role.ACTIVE)
+        serving = frozenset(name for name, group in state.groups.items() if not is_shut(group))
+        if serving != self._groups.serving:
+            self._groups.serving = serving
+            if self._groups.overlapping:
+                self._reinstall()
+        self._drop_gone(state)
+        moved, self._moved = self._switch(state) or self._moved, False
+        return moved
+
+    def _switch(self, state: State) -> bool:
+        ready = self._groups.ready(state)
+        if not ready:
+            return False
+        try:
+            self._install(ready)
+        except ProviderError as error:  # the next decision tries again
+            _log.warning("cannot change the guard: %s", error)
+            return False
+        self._groups.switch(ready)
+        self._switched |= {bound.name for bound in ready}
+        self._letting_go.set()
+        return True
+
+    async def _let_go(self, post: Callable[[ev.Event], None], fitness: Fitness) -> None:
+        """Unbind what groups no longer have, and only then take it out of the guard. Then have the rest bound."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS if self._groups.replaced else None):
+                    await self._letting_go.wait()
+            self._letting_go.clear()
+            switched, self._switched = self._switched, set()
+            self.look_at_links(fitness, switched)
+            await self._groups.let_go()
+            self._reinstall()
+            self.drifted(switched, "configuration changed", post)
+            self._moved = True
+            post(ev.Tick())
+
+    def _drop_gone(self, state: State) -> None:
         gone = [name for name in self.groups if name not in self._config.groups and name not in state.groups]
         if gone:
             self._groups.drop(gone)
@@ -168,6 +212,7 @@ class Local:
         """Report what others change in this kernel, and check periodically in case a report was lost."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._groups.close_unused())
+            tasks.create_task(self._let_go(post, fitness))
             tasks.create_task(self._look(post, fitness))
             tasks.create_task(self._follow(post, fitness))
 

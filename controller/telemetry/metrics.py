@@ -54,6 +54,9 @@ class Metrics:
             registry=self.registry,
         )
         self.reachable = gauge("anyvip_store_reachable", "1 while the store answers.")
+        self.blocked = gauge(
+            "anyvip_address_conflict", "1 while another group has one of its addresses.", group
+        )
         self.paused = gauge("anyvip_paused", "1 while the cluster is paused.")
 
     def watch(self, groups: Collection[str]) -> None:
@@ -61,7 +64,7 @@ class Metrics:
         for group in self._groups.difference(groups):
             self._forget(group)
         for group in frozenset(groups) - self._groups:
-            for gauge in (self.active, self.epoch, self.healthy, self.grant):
+            for gauge in (self.active, self.epoch, self.healthy, self.grant, self.blocked):
                 gauge.labels(group).set(0)
             for total in (self.drift, self.repairs, self.looks, self.look_failures):
                 total.labels(group)
@@ -87,6 +90,11 @@ class Metrics:
             self.looks.labels(group).inc()
             self.look_failures.labels(group).inc(failed)
 
+    def conflict(self, group: str, blocked: bool) -> None:
+        """Sets whether another group has one of the group's addresses."""
+        if group in self._groups:
+            self.blocked.labels(group).set(blocked)
+
     def in_role(self, group: str, role: str) -> None:
         """Sets the group's role, and clears all others."""
         for one in ROLES:
@@ -106,6 +114,7 @@ class Metrics:
             self.epoch,
             self.healthy,
             self.grant,
+            self.blocked,
             self.transitions,
             self.drift,
             self.repairs,

@@ -50,6 +50,7 @@ class Telemetry:
         self._wall = wall
         self._since: dict[str, float] = {}  # when each group's role began
         self._stages: dict[str, dict[str, float]] = {}  # the steps of that role, in seconds
+        self._blocked: dict[str, str] = {}  # who else claims the group's addresses
         self.reachable: bool | None = None  # whether the store answers; None: it was never asked
         self.contact_at: float | None = None  # when the store last answered
         self.store_error = ""
@@ -62,6 +63,7 @@ class Telemetry:
         for group in self._since.keys() - set(groups):
             del self._since[group]
             self._stages.pop(group, None)
+        self._blocked = {group: why for group, why in self._blocked.items() if group in groups}
 
     def transitioned(self, transitions: Iterable[Transition]) -> None:
         """Logs and counts each transition, and adds it to the history."""
@@ -151,6 +153,19 @@ class Telemetry:
             emit(_log, logging.INFO, "store answers again", op=op.value)
         self.reachable = reachable
         self.metrics.reachable.set(reachable)
+
+    def claimed(self, groups: Mapping[str, str]) -> None:
+        """Reports by whom each group's addresses are claimed in another group; empty: by nobody. Logs changes."""
+        for group, blocked in groups.items():
+            before = self._blocked.get(group, "")
+            if blocked == before:
+                continue
+            self._blocked[group] = blocked
+            self.metrics.conflict(group, bool(blocked))
+            if blocked:
+                emit(_log, logging.WARNING, "address claimed by another group", group=group, why=blocked)
+            else:
+                emit(_log, logging.INFO, "address no longer claimed by another group", group=group, was=before)
 
     def paused(self, paused: bool) -> None:
         """Reports that the cluster is paused or resumed."""

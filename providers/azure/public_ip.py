@@ -36,6 +36,11 @@ class PublicIpOptions(NicOptions):
         description="IP configuration of this machine's network interface that gets it, by name. Default: the primary.",
     )
 
+    @property
+    def moves(self) -> frozenset[str]:
+        """Return the public IP address by its name, which also ends its id. Azure's names ignore case."""
+        return frozenset({f"azure public IP {self.public_ip.rpartition('/')[2].lower()}"})
+
 
 class PublicIp(AzureMechanism):
     """Moves one public IP address between network interfaces (`providers.cloud.mover.Mover`)."""

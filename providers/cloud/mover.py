@@ -32,6 +32,11 @@ class MovingOptions(BaseModel):
         description="Seconds that a move can take until it is seen. After that, another node has its turn.",
     )
 
+    @property
+    def moves(self) -> frozenset[str]:
+        """Return what moves besides the VIPs (see `providers.base.Claimer`)."""
+        return frozenset()
+
 
 class Mover(Protocol):
     """One mechanism of one cloud, for the VIPs of one group.

@@ -41,6 +41,7 @@ class Moving:
     ) -> None:
         """`calls` are the mover's; `close` closes both. `local` binds the VIPs in the guest, without announcements."""
         self.reconcile_seconds = options.reconcile_seconds
+        self.moves = options.moves
         self._move_seconds = options.move_seconds
         self._mover = mover
         self._warmer = mover if isinstance(mover, Warmer) else None

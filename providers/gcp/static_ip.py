@@ -51,6 +51,11 @@ class StaticIpOptions(ComputeOptions, MovingOptions):
         "only one.",
     )
 
+    @property
+    def moves(self) -> frozenset[str]:
+        """Return the external address, if it is none of the group's VIPs."""
+        return frozenset() if self.address is None else frozenset({str(self.address)})
+
 
 class StaticIp(ComputeMechanism):
     """Moves an external address between network interfaces (`providers.cloud.mover.Mover`).

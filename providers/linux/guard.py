@@ -77,12 +77,19 @@ class KernelGuard:
         self.made = self.made or (self._whole is None and not have.sets)
         if not layout.fits(have, want):
             self._commit([nft.delete_table(self.table), *layout.build(self.table, want, flags)], "build the guard")
-        elif messages := layout.difference(self.table, have, want):
+        elif messages := [*self._shut_grown(plan, have, want), *layout.difference(self.table, have, want)]:
             self._commit(messages, "change the guard")
         self.owned = bool(flags & nft.PERSIST)
         self._plan, self._ids = dict(plan), ids
         self._whole = self._fingerprint()
         return tuple(sorted(absent))
+
+    def _shut_grown(self, plan: Plan, have: Contents, want: Contents) -> list[Message]:
+        """Shut what an earlier life left open for a group that has more addresses now: nobody has granted those."""
+        found = {chain.name for chain in have.chains}
+        new = {chain for key, chain in want.addresses.items() if have.addresses.get(key) != chain and chain in found}
+        grown = [layout.group_id(group) for group in plan if layout.group_chain(group) in new]
+        return layout.disarm(self.table, grown) if grown and not self._plan else []
 
     def left_over(self, plan: Plan) -> frozenset[bytes]:
         """Return the addresses that `install` of this plan will no longer guard. Raises the errors of `install`."""

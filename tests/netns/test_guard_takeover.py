@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+from dataclasses import replace
+from ipaddress import IPv4Interface
 from typing import TYPE_CHECKING
 
 import pytest
@@ -72,6 +74,18 @@ async def test_the_next_life_takes_it_over_as_it_is(
     await guard.shut({"web"})
     assert await guard.inspect() == GuardState(frozenset(), None)
     assert not lan.neighbour.echoed(lan.vip4.ip, 0.1)
+
+
+async def test_the_next_life_shuts_a_group_that_has_more_addresses_now(
+    lan: Lan, process: Callable[[str], Process], guard: KernelGuard
+) -> None:
+    daemon = process(PRELUDE)
+    daemon.do("opened(30.0)")
+    daemon.kill()
+    before = lan.plan("web")["web"]
+    more = (*before.vips, IPv4Interface("192.0.2.7/32"))
+    guard.install({"web": replace(before, vips=more)})
+    assert await guard.inspect() == GuardState(frozenset(), None)
 
 
 async def test_the_next_life_finds_it_shut(lan: Lan, process: Callable[[str], Process], guard: KernelGuard) -> None:

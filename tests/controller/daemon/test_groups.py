@@ -8,6 +8,7 @@ import pytest
 
 from controller.config.loading import from_bytes
 from controller.config.model import Config
+from controller.core.state import State
 from controller.daemon.clock import boottime
 from controller.daemon.groups import Groups
 from providers.linux.unguarded import Unguarded
@@ -46,7 +47,9 @@ async def test_what_a_reload_takes_from_a_group_is_guarded_until_it_is_unbound(g
     fresh = configured(NEW)
     made = groups.anew(fresh)
     assert {str(vip) for vip in groups.plan(made)["web"].vips} == {OLD, NEW}, "when the guard is changed"
-    groups.take(fresh, made)
+    groups.configure(fresh, made)
+    assert kept_shut(groups) == [OLD], "it waits"
+    groups.switch(groups.ready(State()))
     assert set(kept_shut(groups)) == {OLD, NEW}, "while what there was before may be bound"
     await groups.let_go()
     assert kept_shut(groups) == [NEW]
