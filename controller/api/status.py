@@ -21,6 +21,8 @@ class Member(TypedDict):
     here: bool
     live: bool | None
     campaigning: bool
+    version: str  # empty: a version that does not say
+    differs: list[str]  # in what its configuration differs from this node's
     groups: dict[str, MemberGroup]
 
 

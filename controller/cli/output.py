@@ -105,11 +105,13 @@ def _members(status: NodeStatus) -> str:
         (
             member["node"] + (" (here)" if member["here"] else ""),
             _life(member),
+            member["version"] or "-",
+            "differs" if member["differs"] else "same",
             *(_membership(member["groups"].get(group)) for group in groups),
         )
         for member in status["members"]
     ]
-    return table(("MEMBER", "STATE", *groups), rows) if rows else ""
+    return table(("MEMBER", "STATE", "VERSION", "CONFIG", *groups), rows) if rows else ""
 
 
 def _membership(group: MemberGroup | None) -> str:
@@ -146,3 +148,6 @@ def _remarks(status: NodeStatus) -> Iterable[str]:
             yield f"{name}: {view['error']}"
         if view["waits_for"]:
             yield f"{name}: waits: {view['waits_for']}"
+    for member in status["members"]:
+        for differs in member["differs"]:
+            yield f"{member['node']}: {differs}"

@@ -61,9 +61,6 @@ def _contend(turn: Turn, name: str) -> None:
             turn.wake(judgement.at)
             if judgement.verdict is Verdict.FENCE:
                 _fence(turn, judgement.key)
-    waits_for = claim.blocked or "claim"
-    if waits_for != turn.groups[name].campaign.waits_for:
-        turn.put_group(name, campaign=replace(turn.groups[name].campaign, waits_for=waits_for))
 
 
 def _may_write(state: State, name: str) -> bool:

@@ -207,6 +207,13 @@ def update(turn: Turn, name: str) -> None:
             turn.begin_round_now()
 
 
+def update_blocked(turn: Turn) -> None:
+    """Updates the claims that another claim blocks: the other one can be that of a group that was shut just now."""
+    for name, group in turn.groups.items():
+        if group.claim.blocked:
+            update(turn, name)
+
+
 def _choose(turn: Turn, name: str) -> tuple[frozenset[str], str]:
     """Returns what to claim now, and what keeps us from claiming all that the configuration names."""
     group, own = turn.groups[name], turn.policy.groups.get(name)

@@ -92,6 +92,7 @@ def decide(state: State, now: float, policy: Policy) -> Decision:
         turn.begin(name)
         _decide_group(turn, name)
     turn.begin("")
+    claims.update_blocked(turn)
     grant.arm(turn)
     membership.go_on(turn)
     return turn.decision(all_next=turn.state.phase is not phase)
@@ -99,11 +100,11 @@ def decide(state: State, now: float, policy: Policy) -> Decision:
 
 def _decide_group(turn: Turn, name: str) -> None:
     grant.update(turn, name)
-    claims.update(turn, name)
     before = None
     while turn.groups[name].role is not before:  # a new role can have something to decide right away
         before = turn.groups[name].role
         _ROLES[before](turn, name)
+    claims.update(turn, name)
     group = turn.groups[name]
     gone = group.role in _REST and group.arming.shut and name not in turn.policy.groups
     if gone and not turn.busy(f"groups/{name}") and not turn.state.names_us(name):
@@ -233,6 +234,8 @@ def _why_leave(state: State, policy: Policy, name: str) -> Leaving | None:
     group, own = state.groups[name], policy.groups.get(name)
     if own is None:
         return Leaving(Reason.REMOVED)
+    if not policy.rules.needs_clear(own.uses, group.claim.clear):  # edited while the write that took it was on its way
+        return Leaving(Reason.CLAIMED, detail=group.claim.blocked)
     if state.paused:
         return None
     if state.stopping:

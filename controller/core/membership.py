@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from controller.core import claims
+from controller.core import claims, differences
 from controller.core import events as ev
 from controller.core.election import fit_sessions, live_sessions
 from controller.core.events import Step
@@ -98,11 +98,15 @@ def _make_record(state: State, policy: Policy, beat: int) -> Session:
     told = [name for name, group in state.groups.items() if name in policy.groups or not claims.is_shut(group)]
     full = claims.list_in_full(state, told)
     groups = {name: _make_member(state, policy, name, in_full=name in full) for name in told}
+    differ = any(other.config not in ("", policy.config) for _, other in differences.list_others(state))
     return Session(
         node=policy.node,
         beat=beat,
         campaigning=state.session.established,
         lease_duration=float(policy.timing.lease_duration),
+        version=policy.version,
+        config=policy.config,
+        facts=policy.facts if differ else None,
         groups=groups,
         seq=state.session.seq + 1,
         writer=state.life.writer,

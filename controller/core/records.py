@@ -14,7 +14,7 @@ All time is the local CLOCK_BOOTTIME in float seconds. No timestamp ever crosses
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from math import isfinite
@@ -68,6 +68,9 @@ class Session:
     fenced: bool = False
     campaigning: bool = True  # False: another live session has this node name
     lease_duration: float = 0.0  # as this node is configured, in seconds; its watchers wait as long
+    version: str = ""  # of anyvip
+    config: str = ""  # a digest of the keys that are meant to be equal on all nodes
+    facts: Mapping[str, Mapping[str, str]] | None = None  # these keys, where another session's digest differs
     groups: Mapping[str, Membership] = field(default_factory=dict)
     seq: int = 0
     writer: str = ""
@@ -186,12 +189,8 @@ def _check_field(value: Any, annotation: str, path: str) -> Any:
         if not isinstance(value, dict):
             raise BadRecord(f"{path}: {value!r} is not an object")
         return {name: _check_type(inner, Membership, f"{path}.{name}") for name, inner in value.items()}
-    if annotation == "Stake":
-        return _check_stake(value, path)
-    if annotation == "tuple[str, ...] | None":
-        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-            raise BadRecord(f"{path}: {value!r} is not a list of strings")
-        return tuple(value)
+    if annotation in _SPECIAL:
+        return _SPECIAL[annotation](value, path)
     if annotation == "Wanted | None":
         return None if value is None else _check_type(value, Wanted, path)
     expected, nullable = _CHECKS[annotation]
@@ -209,3 +208,23 @@ def _check_stake(value: Any, path: str) -> Stake:
         return Stake(value)
     except ValueError as error:
         raise BadRecord(f"{path}: {value!r} is none of {', '.join(Stake)}") from error
+
+
+def _check_facts(value: Any, path: str) -> Mapping[str, Mapping[str, str]]:
+    groups = value.values() if isinstance(value, dict) else [None]
+    if not all(isinstance(facts, dict) and all(isinstance(each, str) for each in facts.values()) for facts in groups):
+        raise BadRecord(f"{path}: {value!r} is not a mapping of mappings of strings")
+    return dict(value)
+
+
+def _check_tokens(value: Any, path: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise BadRecord(f"{path}: {value!r} is not a list of strings")
+    return tuple(value)
+
+
+_SPECIAL: Mapping[str, Callable[[Any, str], Any]] = {
+    "Stake": _check_stake,
+    "tuple[str, ...] | None": _check_tokens,
+    "Mapping[str, Mapping[str, str]] | None": _check_facts,
+}

@@ -40,6 +40,9 @@ class Policy:
     timing: Timing
     groups: Mapping[str, GroupPolicy]
     rules: Rules = field(default_factory=Rules)
+    version: str = ""  # of anyvip
+    config: str = ""  # the digest of `facts`
+    facts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # see `controller.core.differences`
 
 
 class Purpose(StrEnum):

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from controller.api.server import Code, Moved, RequestRefused
 from controller.api.status import GroupView, Member, MemberGroup, NodeStatus, StoreView
 from controller.config.model import Config
+from controller.core import differences
 from controller.core import events as ev
 from controller.core.election import live_sessions
 from controller.core.group import GroupState, Role
@@ -175,6 +176,7 @@ class Control:
 
     def _members(self, now: float) -> list[Member]:
         state, lease = self._node.state, self._node.policy.timing.lease_duration
+        differing = differences.find(state, self._node.policy)
         members = []
         for key, seen in sorted(state.store.sightings.items()):
             record = seen.record
@@ -192,6 +194,8 @@ class Control:
                     here=session == state.session.id,
                     live=now - seen.since < lease,
                     campaigning=record.campaigning,
+                    version=record.version,
+                    differs=list(differing.get(SessionId(session), ())),
                     groups=groups,
                 )
             )

@@ -20,7 +20,9 @@ from controller.config.loading import load
 from controller.config.model import Config
 from controller.config.paths import HISTORY
 from controller.config.problem import ConfigError, StartError
+from controller.core import differences
 from controller.core import events as ev
+from controller.core.election import Sighting
 from controller.core.machine import Phase, Role, State, serving_until
 from controller.daemon.clock import boot_id, boottime
 from controller.daemon.executor import Executor, Surroundings, new_session_id
@@ -73,6 +75,8 @@ class Daemon:
         self._node = Node(self._policy, boottime, self._telemetry, self._follow)
         self._status = HealthStatus(groups={}, ready=False, live=True, detail="starting")
         self._paused: bool | None = None
+        self._compared: Mapping[str, Sighting] = {}
+        self._differing: dict[str, tuple[str, ...]] = {}
         self._fitness = Fitness(self._node.post)
         self._local.look_at_links(self._fitness, config.groups)
         self._checker = Checker(self._checks(config), self._fitness.checked)
@@ -204,9 +208,18 @@ class Daemon:
         if paused is not self._paused and (paused or self._paused is not None):
             self._telemetry.paused(paused)
         self._paused = paused
+        self._telemetry.differing(self._find_differing(state))
         self._telemetry.claimed({name: group.claim.blocked for name, group in state.groups.items()})
         if self._local.settle(state):
             self._set_policy()
+
+    def _find_differing(self, state: State) -> dict[str, tuple[str, ...]]:
+        """Return in what other nodes' configurations differ, by node."""
+        if state.store.sightings is not self._compared:
+            self._compared = state.store.sightings
+            nodes = {sid: record.node for sid, record in differences.list_others(state)}
+            self._differing = {nodes[sid]: phrases for sid, phrases in differences.find(state, self._policy).items()}
+        return self._differing
 
     def _set_policy(self) -> None:
         self._node.policy = self._policy = self._local.policy(self.config, self._policy.boot_id)

@@ -6,12 +6,15 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from importlib import metadata
 
+from controller.config.facts import list_facts
 from controller.config.model import Config
 from controller.config.problem import ConfigError
 from controller.config.relations import timing_problems
 from controller.core import events as ev
 from controller.core.claims import is_shut
+from controller.core.differences import digest
 from controller.core.machine import GroupPolicy, Policy, Role, State
 from controller.core.records import GROUPS
 from controller.core.state import Purpose
@@ -88,7 +91,10 @@ class Local:
         for name, group in config.groups.items():
             claims, uses = self._groups.tokens(name)
             groups[name] = GroupPolicy(group.priority, group.preempt, group.preempt_delay_seconds, claims, uses)
-        return Policy(config.node, boot, timing, groups)
+        facts = list_facts(config)
+        return Policy(
+            config.node, boot, timing, groups, version=metadata.version("anyvip"), config=digest(facts), facts=facts
+        )
 
     async def inspect(self) -> GuardState:
         """Return what the guard lets pass now; nothing when it cannot be read."""

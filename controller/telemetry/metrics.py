@@ -54,9 +54,8 @@ class Metrics:
             registry=self.registry,
         )
         self.reachable = gauge("anyvip_store_reachable", "1 while the store answers.")
-        self.blocked = gauge(
-            "anyvip_address_conflict", "1 while another group has one of its addresses.", group
-        )
+        self.blocked = gauge("anyvip_address_conflict", "1 while another group has one of its addresses.", group)
+        self.differing = gauge("anyvip_configuration_differs", "Other nodes whose configuration differs from this one.")
         self.paused = gauge("anyvip_paused", "1 while the cluster is paused.")
 
     def watch(self, groups: Collection[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 
 from controller.core.events import Drifted, Judged, Ran, Step
@@ -50,6 +50,7 @@ class Telemetry:
         self._wall = wall
         self._since: dict[str, float] = {}  # when each group's role began
         self._stages: dict[str, dict[str, float]] = {}  # the steps of that role, in seconds
+        self._differing: dict[str, Sequence[str]] = {}  # in what other nodes' configurations differ
         self._blocked: dict[str, str] = {}  # who else claims the group's addresses
         self.reachable: bool | None = None  # whether the store answers; None: it was never asked
         self.contact_at: float | None = None  # when the store last answered
@@ -166,6 +167,17 @@ class Telemetry:
                 emit(_log, logging.WARNING, "address claimed by another group", group=group, why=blocked)
             else:
                 emit(_log, logging.INFO, "address no longer claimed by another group", group=group, was=before)
+
+    def differing(self, nodes: Mapping[str, Sequence[str]]) -> None:
+        """Reports in what other nodes' configurations differ from this one. Logs each change once."""
+        if nodes == self._differing:
+            return
+        for node in nodes.keys() - self._differing.keys() | {n for n in nodes if nodes[n] != self._differing.get(n)}:
+            emit(_log, logging.WARNING, "configuration differs", of=node, differs="; ".join(nodes[node]))
+        for node in self._differing.keys() - nodes.keys():
+            emit(_log, logging.INFO, "configuration no longer differs", of=node)
+        self._differing = dict(nodes)
+        self.metrics.differing.set(len(nodes))
 
     def paused(self, paused: bool) -> None:
         """Reports that the cluster is paused or resumed."""
