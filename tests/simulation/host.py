@@ -147,17 +147,28 @@ class Host:
     def reload(self, groups: Mapping[str, GroupPolicy]) -> None:
         """Replace the configuration of the machine's daemon."""
         new = [name for name in groups if name not in self.configured]
+        self._learn(groups)
         if groups != self.configured:
             told = (f"{name} priority {p.priority} {' '.join(sorted(p.claims))}".strip() for name, p in groups.items())
             self.tell(f"configured anew: {', '.join(told)}")
         self.configured = groups
-        for name in new:
-            self.uses[name] = self.kernel.moves[name] = groups[name].claims
         if self.process is not None:
+            for name in new:
+                if self.cluster.mutant.may_use(self.process.state, name, groups[name].claims):
+                    self.uses[name] = self.kernel.moves[name] = groups[name].claims
             self.process.node.policy = self.policy()
             self.process.post(Tick())
             for name in new:
                 self.process.post(Judged(name, self.healthy[name], "as before"))
+
+    def _learn(self, groups: Mapping[str, GroupPolicy]) -> None:
+        """Get ready for groups that the machine has not had before."""
+        for name, own in groups.items():
+            if name not in self.groups:
+                self.groups = {**self.groups, name: own}
+                self.healthy[name] = True
+                if self.process is not None:
+                    self.process.learn(name)
 
     def flush(self) -> None:
         """Flush the guard, as another program can. It is installed again, shut, and the daemon learns of it."""

@@ -77,9 +77,8 @@ class Invariants:
             for other in self._cluster.hosts.values():
                 for same in other.groups if other is not process.host else ():
                     if (same == group or other.uses.get(same, frozenset()) & moved) and other.answers(same):
-                        raise Violation(
-                            f"two answer 200: {same} on {other.name} and now {group} on {process.host.name}"
-                        )
+                        now_too = f"{group} on" if same != group else "on"
+                        raise Violation(f"two answer 200: {same} on {other.name} and now {now_too} {process.host.name}")
 
     # --- what is written
 
@@ -147,6 +146,8 @@ class Invariants:
 
     def _was_fit(self, host: Host, group: str, taker: SessionId, released_at: float) -> bool:
         """Report whether the host could have taken the group, and all nodes have known that for long enough."""
+        if group not in host.configured:
+            return False
         settled = host.settled_at + 2 * self._cluster.timing.lease_duration < released_at
         namesakes = sum(other.node == host.node for other in self._cluster.hosts.values())
         other = host is not self.sessions[taker] and namesakes == 1

@@ -63,7 +63,7 @@ class Network:
         self._world, self._store, self._weather, self._story = world, store, weather, story
         self.landed: Callable[[Message, Entry | None], None] = lambda _message, _before: None
         self.holds: list[Hold] = []
-        self._held: list[tuple[Callable[..., None], Args]] = []
+        self._held: list[tuple[Hold, Callable[..., None], Args]] = []
         self._era = 0
         self._watch = 0
 
@@ -91,11 +91,14 @@ class Network:
         """End all watches. Their hints that are under way are lost with the connections."""
         self._watch += 1
 
-    def release(self) -> None:
-        """Release all held messages."""
+    def release(self, host: str | None = None, prefix: str = "") -> None:
+        """Release all held messages, or only those of a host that a hold with this prefix has caught."""
         held, self._held = self._held, []
-        for call, args in held:
-            self._world.after(0.0, call, *args, self._era)
+        for hold, call, args in held:
+            if host is None or (hold.host, hold.prefix) == (host, prefix):
+                self._world.after(0.0, call, *args, self._era)
+            else:
+                self._held.append((hold, call, args))
 
     def forget(self) -> None:
         """Lose everything that is under way, as if all connections to the store were new."""
@@ -118,7 +121,7 @@ class Network:
 
     def _keep(self, hold: Hold, call: Callable[..., None], args: Args) -> None:
         if hold.seconds is None:
-            self._held.append((call, args))
+            self._held.append((hold, call, args))
         else:
             self._world.after(hold.seconds, call, *args, self._era)
 

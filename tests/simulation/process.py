@@ -109,6 +109,11 @@ class Process:
         self.loop.kill()
         self._life.close()
 
+    def learn(self, group: str) -> None:
+        """Get ready for a group that is new on the machine."""
+        self.until[group] = 0.0
+        self.steps[group] = self._steps_of(group)
+
     def post(self, event: Event) -> None:
         """Post an event from outside."""
         self.node.post(event)

@@ -1,17 +1,21 @@
 """Stories written by hand: commands start at the margin, and what the simulator saw is indented below them.
 
     tight                             the longest safe renew_deadline instead of 7 s of the lease's 10 s
+    groups web=10.77.0.1,10.77.0.2 db the groups of the machines named after this, and what each of them moves
     node a                            a machine; `as NAME` calls itself so, `priority N`, `preempt S`, `rate R`
     start a                           its daemon, with the state file if there is one (`start a fresh`: without)
     run 5s, until web on a            let time pass; until a answers 200 for the group (or `nobody` does)
-    given web on a                    the same, but the story leaves out how that comes about
+    given web on a                    the same as `until`, but the story leaves out how that comes about
     expect web on a                   a alone answers 200, and only its guard is open
+    why a www                         who is in a's way, so that it does not serve all that the group moves
     until a frozen                    (or dead)
     freeze a, kill a                  now, or `at KIND DETAIL`: before the next such micro-step
-    hold a groups/web                 the next such request waits for `release`; `hold a answer read`: the answer;
+    hold a groups/web                 the next such request waits for `release`, or for `release a groups/web` alone;
+                                      `hold a answer read`: the answer;
                                       `hold a hint`: the report of a's watch;
                                       `lose` instead of hold: never arrives; `copy`: arrives, and a copy is held
     watch off, calm                   no node is told of changes; nothing else goes wrong, so turns must be kept
+    edit a www=10.77.0.1              a's file has these groups from now on, and its daemon, if one runs, reloads it
     delete groups/web, backup, restore, store down     what operators do; `restore groups/web`: this record only
     without MUTANT                    the same again without that rule: what breaks, and when
 
@@ -22,6 +26,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,7 +116,7 @@ class Stage:
         self._mutant = mutant
         self._timing = Timing(10.0, 7.0, 2.0)
         self._weather = Weather()
-        self._groups = ["web"]
+        self._groups = _groups("web")
         self._plans: list[HostPlan] = []
         self._built: Cluster | None = None
 
@@ -141,15 +146,15 @@ class Stage:
         deadline = longest_renew_deadline(10.0, self._timing.drift, self._timing.overshoot)
         self._timing = Timing(10.0, deadline, deadline * 0.3)
 
-    def _do_groups(self, *names: str) -> None:
-        self._groups = list(names)
+    def _do_groups(self, *groups: str) -> None:
+        self._groups = _groups(*groups)
 
     def _do_node(self, name: str, *words: str) -> None:
         given = dict(zip(words[::2], words[1::2], strict=True))
         delay = given.get("preempt")
         policy = GroupPolicy(int(given.get("priority", 100)), delay is not None, _seconds(delay or "0s"))
         clock = Clock(0.0, float(given.get("rate", 1)))
-        groups = dict.fromkeys(self._groups, policy)
+        groups = {group: replace(policy, claims=moved) for group, moved in self._groups.items()}
         self._plans.append(HostPlan(name, given.get("as", name), clock, groups, self._timing))
 
     def _do_watch(self, _off: str) -> None:
@@ -242,6 +247,17 @@ class Stage:
         host = self._host(name)
         host.reload({other: policy for other, policy in host.configured.items() if other != group})
 
+    def _do_edit(self, name: str, *groups: str) -> None:
+        host = self._host(name)
+        like = next(iter(host.groups.values()))
+        host.reload({group: replace(like, claims=moved) for group, moved in _groups(*groups).items()})
+
+    def _do_why(self, name: str, group: str) -> Iterator[str]:
+        process = self._host(name).process
+        if process is None:
+            raise ScriptError(f"no daemon runs on {name}")
+        yield f"{group} on {name}: {process.state.groups[group].claim.blocked or 'nothing is in its way'}"
+
     def _do_rename(self, name: str, node: str) -> None:
         self._host(name).node = node
 
@@ -276,8 +292,8 @@ class Stage:
     def _do_copy(self, name: str, *what: str) -> None:
         self._do_hold(name, *what, how="copied")
 
-    def _do_release(self) -> None:
-        self.cluster.network.release()
+    def _do_release(self, *held: str) -> None:
+        self.cluster.network.release(*held)
 
     def _do_store(self, how: str) -> None:
         self.cluster.store.down = int(how == "down")
@@ -305,6 +321,12 @@ class Stage:
         if host is None:
             raise ScriptError(f"no machine is called {name}")
         return host
+
+
+def _groups(*words: str) -> dict[str, frozenset[str]]:
+    """Return what each group moves: `web=X,Y` moves X and Y, and `web` moves nothing that another group could have."""
+    split = (word.partition("=") for word in words)
+    return {group: frozenset(moved.split(",")) - {""} for group, _, moved in split}
 
 
 def _seconds(text: str) -> float:
