@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
+from controller.cli.others import compare_with_others
 from controller.cli.store_latency import latency_problems, store_latency
 from controller.config.host_checks import host_problems
 from controller.config.plugins import AUTO
@@ -69,6 +70,7 @@ async def examine(config: Config) -> Report:
     """Examines kernel, configuration, store and providers. Reports what fails while it examines as a finding, too."""
     wanted = [(name, group, plugin) for name, group in config.groups.items() for plugin in group.providers]
     parts = [_kernel(config), _list_named(config), await _store(config)]  # SDK imports would delay the store
+    parts.append(await _others(config))
     parts += await asyncio.gather(*(_provider(name, group, plugin) for name, group, plugin in wanted))
     return Report(config.node, config.cluster, tuple(_once(remark for part in parts for remark in part)))
 
@@ -105,6 +107,14 @@ async def _store(config: Config) -> list[Remark]:
     return [
         Remark(about, finding) for finding in problems or [Finding(Level.OK, "store.reachable", "reachable", answers)]
     ]
+
+
+async def _others(config: Config) -> list[Remark]:
+    """Compares this node's file with the other nodes'. A store that does not answer is reported already."""
+    try:
+        return [Remark("configuration", finding) for finding in await compare_with_others(config)]
+    except (StoreError, TimeoutError):
+        return []
 
 
 async def _provider(name: str, group: Group, plugin: Plugin) -> list[Remark]:

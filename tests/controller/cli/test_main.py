@@ -241,9 +241,9 @@ async def test_status_is_a_table(config: Path) -> None:
         "GROUP  ROLE    ACTIVE  EPOCH  SINCE  GRANT  PRIORITY  HEALTH   VIPS\n"
         "web    active  n1      12     2h03m  1.9 s  100       healthy  10.77.0.100/24\n"
         "\n"
-        "MEMBER     STATE  web\n"
-        "n1 (here)  live   healthy, priority 100, serves\n"
-        "n2         live   healthy, priority 100\n"
+        "MEMBER     STATE  VERSION  CONFIG  web\n"
+        "n1 (here)  live   0.1.0    same    healthy, priority 100, serves\n"
+        "n2         live   0.1.0    same    healthy, priority 100\n"
     )
 
 

@@ -65,12 +65,24 @@ def test_members_that_are_not_well() -> None:
     lines = status_text(status(members=members)).splitlines()
     shown = {line.split()[0]: " ".join(line.split()[1:]) for line in lines[lines.index("") :] if line.startswith("n")}
     assert shown == {
-        "n1": "(here) live healthy, priority 100, serves",
-        "n2": "silent healthy, priority 100",
-        "n3": "not known yet unhealthy, priority 50",
-        "n4": "live -",
-        "n5": "name taken healthy, priority 100",
+        "n1": "(here) live 0.1.0 same healthy, priority 100, serves",
+        "n2": "silent 0.1.0 same healthy, priority 100",
+        "n3": "not known yet 0.1.0 same unhealthy, priority 50",
+        "n4": "live 0.1.0 same -",
+        "n5": "name taken 0.1.0 same healthy, priority 100",
     }
+
+
+def test_a_member_that_is_configured_otherwise() -> None:
+    differs = ["web: vips 10.77.0.101/24, here 10.77.0.100/24"]
+    text = status_text(status(members=[member("n1"), member("n2", differs=differs, version="")]))
+    assert "n2         live   -        differs  healthy" in text
+    assert text.endswith("\nn2: web: vips 10.77.0.101/24, here 10.77.0.100/24")
+
+
+def test_a_group_that_waits_says_for_whom() -> None:
+    view = group_view(waits_for="n2 has 10.77.0.100 in group web")
+    assert "\nweb: waits: n2 has 10.77.0.100 in group web" in status_text(status(groups={"web": view}))
 
 
 def test_a_store_that_has_never_answered() -> None:

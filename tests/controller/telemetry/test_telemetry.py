@@ -295,3 +295,23 @@ def test_the_log_goes_to_stderr_and_survives_its_loss(form: str) -> None:
     assert ran.stdout == "went on\n"
     (line,) = ran.stderr.splitlines()
     assert ("msg=this group=web" if form == "text" else '"msg": "this", "group": "web"') in line
+
+
+def test_who_else_claims_an_address_is_logged_once_and_shown(
+    telemetry: Telemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "anyvip")
+    for said in ("n2 has 10.77.0.100 in group www",) * 2 + ("",) * 2:
+        telemetry.claimed({"web": said, "db": ""})
+        assert f'anyvip_address_conflict{{group="web"}} {1.0 if said else 0.0}' in telemetry.render({}).decode()
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+def test_what_differs_is_logged_once_per_change_and_counted(
+    telemetry: Telemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "anyvip")
+    for nodes in ({"n2": ("has no group db",)}, {"n2": ("has no group db",)}, {"n2": ("has no group web",)}, {}):
+        telemetry.differing(nodes)
+        assert f"anyvip_configuration_differs {float(len(nodes))}" in telemetry.render({}).decode()
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING", "INFO"]

@@ -38,7 +38,8 @@ def group_view(**changes: Any) -> GroupView:
 def member(node: str, **changes: Any) -> Member:
     """Returns a live member that is fit for the group web, with these changes."""
     groups = {"web": {"priority": 100, "healthy": True, "serving": 12 if node == "n1" else 0}}
-    base = {"node": node, "session": f"{node}-3f2a", "here": node == "n1", "live": True, "campaigning": True}
+    base: dict[str, Any] = {"node": node, "session": f"{node}-3f2a", "here": node == "n1", "live": True}
+    base |= {"campaigning": True, "version": "0.1.0", "differs": []}
     return Member(**{**base, "groups": groups, **changes})  # type: ignore[typeddict-item]
 
 
