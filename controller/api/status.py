@@ -24,6 +24,14 @@ class Member(TypedDict):
     groups: dict[str, MemberGroup]
 
 
+class FailureView(TypedDict):
+    """The step that failed last on this node, why, and how long ago."""
+
+    step: str
+    error: str
+    seconds: float
+
+
 class GroupView(TypedDict):
     """One group as this node sees it. `active`: the node that owns it, as far as this node knows."""
 
@@ -40,6 +48,7 @@ class GroupView(TypedDict):
     grant_seconds_left: float | None
     waits_for: str  # why this node waits to take the group; empty if it does not wait
     error: str  # of the last step; empty if that step did not fail
+    failed: FailureView | None  # None once this node has served the group since
 
 
 class StoreView(TypedDict):

@@ -142,7 +142,10 @@ def _remarks(status: NodeStatus) -> Iterable[str]:
         if view["healthy"] is False or view["role"] == "fault":
             said = view["why"] if view["healthy"] is False else view["detail"]
             yield ": ".join(part for part in (name, view["reason"], said or "not fit to serve") if part)
-        if view["error"]:
+        failed = view.get("failed")  # absent while an older daemon still runs
+        if failed is not None:
+            yield f"{name}: {failed['step']} failed {duration(failed['seconds'])} ago: {failed['error']}"
+        if view["error"] and (failed is None or view["error"] != failed["error"]):
             yield f"{name}: {view['error']}"
         if view["waits_for"]:
             yield f"{name}: waits: {view['waits_for']}"

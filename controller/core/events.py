@@ -19,6 +19,7 @@ class Step(StrEnum):
     """One step of taking a group up, keeping it or giving it up."""
 
     BIND = "bind"  # put the addresses on the interface, move clouds in parallel, verify
+    PREPARE = "prepare"  # run the prepare hook, with the addresses bound and the guard shut
     ANNOUNCE = "announce"  # send GARP and unsolicited NA; repeat them in the background over the next seconds
     PROMOTE = "promote"  # run the promote hook
     DEMOTE = "demote"  # run the demote hook

@@ -59,6 +59,7 @@ class GroupPolicy:
     priority: int = 100
     preempt: bool = False
     preempt_delay: float = 0.0
+    prepare: bool = False  # the guard stays shut until the prepare hook has succeeded
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +104,14 @@ class Arming:
 
     opened: bool = False  # False: the kernel confirmed that the guard is shut, and nothing was armed since
     in_flight: bool = False
+    bound: bool = False  # a bind was ordered, and the addresses were not removed since
     confirmed: bool = False  # the kernel confirmed an arming of this ownership
     renewal: float | None = None  # the `started_at` of the renewal whose timer the last arming used
 
     @property
     def shut(self) -> bool:
-        """Whether the kernel confirmed that none of the group's traffic can pass."""
-        return not self.opened and not self.in_flight
+        """Whether the kernel confirmed that none of the group's traffic can pass, and no address is left."""
+        return not self.opened and not self.in_flight and not self.bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,16 @@ class Steps:
     done: frozenset[Step] = frozenset()
     retry_at: float = 0.0
     error: str = ""  # of the last step, for people to read
-    hooked: bool = False  # the promote hook has been called, so the demote hook must be
+    hooked: bool = False  # the prepare or promote hook has been called, so the demote hook must be
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A step that failed on this node, for people to read. It stays until this node serves the group again."""
+
+    step: str
+    error: str
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +170,12 @@ class GroupState:
     upkeep: Upkeep = Upkeep()
     leaving: Leaving | None = None
     campaign: Campaign = Campaign()
+    failure: Failure | None = None
+
+    def must_prepare(self, policy: GroupPolicy | None) -> bool:
+        """Returns whether the prepare hook must succeed before the guard opens. A guard that was open stays so."""
+        prepares = policy is not None and policy.prepare
+        return prepares and Step.PREPARE not in self.steps.done and not self.arming.opened
 
     def list_steps_left(self, *, lost: bool) -> list[Step]:
         """Returns the steps of the demotion that are left, in order."""

@@ -6,7 +6,8 @@ the simulator does the same with a virtual world.
 
     take the group        swap its record to our session, with epoch + 1;      STANDBY   -> PROMOTING
                           or accept a handover from its owner
-    promote               bind, arm the guard, announce, run the promote hook  PROMOTING -> ACTIVE
+    promote               bind, run the prepare hook, arm the guard,           PROMOTING -> ACTIVE
+                          announce, run the promote hook
     serve                 each round: renew, list, arm, refresh the addresses  ACTIVE
     give up               answer 503, run the demote hook, reset connections,  ACTIVE    -> DEMOTING -> at rest
                           shut the guard, release the group
@@ -153,7 +154,7 @@ def _take_up(turn: Turn, name: str) -> None:
 def _shut_if_open(turn: Turn, name: str) -> None:
     """Shuts a group at rest that might be open, unless it waits to be adopted."""
     group = turn.groups[name]
-    open_ = group.arming.opened and not group.arming.in_flight and not group.right.adoptable
+    open_ = not group.arming.shut and not group.arming.in_flight and not group.right.adoptable
     if open_ and group.steps.running is None and turn.due_or_wake(group.steps.retry_at):
         turn.run(name, Step.SHUT, group.role.value)
 
@@ -187,7 +188,11 @@ def _promote(turn: Turn, name: str) -> None:
         _leave(turn, name, leaving)
     elif steps.running is None:
         if Step.BIND not in steps.done:
+            turn.put_group(name, arming=replace(group.arming, bound=True))
             turn.run(name, Step.BIND, reason)
+        elif group.must_prepare(turn.policy.groups.get(name)):
+            turn.put_group(name, steps=replace(steps, hooked=True))
+            turn.run(name, Step.PREPARE, reason)
         elif not group.arming.confirmed:
             return
         elif Step.ANNOUNCE not in steps.done:
@@ -197,6 +202,7 @@ def _promote(turn: Turn, name: str) -> None:
             turn.run(name, Step.PROMOTE, reason)
         else:
             turn.begin_round_now()  # our beat tells the other nodes that we serve
+            turn.put_group(name, failure=None)
             _move(turn, name, Role.ACTIVE, Reason.READY)
 
 

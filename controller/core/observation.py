@@ -7,12 +7,14 @@ from typing import Any
 
 from controller.core import events as ev
 from controller.core.events import Step
-from controller.core.group import Arming, Ask, GroupState, Leaving, Reason, Right, Role, Steps
+from controller.core.group import Arming, Ask, Failure, GroupState, Leaving, Reason, Right, Role, Steps
 from controller.core.listing import hear_hint
 from controller.core.records import GROUPS
 from controller.core.replies import note_failure, note_listing, note_refusal, note_silence, note_write
 from controller.core.state import OwnSession, Phase, Policy, State
 from controller.core.values import replace
+
+_NEEDED = frozenset({Step.BIND, Step.PREPARE, Step.PROMOTE})  # the steps without which a group is not served
 
 
 def observe(state: State, event: ev.Event, now: float, policy: Policy) -> State:
@@ -104,7 +106,8 @@ def _note_arming(state: State, event: ev.Armed, now: float, policy: Policy) -> S
         else:
             leaving = group.leaving or Leaving(Reason.STEP_FAILED, detail=event.error)
             arming, steps = replace(group.arming, in_flight=False), replace(group.steps, error=event.error)
-            groups[name] = replace(group, arming=arming, leaving=leaving, steps=steps)
+            failure = Failure("arm", event.error, now)
+            groups[name] = replace(group, arming=arming, leaving=leaving, steps=steps, failure=failure)
     return replace(state, groups=groups)
 
 
@@ -121,8 +124,11 @@ def _end_step(state: State, event: ev.Ran, now: float, policy: Policy) -> State:
     steps = replace(group.steps, running=None, done=group.steps.done | {event.step}, error=event.error or "")
     if event.step is Step.DEMOTE:
         steps = replace(steps, hooked=False)
-    if event.error and event.step in (Step.BIND, Step.PROMOTE) and group.leaving is None:
-        group = replace(group, leaving=Leaving(Reason.STEP_FAILED, detail=event.error))
+    if event.error and event.step in _NEEDED and group.leaving is None:
+        failure = Failure(event.step.value, event.error, now)
+        group = replace(group, leaving=Leaving(Reason.STEP_FAILED, detail=event.error), failure=failure)
+    if event.error and event.step is Step.DEMOTE and group.failure is None:
+        group = replace(group, failure=Failure(event.step.value, event.error, now))
     if event.error and event.step is Step.REFRESH and group.role is Role.ACTIVE:
         group = replace(group, upkeep=replace(group.upkeep, refresh=True))
         steps = replace(steps, retry_at=now + policy.timing.retry_period)

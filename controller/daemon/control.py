@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from importlib.metadata import version
 
 from controller.api.server import Code, Moved, RequestRefused
-from controller.api.status import GroupView, Member, MemberGroup, NodeStatus, StoreView
+from controller.api.status import FailureView, GroupView, Member, MemberGroup, NodeStatus, StoreView
 from controller.config.model import Config
 from controller.core import events as ev
 from controller.core.election import live_sessions
@@ -160,6 +160,7 @@ class Control:
             grant_seconds_left=None if group.right.expires_at is None else max(0.0, group.right.expires_at - now),
             waits_for=self._waits_for(name, group, live),
             error=group.steps.error,
+            failed=_failure(group, now),
         )
 
     def _waits_for(self, name: str, group: GroupState, live: Collection[SessionId]) -> str:
@@ -194,6 +195,11 @@ class Control:
                 )
             )
         return members
+
+
+def _failure(group: GroupState, now: float) -> FailureView | None:
+    failed = group.failure
+    return None if failed is None else FailureView(step=failed.step, error=failed.error, seconds=now - failed.at)
 
 
 def _record(state: State, group: str) -> Ownership | None:

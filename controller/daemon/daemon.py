@@ -21,7 +21,7 @@ from controller.config.model import Config
 from controller.config.paths import HISTORY
 from controller.config.problem import ConfigError, StartError
 from controller.core import events as ev
-from controller.core.machine import Phase, Role, State, serving_until
+from controller.core.machine import Role, State, serving_until
 from controller.daemon.clock import boot_id, boottime
 from controller.daemon.executor import Executor, Surroundings, new_session_id
 from controller.daemon.fitness import Fitness
@@ -30,6 +30,7 @@ from controller.daemon.host import Local, LocalError
 from controller.daemon.life import Life, LifeError
 from controller.daemon.node import Node
 from controller.daemon.notify import notify, ping_watchdog
+from controller.daemon.readiness import why_not_ready
 from controller.daemon.reconcile import Budget, Reconciler
 from controller.stores.base import Store, StoreError, Watcher
 from controller.stores.registry import store_type
@@ -197,9 +198,8 @@ class Daemon:
 
     def _follow(self, state: State) -> None:
         groups = {name: GroupStatus(serving_until(state, name)) for name in self.config.groups}
-        ready = state.phase is Phase.MEMBER and not state.store.out_of_contact
-        detail = "the store does not answer" if state.phase is Phase.MEMBER else f"session: {state.phase.value}"
-        self._status = HealthStatus(groups, ready, live=True, detail="" if ready else detail)
+        detail = why_not_ready(state, self._node.policy)
+        self._status = HealthStatus(groups, not detail, live=True, detail=detail)
         paused = state.paused
         if paused is not self._paused and (paused or self._paused is not None):
             self._telemetry.paused(paused)

@@ -80,7 +80,7 @@ class Local:
         """Return what the core needs to know of the configuration."""
         timing = config.timing() if isinstance(self.guard, KernelGuard) else config.timing(LIFETIME_OVERSHOOT)
         groups = {
-            name: GroupPolicy(group.priority, group.preempt, group.preempt_delay_seconds)
+            name: GroupPolicy(group.priority, group.preempt, group.preempt_delay_seconds, bool(group.hooks.prepare))
             for name, group in config.groups.items()
         }
         return Policy(config.node, boot, timing, groups)

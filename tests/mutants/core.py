@@ -49,6 +49,36 @@ FORGETS_VERDICT = Plant(
     f"{_CORE_TESTS}::test_a_verdict_that_comes_before_the_start_is_kept",
 )
 
+_PREPARE_STORY = "tests/simulation/test_scripts.py::test_what_is_seen_is_what_the_story_says[prepare.txt]"
+
+ARMS_UNPREPARED = Plant(
+    "armsUnprepared",
+    "the guard stays shut until the prepare hook has succeeded",
+    "clients reach a service that does not listen yet, and their connections are refused",
+    "controller.core.grant",
+    "    return unopened or group.must_prepare(policy)\n",
+    "    return unopened\n",
+    _PREPARE_STORY,
+)
+ARMS_GIVEN_UP = Plant(
+    "armsGivenUp",
+    "a guard that was never open stays shut while the group is given up",
+    "the group is removed while its prepare hook runs, and clients reach its port during the demote hook",
+    "controller.core.grant",
+    "    unopened = group.role is Role.DEMOTING and not group.arming.opened\n",
+    "    unopened = False\n",
+    f"{_CORE_TESTS}::test_a_group_that_is_removed_while_it_prepares_is_not_opened",
+)
+LEAVES_BOUND = Plant(
+    "leavesBound",
+    "addresses that were bound are removed, also if the guard was never open",
+    "the node hands the group on with its addresses, and without a guard two nodes answer for them",
+    "controller.core.machine",
+    "            turn.put_group(name, arming=replace(group.arming, bound=True))\n",
+    "",
+    f"{_CORE_TESTS}::test_a_prepare_hook_that_fails_hands_the_group_on_without_opening",
+)
+
 # --- deciding the concerned groups is deciding all ---------------------------------------------------------------
 
 
@@ -108,6 +138,9 @@ PLANTS = (
     FAILED_PREEMPTS,
     COLLECTS_NAMED,
     FORGETS_VERDICT,
+    ARMS_UNPREPARED,
+    ARMS_GIVEN_UP,
+    LEAVES_BOUND,
     *map(_unheard, _EVENTS),
     _unheard("Drifted", f"{_CORE_TESTS}::test_drift_binds_and_announces_again"),
     MISSES_ITS_TIME,

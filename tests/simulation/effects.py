@@ -101,6 +101,7 @@ class SimulatedAddresses:
             self._process.promised(lambda invariants: invariants.unbinding(self._process.host, self._group))
         await self._takes(Step.SHUT)
         self._kernel.bound.discard(self._group)
+        self._kernel.prepared.discard(self._group)
 
     async def inspect(self) -> Placement:
         return Placement(Place.HERE if self._group in self._kernel.bound else Place.NOWHERE)
@@ -134,3 +135,5 @@ class SimulatedHooks:
         await self._process.loop.pause(min(seconds, timeout), "step", step.value)
         if error is not None or seconds > timeout:
             raise HookError(error or "not done in time")
+        if step is Step.PREPARE:
+            self._process.host.kernel.prepared.add(context.group)

@@ -40,6 +40,8 @@ class Invariants:
             for other in self._cluster.hosts.values():
                 if other is not host and other.kernel.passes(group):
                     raise Violation(f"two guards open: {group} on {other.name} and now on {host.name}")
+            if host.groups[group].prepare and group not in host.kernel.prepared:
+                raise Violation(f"{group} opened on {host.name} before its prepare hook has succeeded")
             self._check_record(host, group)
 
     def _check_record(self, host: Host, group: str) -> None:

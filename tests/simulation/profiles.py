@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from random import Random
 from typing import TYPE_CHECKING
 
 from controller.core.machine import GroupPolicy
@@ -12,7 +13,6 @@ from tests.simulation.world import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from random import Random
 
     from tests.simulation.world import Storm
 
@@ -98,6 +98,7 @@ def draw_setting(rng: Random, wanted: str | None = None) -> Setting:
         policy.update(
             {group: GroupPolicy(max(p.priority, 1), p.preempt, p.preempt_delay) for group, p in policy.items()}
         )
+    _draw_hooks(policies, Random(f"{timing} {names}"))  # drawn apart, so that it changes no other draw
     twin = len(names) > 2 and rng.random() < 0.15
     unlike = not profile.deletes and rng.random() < 0.1  # leases differ, as while an operator changes them
     hosts = [
@@ -138,6 +139,13 @@ def _policies(rng: Random, groups: list[str], timing: Timing) -> dict[str, Group
         )
         for group in groups
     }
+
+
+def _draw_hooks(policies: list[dict[str, GroupPolicy]], rng: Random) -> None:
+    """Give some groups a prepare hook, on all machines."""
+    prepared = {group for group in policies[0] if rng.random() < 0.3}
+    for policy in policies:
+        policy.update({group: replace(policy[group], prepare=True) for group in prepared})
 
 
 def _clock(rng: Random, timing: Timing) -> Clock:

@@ -1,7 +1,8 @@
 """Stories written by hand: commands start at the margin, and what the simulator saw is indented below them.
 
     tight                             the longest safe renew_deadline instead of 7 s of the lease's 10 s
-    node a                            a machine; `as NAME` calls itself so, `priority N`, `preempt S`, `rate R`
+    node a                            a machine; `as NAME` calls itself so, `priority N`, `preempt S`, `rate R`,
+                                      `hook prepare`: the guard stays shut until a prepare hook has run
     start a                           its daemon, with the state file if there is one (`start a fresh`: without)
     run 5s, until web on a            let time pass; until a answers 200 for the group (or `nobody` does)
     given web on a                    the same, but the story leaves out how that comes about
@@ -147,7 +148,8 @@ class Stage:
     def _do_node(self, name: str, *words: str) -> None:
         given = dict(zip(words[::2], words[1::2], strict=True))
         delay = given.get("preempt")
-        policy = GroupPolicy(int(given.get("priority", 100)), delay is not None, _seconds(delay or "0s"))
+        prepare = given.get("hook") == "prepare"
+        policy = GroupPolicy(int(given.get("priority", 100)), delay is not None, _seconds(delay or "0s"), prepare)
         clock = Clock(0.0, float(given.get("rate", 1)))
         groups = dict.fromkeys(self._groups, policy)
         self._plans.append(HostPlan(name, given.get("as", name), clock, groups, self._timing))

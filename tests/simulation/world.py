@@ -99,6 +99,7 @@ class Weather:
 
 _USUAL = {
     Step.BIND: 0.01,
+    Step.PREPARE: 1.0,
     Step.ANNOUNCE: 0.001,
     Step.PROMOTE: 0.05,
     Step.DEMOTE: 0.05,

@@ -81,3 +81,9 @@ def test_a_store_that_has_never_answered() -> None:
 def test_an_empty_history_is_its_heading() -> None:
     assert history_text([]) == "TIME  GROUP  ROLE  REASON  EPOCH  AFTER  STAGES  DETAIL"
     assert len(history_text([entry("web"), entry("db")]).splitlines()) == 3
+
+
+def test_a_step_that_failed_is_shown_once_with_its_reason() -> None:
+    error = "start-app: exit status 1: no licence"
+    view = group_view(failed={"step": "prepare", "error": error, "seconds": 12.0}, error=error)
+    assert status_text(status(groups={"web": view})).endswith(f"\nweb: prepare failed 12.0 s ago: {error}")

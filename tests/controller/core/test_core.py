@@ -158,6 +158,122 @@ def test_a_step_of_the_promotion_that_fails_gives_the_group_back(hooked: bool) -
     assert ownership(lone, run.group).session is None
 
 
+# --- the prepare hook --------------------------------------------------------------------------------------------
+
+
+def steps_of(lone: Lone) -> list[Step]:
+    return [a.step for a in lone.actions if isinstance(a, ev.Run)]
+
+
+def until_it_prepares(lone: Lone) -> ev.Run:
+    """Runs the node until the prepare hook is under way, which then waits for its answer."""
+    lone.holds_steps = frozenset({Step.PREPARE})
+    while Step.PREPARE not in steps_of(lone):
+        lone.run(0.05)
+    (hook,) = lone.waiting
+    assert isinstance(hook, ev.Run)
+    return hook
+
+
+@pytest.fixture
+def prepared() -> Lone:
+    """A node that runs the prepare hook of web."""
+    return Lone(policy=replace(Lone().policy, groups={"web": GroupPolicy(prepare=True)})).start()
+
+
+def test_nothing_is_armed_before_the_prepare_hook_has_succeeded(prepared: Lone) -> None:
+    hook = until_it_prepares(prepared)
+    prepared.run(3 * TIMING.renew_deadline)
+    assert not prepared.did(ev.Arm)
+    assert prepared.state.groups["web"].role is Role.PROMOTING, "the grant is renewed meanwhile"
+    prepared.actions.clear()
+    prepared.carry_out(hook)
+    assert isinstance(prepared.actions[0], ev.Arm), "no other round is waited for"
+    assert steps_of(prepared)[:2] == [Step.ANNOUNCE, Step.PROMOTE]
+    assert prepared.state.groups["web"].role is Role.ACTIVE
+
+
+def test_a_prepare_hook_that_fails_hands_the_group_on_without_opening(prepared: Lone) -> None:
+    hook = until_it_prepares(prepared)
+    prepared.holds_steps = frozenset({Step.DEMOTE})
+    prepared.actions.clear()
+    prepared.tell(ev.Ran("web", hook.epoch, Step.PREPARE, "start-app: exit status 1: no licence"))
+    prepared.run(1)
+    assert steps_of(prepared) == [Step.DEMOTE], "it has begun, so it is undone"
+    prepared.carry_out(prepared.waiting.pop())
+    assert steps_of(prepared) == [Step.DEMOTE, Step.RESET, Step.SHUT], "the addresses go"
+    assert not prepared.did(ev.Arm)
+    assert ownership(prepared).session is None
+    prepared.run(1)
+    failure = prepared.state.groups["web"].failure
+    assert failure is not None
+    assert (failure.step, failure.error) == ("prepare", "start-app: exit status 1: no licence")
+
+
+def test_a_group_that_is_removed_while_it_prepares_is_not_opened(prepared: Lone) -> None:
+    until_it_prepares(prepared)
+    prepared.holds_steps = frozenset({Step.DEMOTE})
+    prepared.policy = replace(prepared.policy, groups={})
+    prepared.run(1)
+    assert prepared.transitions[-1].reason is Reason.REMOVED
+    assert not prepared.did(ev.Arm)
+
+
+def test_a_failure_is_shown_until_the_group_is_served_here(prepared: Lone) -> None:
+    hook = until_it_prepares(prepared)
+    prepared.holds_steps = frozenset()
+    prepared.tell(ev.Ran("web", hook.epoch, Step.PREPARE, "no licence"))
+    prepared.run(0.5)
+    assert prepared.state.groups["web"].role is Role.STANDBY
+    assert prepared.state.groups["web"].failure is not None
+    prepared.run(5)
+    assert prepared.state.groups["web"].role is Role.ACTIVE
+    assert prepared.state.groups["web"].failure is None
+
+
+@pytest.mark.parametrize("also", [False, True])
+def test_a_demote_hook_that_fails_is_shown_unless_the_promotion_failed(prepared: Lone, also: bool) -> None:
+    hook = until_it_prepares(prepared)
+    prepared.holds_steps = frozenset({Step.DEMOTE})
+    if also:
+        prepared.tell(ev.Ran("web", hook.epoch, Step.PREPARE, "no licence"))
+    else:
+        prepared.tell(ev.Judged("web", healthy=False, why="app"))
+    prepared.tell(ev.Ran("web", hook.epoch, Step.DEMOTE, "stop-app: exit status 3"))
+    failure = prepared.state.groups["web"].failure
+    assert failure is not None
+    assert failure.step == ("prepare" if also else "demote")
+
+
+def test_a_grant_that_is_lost_ends_the_prepare_hook(prepared: Lone) -> None:
+    until_it_prepares(prepared)
+    prepared.fails |= {ev.Read: "down", ev.Write: "down"}
+    prepared.actions.clear()
+    prepared.run(2 * TIMING.renew_deadline)
+    assert steps_of(prepared) == [Step.SHUT, Step.DEMOTE]
+    assert prepared.state.groups["web"].role is not Role.PROMOTING
+
+
+def test_an_adopted_group_is_not_prepared_again(prepared: Lone) -> None:
+    prepared.run(4)
+    assert prepared.state.groups["web"].role is Role.ACTIVE
+    saved = next(a.saved for a in reversed(prepared.actions) if isinstance(a, ev.Save))
+    again = Lone(policy=prepared.policy, now=prepared.now, store=prepared.store, versions=prepared.versions)
+    again.start(writer="again", saved=saved, open_groups=frozenset({"web"}), open_slot=0)
+    again.run(1)
+    assert again.state.groups["web"].role is Role.ACTIVE
+    assert again.did(ev.Arm)
+    assert Step.PREPARE not in steps_of(again)
+
+
+def test_a_hook_that_is_configured_while_the_group_is_open_waits_for_the_next_promotion(active: Lone) -> None:
+    active.policy = replace(active.policy, groups={"web": GroupPolicy(prepare=True), "db": GroupPolicy()})
+    active.actions.clear()
+    active.run(2)
+    assert active.did(ev.Arm)
+    assert Step.PREPARE not in steps_of(active)
+
+
 def test_a_group_taken_out_of_the_configuration_is_given_back_and_forgotten(active: Lone) -> None:
     active.policy = replace(active.policy, groups={"db": GroupPolicy()})
     active.run(1)

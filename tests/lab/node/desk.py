@@ -31,6 +31,7 @@ def group_view(**changes: Any) -> GroupView:
         grant_seconds_left=1.93,
         waits_for="",
         error="",
+        failed=None,
     )
     return GroupView(**{**view, **changes})  # type: ignore[typeddict-item]
 
