@@ -123,6 +123,10 @@ class Hooks(Section):
     demote: Argv = Field(
         default=(), description="Runs before the addresses go; if the lease has already ended, runs after."
     )
+    cleanup: Argv = Field(
+        default=(),
+        description="Runs when the guard is shut and the addresses are gone, before the group is handed on.",
+    )
     timeout_seconds: Seconds = Field(
         default=10.0, description="Seconds after which a hook is killed and counts as failed."
     )

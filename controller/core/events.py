@@ -25,6 +25,7 @@ class Step(StrEnum):
     DEMOTE = "demote"  # run the demote hook
     RESET = "reset"  # reset connections to the VIPs while a RST can still leave
     SHUT = "shut"  # shut the guard, confirmed by the kernel; then remove the addresses
+    CLEANUP = "cleanup"  # run the cleanup hook, with the guard shut and the addresses gone
     REFRESH = "refresh"  # bind again: extend lifetimes, repair drift
 
 

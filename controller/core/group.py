@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from controller.core.events import Step
 from controller.core.records import SessionId
+from controller.core.values import replace
 from controller.stores.base import Version
 
 
@@ -60,6 +61,7 @@ class GroupPolicy:
     preempt: bool = False
     preempt_delay: float = 0.0
     prepare: bool = False  # the guard stays shut until the prepare hook has succeeded
+    cleanup: bool = False  # the group is handed on only after the cleanup hook has ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ class Steps:
     retry_at: float = 0.0
     error: str = ""  # of the last step, for people to read
     hooked: bool = False  # the prepare or promote hook has been called, so the demote hook must be
+    cleans: bool = False  # likewise, and so must the cleanup hook
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,13 +180,19 @@ class GroupState:
         prepares = policy is not None and policy.prepare
         return prepares and Step.PREPARE not in self.steps.done and not self.arming.opened
 
+    def with_hook_called(self, policy: GroupPolicy | None) -> GroupState:
+        """Returns the group after a hook of its promotion was called: what it has begun must be undone."""
+        cleans = policy is not None and policy.cleanup
+        return replace(self, steps=replace(self.steps, hooked=True, cleans=cleans))
+
     def list_steps_left(self, *, lost: bool) -> list[Step]:
         """Returns the steps of the demotion that are left, in order."""
-        order = (Step.SHUT, Step.DEMOTE) if lost else (Step.DEMOTE, Step.RESET, Step.SHUT)
+        first = (Step.SHUT, Step.DEMOTE) if lost else (Step.DEMOTE, Step.RESET, Step.SHUT)
         return [
             step
-            for step in order
+            for step in (*first, Step.CLEANUP)
             if not (step is Step.DEMOTE and not self.steps.hooked)
+            and not (step is Step.CLEANUP and not self.steps.cleans)
             and not (step is not Step.SHUT and step in self.steps.done)
             and not (step is Step.SHUT and self.arming.shut)
         ]

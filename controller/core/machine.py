@@ -10,8 +10,10 @@ the simulator does the same with a virtual world.
                           announce, run the promote hook
     serve                 each round: renew, list, arm, refresh the addresses  ACTIVE
     give up               answer 503, run the demote hook, reset connections,  ACTIVE    -> DEMOTING -> at rest
-                          shut the guard, release the group
-    lose                  shut the guard, then run the demote hook             ACTIVE    -> DEMOTING -> at rest
+                          shut the guard, run the cleanup hook,
+                          release the group
+    lose                  shut the guard, then run the demote hook and the     ACTIVE    -> DEMOTING -> at rest
+                          cleanup hook
 
 A round (`controller.core.membership`) extends the grants. It starts a timer of the guard, then sends the renewal and a
 listing. When both are answered, the groups that the listing shows as ours are armed in the timer's slot. If the
@@ -191,14 +193,14 @@ def _promote(turn: Turn, name: str) -> None:
             turn.put_group(name, arming=replace(group.arming, bound=True))
             turn.run(name, Step.BIND, reason)
         elif group.must_prepare(turn.policy.groups.get(name)):
-            turn.put_group(name, steps=replace(steps, hooked=True))
+            turn.groups[name] = group.with_hook_called(turn.policy.groups.get(name))
             turn.run(name, Step.PREPARE, reason)
         elif not group.arming.confirmed:
             return
         elif Step.ANNOUNCE not in steps.done:
             turn.run(name, Step.ANNOUNCE, reason)
         elif Step.PROMOTE not in steps.done:
-            turn.put_group(name, steps=replace(steps, hooked=True))
+            turn.groups[name] = group.with_hook_called(turn.policy.groups.get(name))
             turn.run(name, Step.PROMOTE, reason)
         else:
             turn.begin_round_now()  # our beat tells the other nodes that we serve
@@ -271,11 +273,11 @@ def _leave(turn: Turn, name: str, leaving: Leaving) -> None:
 def _demote(turn: Turn, name: str) -> None:
     leaving = turn.groups[name].leaving
     assert leaving is not None
-    if not leaving.lost and not turn.state.session.over:
+    if not leaving.lost and not turn.state.session.over and not turn.groups[name].steps.cleans:
         release(turn, name)
     group = turn.groups[name]
     running, left = group.steps.running, group.list_steps_left(lost=leaving.lost)
-    if running in (Step.DEMOTE, Step.SHUT) or (running is Step.RESET and not leaving.lost):
+    if running in (Step.DEMOTE, Step.SHUT, Step.CLEANUP) or (running is Step.RESET and not leaving.lost):
         return
     if not left:
         _settle(turn, name, leaving)

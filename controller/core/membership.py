@@ -240,10 +240,10 @@ def _exit(turn: Turn, *, keep: bool = False) -> None:
 
 
 def _may_go(turn: Turn) -> bool:
-    """Returns whether all is released or time is up. It waits for a running demote hook, which has its own limit."""
+    """Returns whether all is released or time is up. It waits for a hook that gives up, which has its own limit."""
     stop_by = turn.state.wishes.stop_by
     assert stop_by is not None
-    if any(group.steps.running is Step.DEMOTE for group in turn.groups.values()):
+    if any(group.steps.running in (Step.DEMOTE, Step.CLEANUP) for group in turn.groups.values()):
         return False
     return turn.due_or_wake(stop_by) or _has_released(turn.state)
 

@@ -63,7 +63,8 @@ def _begin_life(state: State, event: ev.Started, now: float, policy: Policy) -> 
 
 def _find_group(state: State, name: str, open_: bool, now: float, policy: Policy) -> GroupState:
     adoptable = policy.rules.may_adopt(open_)
-    right, steps = Right(adoptable=adoptable), Steps(hooked=adoptable)
+    cleans = adoptable and policy.groups[name].cleanup
+    right, steps = Right(adoptable=adoptable), Steps(hooked=adoptable, cleans=cleans)
     known = state.groups.get(name, GroupState())  # a check might have answered before the kernel did
     return replace(known, since=now, arming=Arming(opened=True), right=right, steps=steps)
 
@@ -124,10 +125,12 @@ def _end_step(state: State, event: ev.Ran, now: float, policy: Policy) -> State:
     steps = replace(group.steps, running=None, done=group.steps.done | {event.step}, error=event.error or "")
     if event.step is Step.DEMOTE:
         steps = replace(steps, hooked=False)
+    if event.step is Step.CLEANUP:
+        steps = replace(steps, cleans=False)
     if event.error and event.step in _NEEDED and group.leaving is None:
         failure = Failure(event.step.value, event.error, now)
         group = replace(group, leaving=Leaving(Reason.STEP_FAILED, detail=event.error), failure=failure)
-    if event.error and event.step is Step.DEMOTE and group.failure is None:
+    if event.error and event.step in (Step.DEMOTE, Step.CLEANUP) and group.failure is None:
         group = replace(group, failure=Failure(event.step.value, event.error, now))
     if event.error and event.step is Step.REFRESH and group.role is Role.ACTIVE:
         group = replace(group, upkeep=replace(group.upkeep, refresh=True))

@@ -185,7 +185,7 @@ class Groups:
 
 def _hooks(group: Group) -> HookCommands:
     hooks = group.hooks
-    return HookCommands(hooks.promote, hooks.demote, hooks.timeout_seconds, hooks.prepare)
+    return HookCommands(hooks.promote, hooks.demote, hooks.timeout_seconds, hooks.prepare, hooks.cleanup)
 
 
 def _merge_guarded(providers: Iterable[Guardable]) -> Guarded:

@@ -1,4 +1,4 @@
-"""Runs prepare, promote and demote hooks: the operator's commands for when this node takes or leaves a group."""
+"""Runs hooks: the operator's commands for when this node takes or leaves a group."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
-from controller.config.model import Config
+from controller.config.model import Config, Group
 from controller.config.problem import ConfigError
 from controller.config.relations import timing_problems
 from controller.core import events as ev
@@ -79,10 +79,7 @@ class Local:
     def policy(self, config: Config, boot: str) -> Policy:
         """Return what the core needs to know of the configuration."""
         timing = config.timing() if isinstance(self.guard, KernelGuard) else config.timing(LIFETIME_OVERSHOOT)
-        groups = {
-            name: GroupPolicy(group.priority, group.preempt, group.preempt_delay_seconds, bool(group.hooks.prepare))
-            for name, group in config.groups.items()
-        }
+        groups = {name: _group_policy(group) for name, group in config.groups.items()}
         return Policy(config.node, boot, timing, groups)
 
     async def inspect(self) -> GuardState:
@@ -237,3 +234,10 @@ class Local:
             post(ev.GuardLost())
         except ProviderError as error:
             _log.warning("cannot read the guard: %s", error)
+
+
+def _group_policy(group: Group) -> GroupPolicy:
+    hooks = group.hooks
+    return GroupPolicy(
+        group.priority, group.preempt, group.preempt_delay_seconds, bool(hooks.prepare), bool(hooks.cleanup)
+    )

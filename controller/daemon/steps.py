@@ -26,6 +26,7 @@ class HookCommands:
     demote: Sequence[str] = ()
     timeout: float = 10.0
     prepare: Sequence[str] = ()
+    cleanup: Sequence[str] = ()
 
 
 class GroupSteps:
@@ -45,7 +46,7 @@ class GroupSteps:
     ) -> None:
         """`granted` returns when the group's grant ends, which moves on while a long bind runs; None without a grant.
 
-        `hook` runs a prepare, promote or demote hook.
+        `hook` runs a hook to its end.
         """
         self.group = group
         self.providers = tuple(providers)
@@ -65,6 +66,7 @@ class GroupSteps:
             Step.DEMOTE: self._demote,
             Step.RESET: self._reset,
             Step.SHUT: self._shut,
+            Step.CLEANUP: self._cleanup,
         }
 
     async def run(self, order: Run) -> None:
@@ -140,6 +142,9 @@ class GroupSteps:
 
     async def _demote(self, order: Run) -> None:
         await self._hook(self.hooks.demote, order)
+
+    async def _cleanup(self, order: Run) -> None:
+        await self._hook(self.hooks.cleanup, order)
 
     async def _hook_while_bound(self, argv: Sequence[str], order: Run) -> None:
         """Run a hook, and keep the addresses bound while it runs: it can take longer than one grant lasts."""

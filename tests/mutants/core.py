@@ -79,6 +79,16 @@ LEAVES_BOUND = Plant(
     f"{_CORE_TESTS}::test_a_prepare_hook_that_fails_hands_the_group_on_without_opening",
 )
 
+RELEASES_UNCLEANED = Plant(
+    "releasesUncleaned",
+    "a group is handed on only after its cleanup hook has ended",
+    "two nodes use what the hook gives up, such as a mounted disk",
+    "controller.core.machine",
+    " and not turn.groups[name].steps.cleans:\n",
+    ":\n",
+    f"{_CORE_TESTS}::test_a_group_is_handed_on_only_after_its_cleanup_hook_has_ended",
+)
+
 # --- deciding the concerned groups is deciding all ---------------------------------------------------------------
 
 
@@ -141,6 +151,7 @@ PLANTS = (
     ARMS_UNPREPARED,
     ARMS_GIVEN_UP,
     LEAVES_BOUND,
+    RELEASES_UNCLEANED,
     *map(_unheard, _EVENTS),
     _unheard("Drifted", f"{_CORE_TESTS}::test_drift_binds_and_announces_again"),
     MISSES_ITS_TIME,

@@ -131,6 +131,8 @@ class SimulatedHooks:
     async def __call__(self, argv: Sequence[str], /, *, context: HookContext, timeout: float) -> None:  # noqa: ASYNC109
         assert context.group in self._process.steps
         step = Step(argv[0])
+        if step is Step.CLEANUP:
+            self._process.promised(lambda invariants: invariants.cleaning(self._process.host, context.group))
         seconds, error = self._process.cluster.weather.step(step)
         await self._process.loop.pause(min(seconds, timeout), "step", step.value)
         if error is not None or seconds > timeout:

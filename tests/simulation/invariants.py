@@ -60,6 +60,11 @@ class Invariants:
         if host.kernel.passes(group):
             raise Violation(f"{group}'s addresses leave {host.name} while its guard is open")
 
+    def cleaning(self, host: Host, group: str) -> None:
+        """Check that no traffic passes any more when a group's cleanup hook begins."""
+        if host.kernel.passes(group):
+            raise Violation(f"{group}'s cleanup hook begins on {host.name} while its guard is open")
+
     def answers(self, process: Process) -> None:
         """Check a health endpoint that began to answer 200: no other is allowed to answer 200 for the same group."""
         now = self._cluster.world.now

@@ -142,10 +142,11 @@ def _policies(rng: Random, groups: list[str], timing: Timing) -> dict[str, Group
 
 
 def _draw_hooks(policies: list[dict[str, GroupPolicy]], rng: Random) -> None:
-    """Give some groups a prepare hook, on all machines."""
-    prepared = {group for group in policies[0] if rng.random() < 0.3}
-    for policy in policies:
-        policy.update({group: replace(policy[group], prepare=True) for group in prepared})
+    """Give some groups the hooks that run behind a shut guard, on all machines."""
+    for group in policies[0]:
+        prepare, cleanup = rng.random() < 0.3, rng.random() < 0.3
+        for policy in policies:
+            policy[group] = replace(policy[group], prepare=prepare, cleanup=cleanup)
 
 
 def _clock(rng: Random, timing: Timing) -> Clock:

@@ -2,7 +2,7 @@
 
     tight                             the longest safe renew_deadline instead of 7 s of the lease's 10 s
     node a                            a machine; `as NAME` calls itself so, `priority N`, `preempt S`, `rate R`,
-                                      `hook prepare`: the guard stays shut until a prepare hook has run
+                                      `hook prepare`, `hook cleanup`, `hook both`: it has these hooks
     start a                           its daemon, with the state file if there is one (`start a fresh`: without)
     run 5s, until web on a            let time pass; until a answers 200 for the group (or `nobody` does)
     given web on a                    the same, but the story leaves out how that comes about
@@ -148,8 +148,13 @@ class Stage:
     def _do_node(self, name: str, *words: str) -> None:
         given = dict(zip(words[::2], words[1::2], strict=True))
         delay = given.get("preempt")
-        prepare = given.get("hook") == "prepare"
-        policy = GroupPolicy(int(given.get("priority", 100)), delay is not None, _seconds(delay or "0s"), prepare)
+        policy = GroupPolicy(
+            int(given.get("priority", 100)),
+            delay is not None,
+            _seconds(delay or "0s"),
+            prepare=given.get("hook") in ("prepare", "both"),
+            cleanup=given.get("hook") in ("cleanup", "both"),
+        )
         clock = Clock(0.0, float(given.get("rate", 1)))
         groups = dict.fromkeys(self._groups, policy)
         self._plans.append(HostPlan(name, given.get("as", name), clock, groups, self._timing))

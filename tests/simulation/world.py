@@ -105,6 +105,7 @@ _USUAL = {
     Step.DEMOTE: 0.05,
     Step.RESET: 0.005,
     Step.SHUT: 0.001,
+    Step.CLEANUP: 0.5,
     Step.REFRESH: 0.002,
 }
 

@@ -161,6 +161,10 @@ def test_a_step_of_the_promotion_that_fails_gives_the_group_back(hooked: bool) -
 # --- the prepare hook --------------------------------------------------------------------------------------------
 
 
+def role_of(lone: Lone) -> Role:
+    return lone.state.groups["web"].role
+
+
 def steps_of(lone: Lone) -> list[Step]:
     return [a.step for a in lone.actions if isinstance(a, ev.Run)]
 
@@ -185,12 +189,12 @@ def test_nothing_is_armed_before_the_prepare_hook_has_succeeded(prepared: Lone) 
     hook = until_it_prepares(prepared)
     prepared.run(3 * TIMING.renew_deadline)
     assert not prepared.did(ev.Arm)
-    assert prepared.state.groups["web"].role is Role.PROMOTING, "the grant is renewed meanwhile"
+    assert role_of(prepared) is Role.PROMOTING, "the grant is renewed meanwhile"
     prepared.actions.clear()
     prepared.carry_out(hook)
     assert isinstance(prepared.actions[0], ev.Arm), "no other round is waited for"
     assert steps_of(prepared)[:2] == [Step.ANNOUNCE, Step.PROMOTE]
-    assert prepared.state.groups["web"].role is Role.ACTIVE
+    assert role_of(prepared) is Role.ACTIVE
 
 
 def test_a_prepare_hook_that_fails_hands_the_group_on_without_opening(prepared: Lone) -> None:
@@ -224,10 +228,10 @@ def test_a_failure_is_shown_until_the_group_is_served_here(prepared: Lone) -> No
     prepared.holds_steps = frozenset()
     prepared.tell(ev.Ran("web", hook.epoch, Step.PREPARE, "no licence"))
     prepared.run(0.5)
-    assert prepared.state.groups["web"].role is Role.STANDBY
+    assert role_of(prepared) is Role.STANDBY
     assert prepared.state.groups["web"].failure is not None
     prepared.run(5)
-    assert prepared.state.groups["web"].role is Role.ACTIVE
+    assert role_of(prepared) is Role.ACTIVE
     assert prepared.state.groups["web"].failure is None
 
 
@@ -251,12 +255,52 @@ def test_a_grant_that_is_lost_ends_the_prepare_hook(prepared: Lone) -> None:
     prepared.actions.clear()
     prepared.run(2 * TIMING.renew_deadline)
     assert steps_of(prepared) == [Step.SHUT, Step.DEMOTE]
-    assert prepared.state.groups["web"].role is not Role.PROMOTING
+    assert role_of(prepared) is not Role.PROMOTING
+
+
+@pytest.fixture
+def cleaning() -> Lone:
+    """A node that serves web, which has a cleanup hook."""
+    lone = Lone(policy=replace(Lone().policy, groups={"web": GroupPolicy(cleanup=True)})).start()
+    lone.run(4)
+    assert lone.state.groups["web"].role is Role.ACTIVE
+    lone.holds_steps = frozenset({Step.CLEANUP})
+    lone.actions.clear()
+    return lone
+
+
+def test_a_group_is_handed_on_only_after_its_cleanup_hook_has_ended(cleaning: Lone) -> None:
+    cleaning.tell(ev.Judged("web", healthy=False, why="app"))
+    cleaning.run(2 * TIMING.lease_duration)
+    assert steps_of(cleaning) == [Step.DEMOTE, Step.RESET, Step.SHUT, Step.CLEANUP]
+    assert ownership(cleaning).session == "n1-a", "it is renewed meanwhile, and nobody takes it"
+    assert role_of(cleaning) is Role.DEMOTING
+    cleaning.tell(ev.Ran("web", 1, Step.CLEANUP, "stop-app: exit status 3"))
+    assert ownership(cleaning).session is None
+    assert role_of(cleaning) is Role.FAULT
+    failure = cleaning.state.groups["web"].failure
+    assert failure is not None
+    assert failure.step == "cleanup"
+
+
+def test_a_group_that_is_lost_is_cleaned_up_after_it_is_shut(cleaning: Lone) -> None:
+    cleaning.put("groups/web", owned_by("n2-x", epoch=2_000_000_000, seq=2_000_000_000))
+    cleaning.run(1)
+    assert [step for step in steps_of(cleaning) if step is not Step.REFRESH] == [Step.SHUT, Step.DEMOTE, Step.CLEANUP]
+
+
+def test_a_daemon_that_leaves_waits_for_its_cleanup_hook(cleaning: Lone) -> None:
+    cleaning.tell(ev.Stop())
+    cleaning.run(3 * TIMING.lease_duration)
+    assert not cleaning.did(ev.Exit)
+    cleaning.carry_out(cleaning.waiting.pop())
+    cleaning.run(1)
+    assert cleaning.did(ev.Exit) == [ev.Exit()]
 
 
 def test_an_adopted_group_is_not_prepared_again(prepared: Lone) -> None:
     prepared.run(4)
-    assert prepared.state.groups["web"].role is Role.ACTIVE
+    assert role_of(prepared) is Role.ACTIVE
     saved = next(a.saved for a in reversed(prepared.actions) if isinstance(a, ev.Save))
     again = Lone(policy=prepared.policy, now=prepared.now, store=prepared.store, versions=prepared.versions)
     again.start(writer="again", saved=saved, open_groups=frozenset({"web"}), open_slot=0)
