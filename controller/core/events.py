@@ -37,6 +37,8 @@ class Saved:
     beat: int
     boot_id: str
     node: str = ""
+    pause: str = ""  # the id of the pause that this node has seen
+    paused_at: float = 0.0  # when it first saw it
 
 
 # --- events ------------------------------------------------------------------------------------------------------
@@ -156,17 +158,34 @@ class Hint:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An operator asks for a planned switchover. `to` is a node's name, or None for the next in rank."""
+    """An operator asks for a planned switchover. `to` is a node's name, or None for the next in rank.
+
+    `ticket` is the number of the request, by which it can be withdrawn. Each request of a life has a higher one.
+    """
 
     group: str
     to: str | None
+    ticket: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class PauseAsked:
-    """An operator asks to pause or resume the whole cluster."""
+    """An operator asks to pause or resume the whole cluster. `Cluster` explains `lasts`, `by`, `why` and `at`."""
 
     paused: bool
+    ticket: int = 0
+    lasts: float = 0.0
+    by: str = ""
+    why: str = ""
+    at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """An operator's request has failed: nothing of it is to happen later. `group` is None for a pause."""
+
+    ticket: int
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +213,7 @@ class Tick:
 
 Event = (
     Started | Minted | Cleared | TimerStarted | Armed | Listed | Failed | Wrote | Refused | Unsure | Ran | Judged
-    | Hint | Asked | PauseAsked | Drifted | GuardLost | Stop | Tick
+    | Hint | Asked | PauseAsked | Withdrawn | Drifted | GuardLost | Stop | Tick
 )  # fmt: skip
 
 

@@ -66,10 +66,15 @@ class GroupPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A switchover that this node was asked for. It is given up at `until`."""
+    """A switchover that this node was asked for. It is given up at `until`.
+
+    A request that was `withdrawn` stays until the group's record can no longer contain it.
+    """
 
     to: str | None
     until: float
+    ticket: int = 0
+    withdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)

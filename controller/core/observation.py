@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any
 
 from controller.core import events as ev
 from controller.core.events import Step
 from controller.core.group import Arming, Ask, Failure, GroupState, Leaving, Reason, Right, Role, Steps
 from controller.core.listing import hear_hint
-from controller.core.records import GROUPS
+from controller.core.records import GROUPS, Cluster
 from controller.core.replies import note_failure, note_listing, note_refusal, note_silence, note_write
-from controller.core.state import OwnSession, Phase, Policy, State
+from controller.core.state import OwnSession, PauseSeen, PauseWish, Phase, Policy, State
 from controller.core.values import replace
 
 _NEEDED = frozenset({Step.BIND, Step.PREPARE, Step.PROMOTE})  # the steps without which a group is not served
@@ -36,6 +37,8 @@ def _find_concerned(state: State, event: ev.Event) -> frozenset[str] | None:
             return frozenset({state.requests.pending[event.request].key.removeprefix(GROUPS)})
         case ev.Hint():
             return frozenset(key.removeprefix(GROUPS) for key in event.entries)
+        case ev.Withdrawn():
+            return frozenset() if event.group is None else frozenset({event.group})
         case ev.TimerStarted() | ev.Tick() | ev.Failed() | ev.PauseAsked() | ev.GuardLost():
             return frozenset()
         case _:
@@ -57,8 +60,13 @@ def _begin_life(state: State, event: ev.Started, now: float, policy: Policy) -> 
     spare = 0 if event.open_slot is None else 1 - event.open_slot
     return replace(
         state, phase=Phase.ADOPTING, life=life, session=OwnSession(saved.session, beat=saved.beat), groups=groups,
-        rounds=replace(state.rounds, spare_slot=spare, next_at=now),
+        rounds=replace(state.rounds, spare_slot=spare, next_at=now), pause_seen=_find_pause(saved),
     )  # fmt: skip
+
+
+def _find_pause(saved: ev.Saved) -> PauseSeen:
+    """Returns the pause that the earlier life saw. Its count goes on: the clock is the same."""
+    return PauseSeen(saved.pause, saved.paused_at) if saved.pause else PauseSeen()
 
 
 def _find_group(state: State, name: str, open_: bool, now: float, policy: Policy) -> GroupState:
@@ -165,14 +173,44 @@ def _note_ask(state: State, event: ev.Asked, now: float, policy: Policy) -> Stat
     group = state.groups.get(event.group)
     if group is None:
         return state
-    ask = Ask(event.to, now + 2 * policy.timing.lease_duration)
+    ask = Ask(event.to, now + 2 * policy.timing.lease_duration, event.ticket)
+    state = replace(state, wishes=replace(state.wishes, heard=max(state.wishes.heard, event.ticket)))
     return state.with_group(event.group, replace(group, campaign=replace(group.campaign, ask=ask)))
 
 
 def _note_pause(state: State, event: ev.PauseAsked, now: float, policy: Policy) -> State:  # noqa: ARG001
     """Notes the wish. Only a listing sent after it can show what to do: another node might have just decided."""
-    wishes = replace(state.wishes, paused=event.paused, asked_after=state.requests.last)
+    record = Cluster()
+    if event.paused:
+        pause = f"{state.life.writer}-{event.ticket}"
+        record = Cluster(True, pause, event.lasts, event.by, policy.node, event.why, event.at)
+    wish = PauseWish(record, event.ticket, state.requests.last)
+    wishes = replace(state.wishes, pause=wish, heard=max(state.wishes.heard, event.ticket))
     return replace(state, wishes=wishes).with_read_due()
+
+
+def _note_withdrawal(state: State, event: ev.Withdrawn, now: float, policy: Policy) -> State:  # noqa: ARG001
+    state = replace(state, wishes=replace(state.wishes, withdrawn=max(state.wishes.withdrawn, event.ticket)))
+    return _withdraw_pause(state, event) if event.group is None else _withdraw_switchover(state, event, event.group)
+
+
+def _withdraw_pause(state: State, event: ev.Withdrawn) -> State:
+    """Drops a pause of which nothing has been sent. Otherwise only a later listing shows what has become of it."""
+    wish = state.wishes.pause
+    if wish is None or wish.ticket != event.ticket:
+        return state
+    kept = replace(wish, withdrawn=True, asked_after=state.requests.last) if wish.sent else None
+    return replace(state, wishes=replace(state.wishes, pause=kept)).with_read_due()
+
+
+def _withdraw_switchover(state: State, event: ev.Withdrawn, name: str) -> State:
+    """Drops a switchover. If another node owns the group, the record might contain it, or contain it later."""
+    group = state.groups.get(name)
+    if group is None or (group.campaign.ask is not None and group.campaign.ask.ticket != event.ticket):
+        return state
+    ours = group.role in (Role.PROMOTING, Role.ACTIVE, Role.DEMOTING)
+    ask = None if ours else Ask(None, inf, event.ticket, withdrawn=True)
+    return state.with_group(name, replace(group, campaign=replace(group.campaign, ask=ask))).with_read_due()
 
 
 def _note_drift(state: State, event: ev.Drifted, now: float, policy: Policy) -> State:  # noqa: ARG001
@@ -209,6 +247,7 @@ _OBSERVERS: Mapping[type, Callable[[State, Any, float, Policy], State]] = {
     ev.Hint: hear_hint,
     ev.Asked: _note_ask,
     ev.PauseAsked: _note_pause,
+    ev.Withdrawn: _note_withdrawal,
     ev.Drifted: _note_drift,
     ev.Stop: _note_stop,
     ev.Tick: _let_time_pass,

@@ -22,6 +22,7 @@ from controller.config.paths import HISTORY
 from controller.config.problem import ConfigError, StartError
 from controller.core import events as ev
 from controller.core.machine import Role, State, serving_until
+from controller.core.records import Cluster
 from controller.daemon.clock import boot_id, boottime
 from controller.daemon.executor import Executor, Surroundings, new_session_id
 from controller.daemon.fitness import Fitness
@@ -73,7 +74,7 @@ class Daemon:
         self._telemetry = Telemetry(config.node, history, now=boottime)
         self._node = Node(self._policy, boottime, self._telemetry, self._follow)
         self._status = HealthStatus(groups={}, ready=False, live=True, detail="starting")
-        self._paused: bool | None = None
+        self._pause: Cluster | None = None
         self._fitness = Fitness(self._node.post)
         self._local.look_at_links(self._fitness, config.groups)
         self._checker = Checker(self._checks(config), self._fitness.checked)
@@ -200,10 +201,10 @@ class Daemon:
         groups = {name: GroupStatus(serving_until(state, name)) for name in self.config.groups}
         detail = why_not_ready(state, self._node.policy)
         self._status = HealthStatus(groups, not detail, live=True, detail=detail)
-        paused = state.paused
-        if paused is not self._paused and (paused or self._paused is not None):
-            self._telemetry.paused(paused)
-        self._paused = paused
+        pause = state.pause
+        if (pause and pause.id) != (self._pause and self._pause.id):
+            self._telemetry.paused(pause)
+        self._pause = pause
         self._local.settle(state)
 
     def _health(self) -> HealthStatus:
@@ -219,7 +220,8 @@ class Daemon:
 
     def _metrics(self) -> bytes:
         state = self._node.state
-        return self._telemetry.render({name: serving_until(state, name) for name in self.config.groups})
+        pause = (state.pause_seen.since, state.pause_ends()) if state.paused else None
+        return self._telemetry.render({name: serving_until(state, name) for name in self.config.groups}, pause)
 
     # --- signals ---
 

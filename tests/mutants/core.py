@@ -89,6 +89,47 @@ RELEASES_UNCLEANED = Plant(
     f"{_CORE_TESTS}::test_a_group_is_handed_on_only_after_its_cleanup_hook_has_ended",
 )
 
+# --- what was reported as failed does not happen later -----------------------------------------------------------
+
+_WITHDRAWN_STORY = "tests/simulation/test_scripts.py::test_what_is_seen_is_what_the_story_says[withdrawn.txt]"
+
+KEEPS_PAUSE_WISH = Plant(
+    "keepsPauseWish",
+    "a pause that failed before anything was sent is forgotten",
+    "a node that is cut off reports that the pause failed, and pauses the cluster when it is back",
+    _OBSERVATION,
+    " if wish.sent else None\n",
+    "\n",
+    f"{_CORE_TESTS}::test_a_pause_that_was_not_sent_is_dropped_at_once",
+)
+LATE_PAUSE = Plant(
+    "latePause",
+    "a pause that failed after it was sent is made impossible",
+    "its late write lands, and the cluster is paused long after the operator was told that it is not",
+    "controller.core.membership",
+    "    new = record if wish.withdrawn else wish.record\n",
+    "    new = wish.record\n",
+    _WITHDRAWN_STORY,
+)
+KEEPS_REQUEST = Plant(
+    "keepsRequest",
+    "a switchover that failed is taken out of the group's record",
+    "the owner is back, and hands the group over long after the operator was told that it does not",
+    _CAMPAIGN,
+    "    wanted = None if record.writer == state.life.writer else record.wanted",
+    "    wanted = record.wanted",
+    _WITHDRAWN_STORY,
+)
+COUNTS_ANEW = Plant(
+    "countsAnew",
+    "a restarted daemon goes on counting the pause",
+    "a pause for an hour lasts for as long as daemons are restarted",
+    _OBSERVATION,
+    "    return PauseSeen(saved.pause, saved.paused_at) if saved.pause else PauseSeen()\n",
+    "    return PauseSeen()\n",
+    f"{_CORE_TESTS}::test_the_next_life_goes_on_counting",
+)
+
 # --- deciding the concerned groups is deciding all ---------------------------------------------------------------
 
 
@@ -152,6 +193,10 @@ PLANTS = (
     ARMS_GIVEN_UP,
     LEAVES_BOUND,
     RELEASES_UNCLEANED,
+    KEEPS_PAUSE_WISH,
+    LATE_PAUSE,
+    KEEPS_REQUEST,
+    COUNTS_ANEW,
     *map(_unheard, _EVENTS),
     _unheard("Drifted", f"{_CORE_TESTS}::test_drift_binds_and_announces_again"),
     MISSES_ITS_TIME,

@@ -13,6 +13,8 @@
                                       `hold a hint`: the report of a's watch;
                                       `lose` instead of hold: never arrives; `copy`: arrives, and a copy is held
     watch off, calm                   no node is told of changes; nothing else goes wrong, so turns must be kept
+    pause a, pause a for 60s, resume a                 what operators ask of a
+    withdraw a, withdraw a web        what was asked of a (a pause; a switchover) has been reported as failed
     delete groups/web, backup, restore, store down     what operators do; `restore groups/web`: this record only
     without MUTANT                    the same again without that rule: what breaks, and when
 
@@ -26,7 +28,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from controller.core.events import Asked, PauseAsked, Stop
+from controller.core.events import Asked, PauseAsked, Stop, Withdrawn
 from controller.core.machine import GroupPolicy
 from controller.core.timing import Timing, longest_renew_deadline
 from tests.mutants.election import MUTANTS
@@ -257,11 +259,14 @@ class Stage:
     def _do_ask(self, name: str, group: str, _to: str, to: str) -> None:
         self._host(name).post(Asked(group, None if to == "any" else to))
 
-    def _do_pause(self, name: str) -> None:
-        self._host(name).post(PauseAsked(paused=True))
+    def _do_pause(self, name: str, _for: str = "", lasts: str = "0s") -> None:
+        self._host(name).post(PauseAsked(paused=True, lasts=_seconds(lasts)))
 
     def _do_resume(self, name: str) -> None:
         self._host(name).post(PauseAsked(paused=False))
+
+    def _do_withdraw(self, name: str, *group: str) -> None:
+        self._host(name).post(Withdrawn(0, group[0] if group else None))
 
     # --- network and store
 
