@@ -37,10 +37,11 @@ stateDiagram-v2
 _MEANING = {
     Role.INIT: "The node has no session yet, or no check has answered yet.",
     Role.STANDBY: "The node is fit and would take over.",
-    Role.PROMOTING: "The node owns the group. It binds, arms the guard, announces and runs the promote hook.",
+    Role.PROMOTING: "The node owns the group. It binds, runs the prepare hook, arms the guard, announces and runs the "
+    "promote hook.",
     Role.ACTIVE: "The node serves. Only in this role does the health endpoint answer 200.",
-    Role.DEMOTING: "The node answers 503, runs the demote hook, resets connections, shuts the guard and releases "
-    "the group. If it has already lost the right to serve, it shuts the guard first.",
+    Role.DEMOTING: "The node answers 503, runs the demote hook, resets connections, shuts the guard, runs the "
+    "cleanup hook and releases the group. If it has already lost the right to serve, it shuts the guard first.",
     Role.FAULT: "The node is unfit: a check fails, its priority is 0, or another live session has its name.",
     Role.PAUSED: "The cluster is paused, and the node does not own the group.",
 }

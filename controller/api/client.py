@@ -18,7 +18,11 @@ _LOOK_SECONDS = 0.1
 
 
 class NotThere(AnyvipError):  # noqa: N818  (a fact)
-    """No daemon answers. The message is one line for the operator."""
+    """No daemon answers. The message is one line for the operator. `sent`: the request may have reached a daemon."""
+
+    def __init__(self, message: str, *, sent: bool = False) -> None:
+        super().__init__(message)
+        self.sent = sent
 
 
 class Declined(AnyvipError):  # noqa: N818  (an answer)
@@ -63,9 +67,9 @@ class Client:
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise NotThere(f"the daemon is not running on this node: no process listens on {self._path}") from error
         except TimeoutError as error:
-            raise NotThere(f"the daemon at {self._path} has not answered for {seconds:g} s") from error
+            raise NotThere(f"the daemon at {self._path} has not answered for {seconds:g} s", sent=True) from error
         except (OSError, http.client.HTTPException) as error:
-            raise NotThere(f"the daemon at {self._path} hung up: {error or type(error).__name__}") from error
+            raise NotThere(f"the daemon at {self._path} hung up: {error or type(error).__name__}", sent=True) from error
         finally:
             connection.close()
 

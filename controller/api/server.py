@@ -3,15 +3,18 @@
 - ``GET /v1/status``: `controller.api.status.NodeStatus`
 - ``GET /v1/history[?group=NAME]``: a list of `controller.telemetry.history.HistoryEntry`
 - ``POST /v1/switchover {"group", "to", "timeout_seconds"}``: answers when the new node serves
-- ``POST /v1/pause``, ``POST /v1/resume``: answer when a listing of the store shows it
+- ``POST /v1/pause {"for_seconds", "reason"}``, ``POST /v1/resume``: answer when a listing of the store shows it
+
+A request that fails is withdrawn: nothing of it happens later, or else the message says what might. A client that hangs
+up withdraws its request.
 
 An error is ``{"error": {"code", "message"}}`` with a status of 4xx or 5xx.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import pwd
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -19,7 +22,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from aiohttp import web
 
@@ -29,12 +32,13 @@ from controller.telemetry.history import HistoryEntry
 from controller.telemetry.logs import emit
 from health.errors import AnyvipError
 
-T = TypeVar("T")
 Answer = Callable[[web.Request], Awaitable[web.Response]]
 
 SWITCHOVER_SECONDS = 30.0
 LONGEST_SWITCHOVER_SECONDS = 600.0
 PAUSE_SECONDS = 10.0
+LONGEST_PAUSE_SECONDS = 30 * 86400.0
+LONGEST_REASON = 200
 
 _SHUTDOWN_SECONDS = 1.0
 _LONGEST_BODY = 64 * 1024
@@ -56,6 +60,7 @@ class Code(StrEnum):
     STORE = "store-unreachable"
     TIMEOUT = "timeout"
     STOPPING = "stopping"
+    BAD_RECORD = "bad-record"
     INTERNAL = "internal"
 
 
@@ -90,6 +95,16 @@ class Moved:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class PauseRequest:
+    """A request to pause the cluster, or to resume it. `seconds`: 0 means until somebody resumes. `by`: the user."""
+
+    paused: bool
+    seconds: float = 0.0
+    reason: str = ""
+    by: str = ""
+
+
 class ControlApi(Protocol):
     """What the daemon offers to the local API. `switchover` and `pause` raise RequestRefused."""
 
@@ -99,11 +114,14 @@ class ControlApi(Protocol):
     def history(self) -> list[HistoryEntry]:
         """Returns the remembered transitions, the oldest first. Never waits."""
 
-    async def switchover(self, group: str, to: str | None) -> Moved:
-        """Hands the group over to the node `to` (None: the next by priority), and returns when that node serves."""
+    async def switchover(self, group: str, to: str | None, seconds: float) -> Moved:
+        """Hands the group over to the node `to` (None: the next by priority), and returns when that node serves.
 
-    async def pause(self, paused: bool) -> None:
-        """Pauses or resumes the cluster, and returns when a listing of the store shows it."""
+        Withdraws the request when `seconds` have passed, or when it is cancelled.
+        """
+
+    async def pause(self, request: PauseRequest, seconds: float) -> None:
+        """Pauses or resumes the cluster, and returns when a listing of the store shows it. Else as `switchover`."""
 
 
 class AdminApi:
@@ -113,7 +131,9 @@ class AdminApi:
         self._control = control
         self._path = path
         self._access = access
-        self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+        self._runner = web.AppRunner(
+            self._app(), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, handler_cancellation=True
+        )
         self._socket: socket.socket | None = None
 
     async def start(self) -> None:
@@ -149,30 +169,25 @@ class AdminApi:
     async def _switchover(self, request: web.Request) -> web.Response:
         group, to, limit = _switchover_of(await _body(request))
         emit(_log, logging.INFO, "switchover requested", group=group, to=to, uid=_uid(request))
-        who = to or "another node"
-        late = f"{who} does not serve {group} within {limit:g} s; the request stands: see anyvip status"
-        moved = await _within(limit, self._control.switchover(group, to), late)
+        moved = await self._control.switchover(group, to, limit)
         return web.json_response(asdict(moved))
 
     async def _pause(self, request: web.Request) -> web.Response:
-        return await self._set_paused(request, paused=True)
+        body = await _body(request) if request.can_read_body else {}
+        seconds, reason = _pause_of(body)
+        return await self._set_paused(request, PauseRequest(True, seconds, reason, _user(_uid(request))))
 
     async def _resume(self, request: web.Request) -> web.Response:
-        return await self._set_paused(request, paused=False)
+        return await self._set_paused(request, PauseRequest(False, by=_user(_uid(request))))
 
-    async def _set_paused(self, request: web.Request, *, paused: bool) -> web.Response:
-        emit(_log, logging.INFO, "pause requested" if paused else "resume requested", uid=_uid(request))
-        late = f"the store did not confirm it within {PAUSE_SECONDS:g} s: see anyvip status"
-        await _within(PAUSE_SECONDS, self._control.pause(paused), late)
-        return web.json_response({"paused": paused})
-
-
-async def _within(seconds: float, work: Awaitable[T], late: str) -> T:
-    try:
-        async with asyncio.timeout(seconds):
-            return await work
-    except TimeoutError as error:
-        raise RequestRefused(Code.TIMEOUT, late) from error
+    async def _set_paused(self, request: web.Request, wanted: PauseRequest) -> web.Response:
+        what = "pause requested" if wanted.paused else "resume requested"
+        emit(
+            _log, logging.INFO, what, uid=_uid(request), by=wanted.by, seconds=wanted.seconds or None,
+            why=wanted.reason or None,
+        )  # fmt: skip
+        await self._control.pause(wanted, PAUSE_SECONDS)
+        return web.json_response({"paused": wanted.paused})
 
 
 def _answer_refusals(answer: Answer) -> Answer:
@@ -224,6 +239,31 @@ def _switchover_of(body: dict[str, Any]) -> tuple[str, str | None, float]:
             Code.BAD_REQUEST, f"timeout_seconds must be above 0 and at most {LONGEST_SWITCHOVER_SECONDS:g}"
         )
     return group, to, float(limit)
+
+
+def _pause_of(body: dict[str, Any]) -> tuple[float, str]:
+    """Returns the seconds and the reason of a request for a pause; 0 means without end. Raises RequestRefused."""
+    seconds, reason = body.pop("for_seconds", None), body.pop("reason", "")
+    if body:
+        raise RequestRefused(Code.BAD_REQUEST, f"unknown key {min(body)!r}; allowed: for_seconds, reason")
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if seconds is not None and not (number and 1 <= seconds <= LONGEST_PAUSE_SECONDS):
+        raise RequestRefused(Code.BAD_REQUEST, f"for_seconds must be from 1 to {LONGEST_PAUSE_SECONDS:.0f}, or null")
+    if not isinstance(reason, str) or len(reason) > LONGEST_REASON or not reason.isprintable():
+        raise RequestRefused(
+            Code.BAD_REQUEST, f"reason must be one line of at most {LONGEST_REASON} printable characters"
+        )
+    return float(seconds or 0.0), reason.strip()
+
+
+def _user(uid: int | None) -> str:
+    """Returns the user's name, or the number if there is no name."""
+    if uid is None:
+        return "unknown"
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
 
 
 def _uid(request: web.Request) -> int | None:

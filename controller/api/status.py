@@ -26,6 +26,14 @@ class Member(TypedDict):
     groups: dict[str, MemberGroup]
 
 
+class FailureView(TypedDict):
+    """The step that failed last on this node, why, and how long ago."""
+
+    step: str
+    error: str
+    seconds: float
+
+
 class GroupView(TypedDict):
     """One group as this node sees it. `active`: the node that owns it, as far as this node knows."""
 
@@ -42,6 +50,23 @@ class GroupView(TypedDict):
     grant_seconds_left: float | None
     waits_for: str  # why this node waits to take the group; empty if it does not wait
     error: str  # of the last step; empty if that step did not fail
+    wanted: str | None  # the node that an operator wants the group on; empty: any other. None: nobody has asked
+    failed: FailureView | None  # None once this node has served the group since
+
+
+class PauseView(TypedDict):
+    """The pause of the cluster: who asked for it, on which node, and why.
+
+    `at` is the time on that node's wall clock, for people to read. `seconds` is how long this node has seen the pause,
+    `seconds_left` when it ends by itself; None if it lasts until somebody resumes.
+    """
+
+    by: str
+    node: str
+    why: str
+    at: str
+    seconds: float
+    seconds_left: float | None
 
 
 class StoreView(TypedDict):
@@ -61,6 +86,7 @@ class NodeStatus(TypedDict):
     node: str
     session: str | None
     paused: bool
+    pause: PauseView | None
     uptime_seconds: float
     store: StoreView
     groups: dict[str, GroupView]

@@ -6,12 +6,13 @@ import gc
 import json
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from controller.api.client import Client, NotThere
-from controller.cli.output import history_text, say, status_text
+from controller.cli.output import complain, duration, history_text, say, status_text
 from controller.config import paths
 from controller.config.problem import ConfigError, describe_found
 from controller.config.yaml_lines import read
@@ -109,14 +110,20 @@ def history(options: argparse.Namespace) -> int:
 
 def pause(options: argparse.Namespace) -> int:
     """Pauses the cluster."""
-    _client(options).post("/v1/pause", {}, 10.0 + _SPARE_SECONDS)
-    say("paused: every group stays where it is until `anyvip resume`")
+    body = {"for_seconds": options.seconds, "reason": options.reason}
+    with _asking():
+        _client(options).post("/v1/pause", body, 10.0 + _SPARE_SECONDS)
+    until = "until `anyvip resume`"
+    if options.seconds is not None:
+        until = f"for {duration(options.seconds)}, or {until}"
+    say(f"paused: every group stays where it is {until}")
     return DONE
 
 
 def resume(options: argparse.Namespace) -> int:
     """Ends the pause."""
-    _client(options).post("/v1/resume", {}, 10.0 + _SPARE_SECONDS)
+    with _asking():
+        _client(options).post("/v1/resume", {}, 10.0 + _SPARE_SECONDS)
     say("resumed")
     return DONE
 
@@ -127,9 +134,24 @@ def switchover(options: argparse.Namespace) -> int:
     progress = _Progress(client, options.group)
     progress.tell()
     body = {"group": options.group, "to": options.to, "timeout_seconds": options.timeout}
-    moved = client.post("/v1/switchover", body, options.timeout + _SPARE_SECONDS, progress.tell)
+    with _asking():
+        moved = client.post("/v1/switchover", body, options.timeout + _SPARE_SECONDS, progress.tell)
     say(f"{moved['group']}: {moved['to']} serves, epoch {moved['epoch']}, after {moved['seconds']:.3f} s")
     return DONE
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Says of a request without an answer that its outcome is not known. Raises NotThere, and what the request does."""
+    try:
+        yield
+    except NotThere as error:
+        if not error.sent:
+            raise
+        raise NotThere(f"{error}; whether it was done, `anyvip status` shows", sent=True) from error
+    except KeyboardInterrupt:
+        complain("interrupted: the request is withdrawn; what it has done before, `anyvip status` shows")
+        raise
 
 
 class _Progress:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -183,13 +184,23 @@ def _add_switchover(verbs: Any) -> None:
 
 
 def _add_pause(verbs: Any) -> None:
-    _add(
+    parser = _add(
         verbs,
         "pause",
         commands.pause,
         "keep every group of the cluster where it is",
-        "The active nodes continue to serve and to renew. A node that fails is not replaced until the pause ends.",
+        "The active nodes continue to serve and to renew. A node that fails is not replaced until the pause ends. A "
+        "pause of a paused cluster replaces the time and the reason.",
     )
+    parser.add_argument(
+        "--for",
+        metavar="DURATION",
+        dest="seconds",
+        type=_duration,
+        help="end the pause after this time, such as 45s, 30m, 2h, 1h30m or 1d, at most 30d "
+        "(default: until `anyvip resume`)",
+    )
+    parser.add_argument("--reason", metavar="TEXT", default="", help="why, for others to read in `anyvip status`")
     _add(verbs, "resume", commands.resume, "end the pause")
 
 
@@ -199,6 +210,16 @@ def _add_history(verbs: Any) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print JSON, one object on a line for each transition")
     parser.add_argument("--group", metavar="GROUP", help="show only the transitions of this group")
+
+
+def _duration(text: str) -> float:
+    """Returns the seconds of a duration as people write it: ``45s``, ``30m``, ``1h30m``, ``1.5h``, ``1d``."""
+    parts = re.fullmatch(r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", text)
+    units = (86400.0, 3600.0, 60.0, 1.0)
+    total = sum(float(n) * unit for n, unit in zip(parts.groups(), units, strict=True) if n) if parts else 0.0
+    if not 1 <= total <= 30 * 86400:
+        raise argparse.ArgumentTypeError(f"found {text!r}; allowed: from 1s to 30d, such as 45s, 30m, 2h or 1h30m")
+    return total
 
 
 def _seconds(text: str) -> float:

@@ -134,7 +134,7 @@ def _health(healthy: bool | None) -> str:
 def _remarks(status: NodeStatus) -> Iterable[str]:
     """Yields one line for everything that is wrong or unusual."""
     if status["paused"]:
-        yield "paused: nothing moves until `anyvip resume`"
+        yield _pause(status)
     store = status["store"]
     if not store["reachable"]:
         last = store["contact_seconds"]
@@ -144,10 +144,26 @@ def _remarks(status: NodeStatus) -> Iterable[str]:
         if view["healthy"] is False or view["role"] == "fault":
             said = view["why"] if view["healthy"] is False else view["detail"]
             yield ": ".join(part for part in (name, view["reason"], said or "not fit to serve") if part)
-        if view["error"]:
+        wanted = view.get("wanted")
+        if wanted is not None:
+            yield f"{name}: an operator has asked for a switchover to {wanted or 'another node'}"
+        failed = view.get("failed")  # absent while an older daemon still runs
+        if failed is not None:
+            yield f"{name}: {failed['step']} failed {duration(failed['seconds'])} ago: {failed['error']}"
+        if view["error"] and (failed is None or view["error"] != failed["error"]):
             yield f"{name}: {view['error']}"
         if view["waits_for"]:
             yield f"{name}: waits: {view['waits_for']}"
-    for member in status["members"]:
-        for differs in member["differs"]:
-            yield f"{member['node']}: {differs}"
+    yield from (f"{member['node']}: {differs}" for member in status["members"] for differs in member["differs"])
+
+
+def _pause(status: NodeStatus) -> str:
+    """Returns who has paused the cluster, why, since when and for how long."""
+    pause = status.get("pause")  # absent while an older daemon still runs
+    if pause is None:
+        return "paused: nothing moves until `anyvip resume`"
+    who = f" by {pause['by']} on {pause['node']}" if pause["by"] else ""
+    why = f" ({pause['why']})" if pause["why"] else ""
+    left = pause["seconds_left"]
+    rest = "until `anyvip resume`" if left is None else f"for another {duration(left)}, or until `anyvip resume`"
+    return f"paused{who} {duration(pause['seconds'])} ago{why}: nothing moves {rest}"

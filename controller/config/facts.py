@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from controller.config.model import Config, Group
 
+_HOOKS = ("prepare", "promote", "demote", "cleanup")
+
 
 def list_facts(config: Config) -> Mapping[str, Mapping[str, str]]:
     """Returns the facts of each group, by key, and under the empty name those of the whole configuration."""
@@ -21,11 +23,10 @@ def list_facts(config: Config) -> Mapping[str, Mapping[str, str]]:
 
 
 def _list_group(group: Group) -> Mapping[str, str]:
-    hooks = {"promote": group.hooks.promote, "demote": group.hooks.demote}
     return {
         "vips": " ".join(sorted(str(vip) for vip in group.vips)),
         "providers": " ".join(plugin.type for plugin in group.providers),
         "checks": " ".join(sorted(group.checks)),
-        "hooks": " ".join(name for name, argv in hooks.items() if argv),
+        "hooks": " ".join(name for name in _HOOKS if getattr(group.hooks, name)),
         "preempt": str(group.preempt).lower(),
     }

@@ -64,7 +64,7 @@ def _people(config: Config) -> Iterator[Problem]:
 
 def _programs(config: Config) -> Iterator[Problem]:
     for group, content in config.groups.items():
-        for hook in ("promote", "demote"):
+        for hook in ("prepare", "promote", "demote", "cleanup"):
             argv = getattr(content.hooks, hook)
             if argv and shutil.which(argv[0], os.X_OK) is None:
                 yield config.problem(

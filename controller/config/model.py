@@ -112,11 +112,20 @@ class Reconcile(Section):
 class Hooks(Section):
     """Programs to run when this node takes or gives up the group. There is no shell. Output goes to the log."""
 
+    prepare: Argv = Field(
+        default=(),
+        description="Runs when the addresses are bound and the guard is still shut, so that no client sees a service "
+        "that is not ready. Only when it has succeeded does traffic pass.",
+    )
     promote: Argv = Field(
-        default=(), description="Runs when the addresses are here, before the health endpoint answers 200."
+        default=(), description="Runs when the addresses are announced, before the health endpoint answers 200."
     )
     demote: Argv = Field(
         default=(), description="Runs before the addresses go; if the lease has already ended, runs after."
+    )
+    cleanup: Argv = Field(
+        default=(),
+        description="Runs when the guard is shut and the addresses are gone, before the group is handed on.",
     )
     timeout_seconds: Seconds = Field(
         default=10.0, description="Seconds after which a hook is killed and counts as failed."

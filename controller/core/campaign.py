@@ -237,6 +237,9 @@ def ask_owner(turn: Turn, name: str) -> None:
     """Writes a switchover that this node was asked for into the record of the group, which another session owns."""
     state, ask = turn.state, turn.groups[name].campaign.ask
     record, version = state.ownership(name)
+    if ask is not None and ask.withdrawn:
+        _take_back_ask(turn, name)
+        return
     if ask is None or (GROUPS + name not in state.store.sightings and not turn.due_or_wake(ask.until)):
         return
     owner = None if record is None else record.session
@@ -245,6 +248,19 @@ def ask_owner(turn: Turn, name: str) -> None:
     elif not turn.busy(GROUPS + name) and state.phase is Phase.MEMBER and not state.paused:
         asked = next_record(record, state.life.writer, wanted=Wanted(ask.to, record.epoch))
         turn.write(GROUPS + name, Purpose.WANT, asked, version)
+
+
+def _take_back_ask(turn: Turn, name: str) -> None:
+    """Rewrites the group's record without our request, so that a late copy of the request cannot land either."""
+    state, key = turn.state, GROUPS + name
+    record, version = state.ownership(name)
+    if turn.busy(key) or key not in state.store.sightings or state.phase is not Phase.MEMBER:
+        return
+    if record is None or record.session in (None, state.session.id):
+        _drop_ask(turn, name)  # whoever takes the group writes a record without requests
+        return
+    wanted = None if record.writer == state.life.writer else record.wanted  # another operator's request stays
+    turn.write(key, Purpose.WANT, next_record(record, state.life.writer, wanted=wanted), version)
 
 
 def _drop_ask(turn: Turn, name: str) -> None:
@@ -258,6 +274,9 @@ def meet_wish(turn: Turn, name: str) -> SessionId | None:
     ask = group.campaign.ask
     wanted = None if record is None or record.wanted is None else record.wanted
     written = wanted is not None and wanted.epoch == group.epoch
+    if ask is not None and ask.withdrawn:
+        _drop_ask(turn, name)  # we have taken the group meanwhile, by a record without requests
+        ask = None
     if ask is not None:
         to = ask.to
     elif written and wanted is not None:

@@ -19,11 +19,13 @@ class Step(StrEnum):
     """One step of taking a group up, keeping it or giving it up."""
 
     BIND = "bind"  # put the addresses on the interface, move clouds in parallel, verify
+    PREPARE = "prepare"  # run the prepare hook, with the addresses bound and the guard shut
     ANNOUNCE = "announce"  # send GARP and unsolicited NA; repeat them in the background over the next seconds
     PROMOTE = "promote"  # run the promote hook
     DEMOTE = "demote"  # run the demote hook
     RESET = "reset"  # reset connections to the VIPs while a RST can still leave
     SHUT = "shut"  # shut the guard, confirmed by the kernel; then remove the addresses
+    CLEANUP = "cleanup"  # run the cleanup hook, with the guard shut and the addresses gone
     REFRESH = "refresh"  # bind again: extend lifetimes, repair drift
 
 
@@ -35,6 +37,8 @@ class Saved:
     beat: int
     boot_id: str
     node: str = ""
+    pause: str = ""  # the id of the pause that this node has seen
+    paused_at: float = 0.0  # when it first saw it
 
 
 # --- events ------------------------------------------------------------------------------------------------------
@@ -154,17 +158,34 @@ class Hint:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An operator asks for a planned switchover. `to` is a node's name, or None for the next in rank."""
+    """An operator asks for a planned switchover. `to` is a node's name, or None for the next in rank.
+
+    `ticket` is the number of the request, by which it can be withdrawn. Each request of a life has a higher one.
+    """
 
     group: str
     to: str | None
+    ticket: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class PauseAsked:
-    """An operator asks to pause or resume the whole cluster."""
+    """An operator asks to pause or resume the whole cluster. `Cluster` explains `lasts`, `by`, `why` and `at`."""
 
     paused: bool
+    ticket: int = 0
+    lasts: float = 0.0
+    by: str = ""
+    why: str = ""
+    at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """An operator's request has failed: nothing of it is to happen later. `group` is None for a pause."""
+
+    ticket: int
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +213,7 @@ class Tick:
 
 Event = (
     Started | Minted | Cleared | TimerStarted | Armed | Listed | Failed | Wrote | Refused | Unsure | Ran | Judged
-    | Hint | Asked | PauseAsked | Drifted | GuardLost | Stop | Tick
+    | Hint | Asked | PauseAsked | Withdrawn | Drifted | GuardLost | Stop | Tick
 )  # fmt: skip
 
 

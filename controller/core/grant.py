@@ -5,7 +5,7 @@ from __future__ import annotations
 from controller.core import claims
 from controller.core import events as ev
 from controller.core.events import Step
-from controller.core.group import GroupState, Leaving, Reason, Role
+from controller.core.group import GroupPolicy, GroupState, Leaving, Reason, Role
 from controller.core.state import Phase
 from controller.core.turn import Turn
 from controller.core.values import replace
@@ -41,8 +41,8 @@ def arm(turn: Turn) -> None:
         if group.right.owned is not None
         and group.right.owned.confirmed_at >= renewed.started_at
         and group.arming.renewal != renewed.started_at
-        and not _is_on_its_way_out(group)
         and claims.may_open(turn, name)
+        and not _must_stay_shut(group, turn.policy.groups.get(name))
     )
     if names:
         for name in names:
@@ -51,6 +51,10 @@ def arm(turn: Turn) -> None:
         turn.act(ev.Arm(renewed.slot, names))
 
 
-def _is_on_its_way_out(group: GroupState) -> bool:
+def _must_stay_shut(group: GroupState, policy: GroupPolicy | None) -> bool:
+    """Returns whether the guard must not open: the group is on its way out, or its service is not prepared."""
     gone = group.leaving is not None and group.leaving.lost
-    return group.role not in (Role.PROMOTING, Role.ACTIVE, Role.DEMOTING) or gone or group.steps.running is Step.SHUT
+    if group.role not in (Role.PROMOTING, Role.ACTIVE, Role.DEMOTING) or gone or group.steps.running is Step.SHUT:
+        return True
+    unopened = group.role is Role.DEMOTING and not group.arming.opened
+    return unopened or group.must_prepare(policy)

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from controller.core.events import Step
 from controller.core.records import SessionId, Stake
+from controller.core.values import replace
 from controller.stores.base import Version
 
 
@@ -66,14 +67,21 @@ class GroupPolicy:
     preempt_delay: float = 0.0
     claims: frozenset[str] = frozenset()
     uses: frozenset[str] = frozenset()
+    prepare: bool = False  # the guard stays shut until the prepare hook has succeeded
+    cleanup: bool = False  # the group is handed on only after the cleanup hook has ended
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A switchover that this node was asked for. It is given up at `until`."""
+    """A switchover that this node was asked for. It is given up at `until`.
+
+    A request that was `withdrawn` stays until the group's record can no longer contain it.
+    """
 
     to: str | None
     until: float
+    ticket: int = 0
+    withdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +130,14 @@ class Arming:
 
     opened: bool = False  # False: the kernel confirmed that the guard is shut, and nothing was armed since
     in_flight: bool = False
+    bound: bool = False  # a bind was ordered, and the addresses were not removed since
     confirmed: bool = False  # the kernel confirmed an arming of this ownership
     renewal: float | None = None  # the `started_at` of the renewal whose timer the last arming used
 
     @property
     def shut(self) -> bool:
-        """Whether the kernel confirmed that none of the group's traffic can pass."""
-        return not self.opened and not self.in_flight
+        """Whether the kernel confirmed that none of the group's traffic can pass, and no address is left."""
+        return not self.opened and not self.in_flight and not self.bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +148,17 @@ class Steps:
     done: frozenset[Step] = frozenset()
     retry_at: float = 0.0
     error: str = ""  # of the last step, for people to read
-    hooked: bool = False  # the promote hook has been called, so the demote hook must be
+    hooked: bool = False  # the prepare or promote hook has been called, so the demote hook must be
+    cleans: bool = False  # likewise, and so must the cleanup hook
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A step that failed on this node, for people to read. It stays until this node serves the group again."""
+
+    step: str
+    error: str
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,14 +198,26 @@ class GroupState:
     leaving: Leaving | None = None
     campaign: Campaign = Campaign()
     claim: Claim = Claim()
+    failure: Failure | None = None
+
+    def must_prepare(self, policy: GroupPolicy | None) -> bool:
+        """Returns whether the prepare hook must succeed before the guard opens. A guard that was open stays so."""
+        prepares = policy is not None and policy.prepare
+        return prepares and Step.PREPARE not in self.steps.done and not self.arming.opened
+
+    def with_hook_called(self, policy: GroupPolicy | None) -> GroupState:
+        """Returns the group after a hook of its promotion was called: what it has begun must be undone."""
+        cleans = policy is not None and policy.cleanup
+        return replace(self, steps=replace(self.steps, hooked=True, cleans=cleans))
 
     def list_steps_left(self, *, lost: bool) -> list[Step]:
         """Returns the steps of the demotion that are left, in order."""
-        order = (Step.SHUT, Step.DEMOTE) if lost else (Step.DEMOTE, Step.RESET, Step.SHUT)
+        first = (Step.SHUT, Step.DEMOTE) if lost else (Step.DEMOTE, Step.RESET, Step.SHUT)
         return [
             step
-            for step in order
+            for step in (*first, Step.CLEANUP)
             if not (step is Step.DEMOTE and not self.steps.hooked)
+            and not (step is Step.CLEANUP and not self.steps.cleans)
             and not (step is not Step.SHUT and step in self.steps.done)
             and not (step is Step.SHUT and self.arming.shut)
         ]

@@ -6,11 +6,14 @@ the simulator does the same with a virtual world.
 
     take the group        swap its record to our session, with epoch + 1;      STANDBY   -> PROMOTING
                           or accept a handover from its owner
-    promote               bind, arm the guard, announce, run the promote hook  PROMOTING -> ACTIVE
+    promote               bind, run the prepare hook, arm the guard,           PROMOTING -> ACTIVE
+                          announce, run the promote hook
     serve                 each round: renew, list, arm, refresh the addresses  ACTIVE
     give up               answer 503, run the demote hook, reset connections,  ACTIVE    -> DEMOTING -> at rest
-                          shut the guard, release the group
-    lose                  shut the guard, then run the demote hook             ACTIVE    -> DEMOTING -> at rest
+                          shut the guard, run the cleanup hook,
+                          release the group
+    lose                  shut the guard, then run the demote hook and the     ACTIVE    -> DEMOTING -> at rest
+                          cleanup hook
 
 A round (`controller.core.membership`) extends the grants. It starts a timer of the guard, then sends the renewal and a
 listing. When both are answered, the groups that the listing shows as ours are armed in the timer's slot. If the
@@ -155,7 +158,7 @@ def _take_up(turn: Turn, name: str) -> None:
 def _shut_if_open(turn: Turn, name: str) -> None:
     """Shuts a group at rest that might be open, unless it waits to be adopted."""
     group = turn.groups[name]
-    open_ = group.arming.opened and not group.arming.in_flight and not group.right.adoptable
+    open_ = not group.arming.shut and not group.arming.in_flight and not group.right.adoptable
     if open_ and group.steps.running is None and turn.due_or_wake(group.steps.retry_at):
         turn.run(name, Step.SHUT, group.role.value)
 
@@ -189,16 +192,21 @@ def _promote(turn: Turn, name: str) -> None:
         _leave(turn, name, leaving)
     elif steps.running is None:
         if Step.BIND not in steps.done:
+            turn.put_group(name, arming=replace(group.arming, bound=True))
             turn.run(name, Step.BIND, reason)
+        elif group.must_prepare(turn.policy.groups.get(name)):
+            turn.groups[name] = group.with_hook_called(turn.policy.groups.get(name))
+            turn.run(name, Step.PREPARE, reason)
         elif not group.arming.confirmed:
             return
         elif Step.ANNOUNCE not in steps.done:
             turn.run(name, Step.ANNOUNCE, reason)
         elif Step.PROMOTE not in steps.done:
-            turn.put_group(name, steps=replace(steps, hooked=True))
+            turn.groups[name] = group.with_hook_called(turn.policy.groups.get(name))
             turn.run(name, Step.PROMOTE, reason)
         else:
             turn.begin_round_now()  # our beat tells the other nodes that we serve
+            turn.put_group(name, failure=None)
             _move(turn, name, Role.ACTIVE, Reason.READY)
 
 
@@ -269,11 +277,11 @@ def _leave(turn: Turn, name: str, leaving: Leaving) -> None:
 def _demote(turn: Turn, name: str) -> None:
     leaving = turn.groups[name].leaving
     assert leaving is not None
-    if not leaving.lost and not turn.state.session.over:
+    if not leaving.lost and not turn.state.session.over and not turn.groups[name].steps.cleans:
         release(turn, name)
     group = turn.groups[name]
     running, left = group.steps.running, group.list_steps_left(lost=leaving.lost)
-    if running in (Step.DEMOTE, Step.SHUT) or (running is Step.RESET and not leaving.lost):
+    if running in (Step.DEMOTE, Step.SHUT, Step.CLEANUP) or (running is Step.RESET and not leaving.lost):
         return
     if not left:
         _settle(turn, name, leaving)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from controller.core import claims, differences
 from controller.core import events as ev
-from controller.core.election import fit_sessions, live_sessions
+from controller.core.election import Sighting, fit_sessions, live_sessions
 from controller.core.events import Step
 from controller.core.group import Role
 from controller.core.records import (
@@ -20,7 +20,7 @@ from controller.core.records import (
     SessionId,
     next_record,
 )
-from controller.core.state import Phase, Policy, Purpose, Round, State
+from controller.core.state import PauseSeen, PauseWish, Phase, Policy, Purpose, Round, State
 from controller.core.turn import Turn
 from controller.core.values import replace
 
@@ -30,6 +30,7 @@ _AT_REST = frozenset({Role.INIT, Role.STANDBY, Role.FAULT, Role.PAUSED})
 
 def begin(turn: Turn) -> None:
     """Does what comes before the groups decide. A session that is over takes all of them down."""
+    _watch_pause(turn)
     state = turn.state
     if state.session.over is not None and state.phase in (Phase.MEMBER, Phase.ADOPTING, Phase.CREATING):
         turn.put(phase=Phase.ENDING, rounds=replace(state.rounds, current=None, renewed=None))
@@ -131,7 +132,12 @@ def _save(turn: Turn) -> None:
     session, policy = turn.state.session, turn.policy
     if turn.state.rounds.renewed is not None and session.beat > session.saved_beat and session.id is not None:
         turn.put(session=replace(session, saved_beat=session.beat))
-        turn.act(ev.Save(ev.Saved(session.id, session.beat, policy.boot_id, policy.node)))
+        pause = turn.state.pause_seen
+        turn.act(
+            ev.Save(
+                ev.Saved(session.id, session.beat, policy.boot_id, policy.node, pause.id or "", pause.since),
+            )
+        )
 
 
 # --- rounds ------------------------------------------------------------------------------------------------------
@@ -221,18 +227,48 @@ def has_twin(state: State, now: float, policy: Policy) -> bool:
     )
 
 
+def _watch_pause(turn: Turn) -> None:
+    """Notes since when this node has seen the present pause."""
+    if CLUSTER not in turn.state.store.sightings:
+        return  # a write of it had no answer, so it is not known for a moment
+    pause = turn.state.pause
+    now_seen = None if pause is None else pause.id
+    if now_seen != turn.state.pause_seen.id:
+        turn.put(pause_seen=PauseSeen(now_seen, turn.now))
+
+
 def _pause(turn: Turn) -> None:
-    wishes, seen = turn.state.wishes, turn.state.store.sightings.get(CLUSTER)
-    if wishes.paused is None or seen is None or turn.busy(CLUSTER):
+    """Carries out what an operator asked for, or ends a pause whose time is over."""
+    wish, seen = turn.state.wishes.pause, turn.state.store.sightings.get(CLUSTER)
+    if seen is None or turn.busy(CLUSTER):
         return
-    if turn.state.requests.heard <= wishes.asked_after:
-        return
+    if wish is None:
+        _end_pause_in_time(turn, seen)
+    elif turn.state.requests.heard > wish.asked_after:
+        _carry_out(turn, wish, seen)
+
+
+def _carry_out(turn: Turn, wish: PauseWish, seen: Sighting) -> None:
+    """Writes the wish, unless the record says it already. Rewrites the record as it is if the wish was withdrawn.
+
+    The rewrite replaces the version that a late copy of the wish expects.
+    """
     record = seen.record if isinstance(seen.record, Cluster) else Cluster()
-    if seen.problem or record.paused == wishes.paused:
-        turn.put(wishes=replace(wishes, paused=None))
-    else:
-        changed = next_record(record, turn.state.life.writer, paused=wishes.paused)
-        turn.write(CLUSTER, Purpose.PAUSE, changed, seen.version)
+    if seen.problem or wish.holds_in(record):
+        turn.put(wishes=replace(turn.state.wishes, pause=None))
+        return
+    new = record if wish.withdrawn else wish.record
+    turn.put(wishes=replace(turn.state.wishes, pause=replace(wish, sent=True)))
+    turn.write(CLUSTER, Purpose.PAUSE, next_record(replace(new, seq=record.seq), turn.state.life.writer), seen.version)
+
+
+def _end_pause_in_time(turn: Turn, seen: Sighting) -> None:
+    """Resumes the cluster when the time of the pause is over. The first node whose count is over does so for all."""
+    ends = turn.state.pause_ends()
+    if ends is not None and turn.due_or_wake(ends):
+        assert isinstance(seen.record, Cluster)
+        resumed = Cluster(seq=seen.record.seq)
+        turn.write(CLUSTER, Purpose.PAUSE, next_record(resumed, turn.state.life.writer), seen.version)
 
 
 # --- leaving -----------------------------------------------------------------------------------------------------
@@ -261,10 +297,10 @@ def _exit(turn: Turn, *, keep: bool = False) -> None:
 
 
 def _may_go(turn: Turn) -> bool:
-    """Returns whether all is released or time is up. It waits for a running demote hook, which has its own limit."""
+    """Returns whether all is released or time is up. It waits for a hook that gives up, which has its own limit."""
     stop_by = turn.state.wishes.stop_by
     assert stop_by is not None
-    if any(group.steps.running is Step.DEMOTE for group in turn.groups.values()):
+    if any(group.steps.running in (Step.DEMOTE, Step.CLEANUP) for group in turn.groups.values()):
         return False
     return turn.due_or_wake(stop_by) or _has_released(turn.state)
 

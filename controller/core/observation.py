@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any
 
 from controller.core import events as ev
 from controller.core.events import Step
-from controller.core.group import Arming, Ask, Claim, GroupState, Leaving, Reason, Right, Role, Steps
+from controller.core.group import Arming, Ask, Claim, Failure, GroupState, Leaving, Reason, Right, Role, Steps
 from controller.core.listing import hear_hint
-from controller.core.records import GROUPS
+from controller.core.records import GROUPS, Cluster
 from controller.core.replies import note_failure, note_listing, note_refusal, note_silence, note_write
-from controller.core.state import OwnSession, Phase, Policy, State
+from controller.core.state import OwnSession, PauseSeen, PauseWish, Phase, Policy, State
 from controller.core.values import replace
+
+_NEEDED = frozenset({Step.BIND, Step.PREPARE, Step.PROMOTE})  # the steps without which a group is not served
 
 
 def observe(state: State, event: ev.Event, now: float, policy: Policy) -> State:
@@ -34,6 +37,8 @@ def _find_concerned(state: State, event: ev.Event) -> frozenset[str] | None:
             return frozenset({state.requests.pending[event.request].key.removeprefix(GROUPS)})
         case ev.Hint():
             return frozenset(key.removeprefix(GROUPS) for key in event.entries)
+        case ev.Withdrawn():
+            return frozenset() if event.group is None else frozenset({event.group})
         case ev.TimerStarted() | ev.Tick() | ev.Failed() | ev.PauseAsked() | ev.GuardLost():
             return frozenset()
         case _:
@@ -55,13 +60,19 @@ def _begin_life(state: State, event: ev.Started, now: float, policy: Policy) -> 
     spare = 0 if event.open_slot is None else 1 - event.open_slot
     return replace(
         state, phase=Phase.ADOPTING, life=life, session=OwnSession(saved.session, beat=saved.beat), groups=groups,
-        rounds=replace(state.rounds, spare_slot=spare, next_at=now),
+        rounds=replace(state.rounds, spare_slot=spare, next_at=now), pause_seen=_find_pause(saved),
     )  # fmt: skip
+
+
+def _find_pause(saved: ev.Saved) -> PauseSeen:
+    """Returns the pause that the earlier life saw. Its count goes on: the clock is the same."""
+    return PauseSeen(saved.pause, saved.paused_at) if saved.pause else PauseSeen()
 
 
 def _find_group(state: State, name: str, open_: bool, now: float, policy: Policy) -> GroupState:
     adoptable = policy.rules.may_adopt(open_)
-    right, steps = Right(adoptable=adoptable), Steps(hooked=adoptable)
+    cleans = adoptable and policy.groups[name].cleanup
+    right, steps = Right(adoptable=adoptable), Steps(hooked=adoptable, cleans=cleans)
     known = state.groups.get(name, GroupState())  # a check might have answered before the kernel did
     return replace(known, since=now, arming=Arming(opened=True), right=right, steps=steps)
 
@@ -105,7 +116,8 @@ def _note_arming(state: State, event: ev.Armed, now: float, policy: Policy) -> S
         else:
             leaving = group.leaving or Leaving(Reason.STEP_FAILED, detail=event.error)
             arming, steps = replace(group.arming, in_flight=False), replace(group.steps, error=event.error)
-            groups[name] = replace(group, arming=arming, leaving=leaving, steps=steps)
+            failure = Failure("arm", event.error, now)
+            groups[name] = replace(group, arming=arming, leaving=leaving, steps=steps, failure=failure)
     return replace(state, groups=groups)
 
 
@@ -122,8 +134,13 @@ def _end_step(state: State, event: ev.Ran, now: float, policy: Policy) -> State:
     steps = replace(group.steps, running=None, done=group.steps.done | {event.step}, error=event.error or "")
     if event.step is Step.DEMOTE:
         steps = replace(steps, hooked=False)
-    if event.error and event.step in (Step.BIND, Step.PROMOTE) and group.leaving is None:
-        group = replace(group, leaving=Leaving(Reason.STEP_FAILED, detail=event.error))
+    if event.step is Step.CLEANUP:
+        steps = replace(steps, cleans=False)
+    if event.error and event.step in _NEEDED and group.leaving is None:
+        failure = Failure(event.step.value, event.error, now)
+        group = replace(group, leaving=Leaving(Reason.STEP_FAILED, detail=event.error), failure=failure)
+    if event.error and event.step in (Step.DEMOTE, Step.CLEANUP) and group.failure is None:
+        group = replace(group, failure=Failure(event.step.value, event.error, now))
     if event.error and event.step is Step.REFRESH and group.role is Role.ACTIVE:
         group = replace(group, upkeep=replace(group.upkeep, refresh=True))
         steps = replace(steps, retry_at=now + policy.timing.retry_period)
@@ -157,14 +174,44 @@ def _note_ask(state: State, event: ev.Asked, now: float, policy: Policy) -> Stat
     group = state.groups.get(event.group)
     if group is None:
         return state
-    ask = Ask(event.to, now + 2 * policy.timing.lease_duration)
+    ask = Ask(event.to, now + 2 * policy.timing.lease_duration, event.ticket)
+    state = replace(state, wishes=replace(state.wishes, heard=max(state.wishes.heard, event.ticket)))
     return state.with_group(event.group, replace(group, campaign=replace(group.campaign, ask=ask)))
 
 
 def _note_pause(state: State, event: ev.PauseAsked, now: float, policy: Policy) -> State:  # noqa: ARG001
     """Notes the wish. Only a listing sent after it can show what to do: another node might have just decided."""
-    wishes = replace(state.wishes, paused=event.paused, asked_after=state.requests.last)
+    record = Cluster()
+    if event.paused:
+        pause = f"{state.life.writer}-{event.ticket}"
+        record = Cluster(True, pause, event.lasts, event.by, policy.node, event.why, event.at)
+    wish = PauseWish(record, event.ticket, state.requests.last)
+    wishes = replace(state.wishes, pause=wish, heard=max(state.wishes.heard, event.ticket))
     return replace(state, wishes=wishes).with_read_due()
+
+
+def _note_withdrawal(state: State, event: ev.Withdrawn, now: float, policy: Policy) -> State:  # noqa: ARG001
+    state = replace(state, wishes=replace(state.wishes, withdrawn=max(state.wishes.withdrawn, event.ticket)))
+    return _withdraw_pause(state, event) if event.group is None else _withdraw_switchover(state, event, event.group)
+
+
+def _withdraw_pause(state: State, event: ev.Withdrawn) -> State:
+    """Drops a pause of which nothing has been sent. Otherwise only a later listing shows what has become of it."""
+    wish = state.wishes.pause
+    if wish is None or wish.ticket != event.ticket:
+        return state
+    kept = replace(wish, withdrawn=True, asked_after=state.requests.last) if wish.sent else None
+    return replace(state, wishes=replace(state.wishes, pause=kept)).with_read_due()
+
+
+def _withdraw_switchover(state: State, event: ev.Withdrawn, name: str) -> State:
+    """Drops a switchover. If another node owns the group, the record might contain it, or contain it later."""
+    group = state.groups.get(name)
+    if group is None or (group.campaign.ask is not None and group.campaign.ask.ticket != event.ticket):
+        return state
+    ours = group.role in (Role.PROMOTING, Role.ACTIVE, Role.DEMOTING)
+    ask = None if ours else Ask(None, inf, event.ticket, withdrawn=True)
+    return state.with_group(name, replace(group, campaign=replace(group.campaign, ask=ask))).with_read_due()
 
 
 def _note_drift(state: State, event: ev.Drifted, now: float, policy: Policy) -> State:  # noqa: ARG001
@@ -201,6 +248,7 @@ _OBSERVERS: Mapping[type, Callable[[State, Any, float, Policy], State]] = {
     ev.Hint: hear_hint,
     ev.Asked: _note_ask,
     ev.PauseAsked: _note_pause,
+    ev.Withdrawn: _note_withdrawal,
     ev.Drifted: _note_drift,
     ev.Stop: _note_stop,
     ev.Tick: _let_time_pass,

@@ -105,9 +105,20 @@ class Ownership:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """``cluster``: what holds for all nodes."""
+    """``cluster``: what holds for all nodes.
+
+    A pause has an `id` of its own and ends after `lasts` seconds (0: when somebody resumes). Each node counts them from
+    when it first saw the pause. `by`, `node`, `why` and `at` (Unix time, seconds) are for people to read: nothing is
+    decided by them.
+    """
 
     paused: bool = False
+    id: str = ""
+    lasts: float = 0.0
+    by: str = ""
+    node: str = ""
+    why: str = ""
+    at: int = 0
     seq: int = 0
     writer: str = ""
 

@@ -35,8 +35,10 @@ def note_write(state: State, event: ev.Wrote, now: float, policy: Policy) -> Sta
         case Purpose.BEAT if write.key == state.session.key and state.rounds.current is not None:
             return _note_beat(state, write, event, now, policy)
         case Purpose.PAUSE:
-            done = isinstance(write.record, Cluster) and write.record.paused == state.wishes.paused
-            return replace(state, wishes=replace(state.wishes, paused=None)) if done else state
+            assert isinstance(write.record, Cluster)
+            wish = state.wishes.pause
+            done = wish is not None and (wish.withdrawn or wish.holds_in(write.record))
+            return replace(state, wishes=replace(state.wishes, pause=None)) if done else state
         case Purpose.LEAVE:
             return replace(state, phase=Phase.LEFT)
         case _:

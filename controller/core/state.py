@@ -158,12 +158,40 @@ class Rounds:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseWish:
+    """The pause or resumption that an operator asked for, as the record it is to become.
+
+    A wish that was `withdrawn` after it had been `sent` stays until it is known whether it has landed, and no late
+    copy can land any more.
+    """
+
+    record: Cluster
+    ticket: int
+    asked_after: int  # the number of the last request before this was asked for or withdrawn
+    sent: bool = False
+    withdrawn: bool = False
+
+    def holds_in(self, record: Cluster) -> bool:
+        """Returns whether this record says what was asked for."""
+        return record.paused is self.record.paused and (not record.paused or record.id == self.record.id)
+
+
+@dataclass(frozen=True, slots=True)
 class Wishes:
     """What operators asked of this node."""
 
-    paused: bool | None = None
-    asked_after: int = 0  # the number of the last request before `paused` was asked for
+    pause: PauseWish | None = None
+    heard: int = 0  # the highest ticket of a request that was noted
+    withdrawn: int = 0  # the highest ticket of a request that was withdrawn
     stop_by: float | None = None  # set when leaving: exit then, whatever the store answers
+
+
+@dataclass(frozen=True, slots=True)
+class PauseSeen:
+    """The pause that this node has seen, and since when. `id` is None while the cluster is not paused."""
+
+    id: str | None = None
+    since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,14 +214,26 @@ class State:
     requests: Requests = Requests()
     rounds: Rounds = Rounds()
     wishes: Wishes = Wishes()
+    pause_seen: PauseSeen = PauseSeen()
     groups: Mapping[str, GroupState] = field(default_factory=dict)
     agenda: Agenda = Agenda()
 
     @property
     def paused(self) -> bool:
         """Whether an operator paused the cluster, as far as this node has seen."""
+        return self.pause is not None
+
+    @property
+    def pause(self) -> Cluster | None:
+        """The record of the pause, as far as this node has seen; None while the cluster is not paused."""
         seen = self.store.sightings.get(CLUSTER)
-        return seen is not None and isinstance(seen.record, Cluster) and seen.record.paused
+        record = None if seen is None else seen.record
+        return record if isinstance(record, Cluster) and record.paused else None
+
+    def pause_ends(self) -> float | None:
+        """Returns when the pause ends by itself, by this node's count; None if there is none that does."""
+        pause = self.pause
+        return None if pause is None or pause.lasts <= 0 else self.pause_seen.since + pause.lasts
 
     @property
     def stopping(self) -> bool:

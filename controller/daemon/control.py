@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection
 from importlib.metadata import version
 
-from controller.api.server import Code, Moved, RequestRefused
-from controller.api.status import GroupView, Member, MemberGroup, NodeStatus, StoreView
+from controller.api.server import Code, Moved, PauseRequest, RequestRefused
+from controller.api.status import FailureView, GroupView, Member, MemberGroup, NodeStatus, PauseView, StoreView
 from controller.config.model import Config
 from controller.core import differences
-from controller.core import events as ev
 from controller.core.election import live_sessions
 from controller.core.group import GroupState, Role
 from controller.core.records import GROUPS, SESSIONS, Ownership, Session, SessionId
-from controller.core.state import Phase, State
+from controller.core.state import State
 from controller.daemon.clock import Clock
 from controller.daemon.node import Node
+from controller.daemon.requests import Requests, record_of
 from controller.telemetry.history import HistoryEntry
+from controller.telemetry.logs import utc
 from controller.telemetry.telemetry import Telemetry
-
-_POLL_SECONDS = 0.02  # between two requests to the store whether the new owner serves yet
 
 
 class Control:
@@ -32,6 +30,7 @@ class Control:
         self._clock = clock
         self._telemetry = telemetry
         self._began_at = clock()
+        self._requests = Requests(node, clock)
 
     def status(self) -> NodeStatus:
         """Return the present status of this node."""
@@ -45,6 +44,7 @@ class Control:
             node=config.node,
             session=state.session.id,
             paused=state.paused,
+            pause=_pause(state, now),
             uptime_seconds=now - self._began_at,
             store=self._store(config, now),
             groups={name: self._group(name, config, now, live) for name in config.groups},
@@ -55,27 +55,14 @@ class Control:
         """Return the recorded transitions, oldest first."""
         return self._telemetry.history.entries()
 
-    async def switchover(self, group: str, to: str | None) -> Moved:
+    async def switchover(self, group: str, to: str | None, seconds: float) -> Moved:
         """Hand the group over, and return once the new owner serves it. Raises RequestRefused."""
-        began_at = self._clock()
         before = self._check(group, to)
-        self._node.post(ev.Asked(group, to))
-        while True:
-            await asyncio.sleep(_POLL_SECONDS)
-            moved = self._find_moved(group, before, began_at)
-            if moved is not None:
-                return moved
-            state = self._node.state
-            if state.phase is Phase.GONE:
-                raise RequestRefused(Code.STOPPING, "this daemon is stopping")
-            record = _record(state, group)
-            if record is not None and record.session not in (None, before.session):
-                self._node.post(ev.Hint())  # a watch reports the new owner; only a listing shows that it serves
+        return await self._requests.switchover(group, to, before, seconds)
 
-    async def pause(self, paused: bool) -> None:
-        """Pause or resume the cluster, and return once a listing shows it."""
-        self._node.post(ev.PauseAsked(paused))
-        await self._node.until(lambda state: state.wishes.paused is None and state.paused is paused)
+    async def pause(self, request: PauseRequest, seconds: float) -> None:
+        """Pause or resume the cluster, and return once a listing shows it. Raises RequestRefused."""
+        await self._requests.pause(request, seconds)
 
     # --- switchover ---
 
@@ -92,7 +79,7 @@ class Control:
             raise RequestRefused(Code.PAUSED, "the cluster is paused: run `anyvip resume` first")
         if self._telemetry.reachable is False:
             raise RequestRefused(Code.STORE, f"the {self._config().store.type} store does not answer: nothing can move")
-        record = _record(state, group)
+        record = record_of(state, group)
         if record is None or record.session is None:
             raise RequestRefused(Code.NOBODY_ACTIVE, f"no node is active for {group}, so there is nothing to hand over")
         if to is not None and record.node == to:
@@ -115,22 +102,6 @@ class Control:
         if not any(m["groups"][group]["priority"] > 0 for m in fit):
             raise RequestRefused(Code.NOT_HEALTHY, f"{who} is not fit to serve {group}: see `anyvip status` there")
 
-    def _find_moved(self, group: str, before: Ownership, began_at: float) -> Moved | None:
-        state = self._node.state
-        record = _record(state, group)
-        if record is None or record.session is None or record.session == before.session:
-            return None
-        seen = state.store.sightings.get(f"{SESSIONS}{record.session}")
-        session = seen.record if seen is not None else None
-        if not isinstance(session, Session):
-            return None
-        member = session.groups.get(group)
-        own = state.groups.get(group)
-        here = record.session == state.session.id and own is not None and own.role is Role.ACTIVE
-        if not here and (member is None or member.serving != record.epoch):
-            return None
-        return Moved(group, before.node, session.node, record.epoch, self._clock() - began_at)
-
     # --- status ---
 
     def _store(self, config: Config, now: float) -> StoreView:
@@ -145,7 +116,7 @@ class Control:
     def _group(self, name: str, config: Config, now: float, live: Collection[SessionId]) -> GroupView:
         state = self._node.state
         group = state.groups.get(name, GroupState())
-        record = _record(state, name)
+        record = record_of(state, name)
         last = self._telemetry.history.last(name)
         return GroupView(
             role=group.role.value,
@@ -161,12 +132,14 @@ class Control:
             grant_seconds_left=None if group.right.expires_at is None else max(0.0, group.right.expires_at - now),
             waits_for=self._waits_for(name, group, live),
             error=group.steps.error,
+            wanted=_wanted(record),
+            failed=_failure(group, now),
         )
 
     def _waits_for(self, name: str, group: GroupState, live: Collection[SessionId]) -> str:
         """Return why this node does not serve all that the group has; empty while its owner renews."""
         state = self._node.state
-        seen, record = state.store.sightings.get(GROUPS + name), _record(state, name)
+        seen, record = state.store.sightings.get(GROUPS + name), record_of(state, name)
         if seen is not None and seen.problem:
             return seen.problem
         if group.claim.blocked:
@@ -202,6 +175,39 @@ class Control:
         return members
 
 
-def _record(state: State, group: str) -> Ownership | None:
-    seen = state.store.sightings.get(GROUPS + group)
-    return seen.record if seen is not None and isinstance(seen.record, Ownership) else None
+def _failure(group: GroupState, now: float) -> FailureView | None:
+    failed = group.failure
+    return None if failed is None else FailureView(step=failed.step, error=failed.error, seconds=now - failed.at)
+
+
+def _wanted(record: Ownership | None) -> str | None:
+    """Return the node that an operator wants the group on, empty for any other; None if nobody has asked."""
+    if record is None or record.wanted is None or record.wanted.epoch != record.epoch:
+        return None
+    return record.wanted.to or ""
+
+
+def _pause(state: State, now: float) -> PauseView | None:
+    pause, ends = state.pause, state.pause_ends()
+    if pause is None:
+        return None
+    return PauseView(
+        by=_printable(pause.by),
+        node=_printable(pause.node),
+        why=_printable(pause.why),
+        at=_time(pause.at),
+        seconds=max(0.0, now - state.pause_seen.since),
+        seconds_left=None if ends is None else max(0.0, ends - now),
+    )
+
+
+def _printable(text: str) -> str:
+    """Return a text from the store so that it does no harm on a terminal."""
+    return text if text.isprintable() else repr(text)
+
+
+def _time(at: int) -> str:
+    try:
+        return utc(at) if at > 0 else ""
+    except (OverflowError, ValueError, OSError):  # no time that a clock has shown
+        return ""

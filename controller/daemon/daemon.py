@@ -23,7 +23,8 @@ from controller.config.problem import ConfigError, StartError
 from controller.core import differences
 from controller.core import events as ev
 from controller.core.election import Sighting
-from controller.core.machine import Phase, Role, State, serving_until
+from controller.core.machine import Role, State, serving_until
+from controller.core.records import Cluster
 from controller.daemon.clock import boot_id, boottime
 from controller.daemon.executor import Executor, Surroundings, new_session_id
 from controller.daemon.fitness import Fitness
@@ -32,6 +33,7 @@ from controller.daemon.host import Local, LocalError
 from controller.daemon.life import Life, LifeError
 from controller.daemon.node import Node
 from controller.daemon.notify import notify, ping_watchdog
+from controller.daemon.readiness import why_not_ready
 from controller.daemon.reconcile import Budget, Reconciler
 from controller.stores.base import Store, StoreError, Watcher
 from controller.stores.registry import store_type
@@ -74,9 +76,9 @@ class Daemon:
         self._telemetry = Telemetry(config.node, history, now=boottime)
         self._node = Node(self._policy, boottime, self._telemetry, self._follow)
         self._status = HealthStatus(groups={}, ready=False, live=True, detail="starting")
-        self._paused: bool | None = None
         self._compared: Mapping[str, Sighting] = {}
         self._differing: dict[str, tuple[str, ...]] = {}
+        self._pause: Cluster | None = None
         self._fitness = Fitness(self._node.post)
         self._local.look_at_links(self._fitness, config.groups)
         self._checker = Checker(self._checks(config), self._fitness.checked)
@@ -201,13 +203,12 @@ class Daemon:
 
     def _follow(self, state: State) -> None:
         groups = {name: GroupStatus(serving_until(state, name)) for name in self.config.groups}
-        ready = state.phase is Phase.MEMBER and not state.store.out_of_contact
-        detail = "the store does not answer" if state.phase is Phase.MEMBER else f"session: {state.phase.value}"
-        self._status = HealthStatus(groups, ready, live=True, detail="" if ready else detail)
-        paused = state.paused
-        if paused is not self._paused and (paused or self._paused is not None):
-            self._telemetry.paused(paused)
-        self._paused = paused
+        detail = why_not_ready(state, self._node.policy)
+        self._status = HealthStatus(groups, not detail, live=True, detail=detail)
+        pause = state.pause
+        if (pause and pause.id) != (self._pause and self._pause.id):
+            self._telemetry.paused(pause)
+        self._pause = pause
         self._telemetry.differing(self._find_differing(state))
         self._telemetry.claimed({name: group.claim.blocked for name, group in state.groups.items()})
         if self._local.settle(state):
@@ -238,7 +239,8 @@ class Daemon:
 
     def _metrics(self) -> bytes:
         state = self._node.state
-        return self._telemetry.render({name: serving_until(state, name) for name in self.config.groups})
+        pause = (state.pause_seen.since, state.pause_ends()) if state.paused else None
+        return self._telemetry.render({name: serving_until(state, name) for name in self.config.groups}, pause)
 
     # --- signals ---
 

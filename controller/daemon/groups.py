@@ -232,7 +232,8 @@ class Groups:
 
 
 def _hooks(group: Group) -> HookCommands:
-    return HookCommands(group.hooks.promote, group.hooks.demote, group.hooks.timeout_seconds)
+    hooks = group.hooks
+    return HookCommands(hooks.promote, hooks.demote, hooks.timeout_seconds, hooks.prepare, hooks.cleanup)
 
 
 def _merge_guarded(providers: Iterable[Guardable]) -> Guarded:

@@ -1,4 +1,4 @@
-"""Runs promote and demote hooks: the operator's commands for when this node takes or leaves a group."""
+"""Runs hooks: the operator's commands for when this node takes or leaves a group."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def run_hook(argv: Sequence[str], *, context: HookContext, timeout: float)
     except command.CommandError as error:
         raise HookError(f"{argv[0]}: {error}") from error
     except TimeoutError as error:
-        raise HookError(f"{argv[0]}: killed, because it did not end within {timeout:g} s") from error
+        raise HookError(f"{argv[0]}: killed, because it did not end within {timeout:g} s{output.last}") from error
     if ended.held:
         _log.warning(
             "%s: %s left a process running that still holds the hook's output, which is no longer read: "

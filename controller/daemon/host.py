@@ -9,7 +9,7 @@ from contextlib import suppress
 from importlib import metadata
 
 from controller.config.facts import list_facts
-from controller.config.model import Config
+from controller.config.model import Config, Group
 from controller.config.problem import ConfigError
 from controller.config.relations import timing_problems
 from controller.core import events as ev
@@ -87,10 +87,7 @@ class Local:
     def policy(self, config: Config, boot: str) -> Policy:
         """Return what the core needs to know of the configuration."""
         timing = config.timing() if isinstance(self.guard, KernelGuard) else config.timing(LIFETIME_OVERSHOOT)
-        groups = {}
-        for name, group in config.groups.items():
-            claims, uses = self._groups.tokens(name)
-            groups[name] = GroupPolicy(group.priority, group.preempt, group.preempt_delay_seconds, claims, uses)
+        groups = {name: _group_policy(group, *self._groups.tokens(name)) for name, group in config.groups.items()}
         facts = list_facts(config)
         return Policy(
             config.node, boot, timing, groups, version=metadata.version("anyvip"), config=digest(facts), facts=facts
@@ -288,3 +285,16 @@ class Local:
             post(ev.GuardLost())
         except ProviderError as error:
             _log.warning("cannot read the guard: %s", error)
+
+
+def _group_policy(group: Group, claims: frozenset[str], uses: frozenset[str]) -> GroupPolicy:
+    hooks = group.hooks
+    return GroupPolicy(
+        group.priority,
+        group.preempt,
+        group.preempt_delay_seconds,
+        claims=claims,
+        uses=uses,
+        prepare=bool(hooks.prepare),
+        cleanup=bool(hooks.cleanup),
+    )

@@ -47,7 +47,10 @@ class Life:
         """Return the session of the previous life, or None when it left none, cannot be read or is of another boot."""
         try:
             body = json.loads(self._file.read_bytes())
-            saved = Saved(SessionId(str(body["session"])), int(body["beat"]), str(body["boot_id"]), str(body["node"]))
+            saved = Saved(
+                SessionId(str(body["session"])), int(body["beat"]), str(body["boot_id"]), str(body["node"]),
+                str(body.get("pause", "")), float(body.get("paused_at", 0.0)),
+            )  # fmt: skip
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from controller.core.events import Run, Step
@@ -25,6 +25,8 @@ class HookCommands:
     promote: Sequence[str] = ()
     demote: Sequence[str] = ()
     timeout: float = 10.0
+    prepare: Sequence[str] = ()
+    cleanup: Sequence[str] = ()
 
 
 class GroupSteps:
@@ -44,7 +46,7 @@ class GroupSteps:
     ) -> None:
         """`granted` returns when the group's grant ends, which moves on while a long bind runs; None without a grant.
 
-        `hook` runs a promote or demote hook.
+        `hook` runs a hook to its end.
         """
         self.group = group
         self.providers = tuple(providers)
@@ -58,11 +60,13 @@ class GroupSteps:
         self._steps: Mapping[Step, Callable[[Run], Awaitable[None]]] = {
             Step.BIND: self._bind_for_long,
             Step.REFRESH: self._bind,
+            Step.PREPARE: self._prepare,
             Step.ANNOUNCE: self._announce,
             Step.PROMOTE: self._promote,
             Step.DEMOTE: self._demote,
             Step.RESET: self._reset,
             Step.SHUT: self._shut,
+            Step.CLEANUP: self._cleanup,
         }
 
     async def run(self, order: Run) -> None:
@@ -103,16 +107,20 @@ class GroupSteps:
                 await asyncio.wait([extending])
 
     async def _extend(self, grant: Grant, limit: asyncio.Timeout) -> None:
+        async for longer in self._renewals(grant):
+            limit.reschedule(asyncio.get_running_loop().time() + longer.expires_at - self._clock())
+            lasting = [provider.extend(longer) for provider in self.able.lasting]
+            await asyncio.gather(*lasting, return_exceptions=True)  # the first refresh reports what is missing
+
+    async def _renewals(self, grant: Grant) -> AsyncIterator[Grant]:
+        """Yield the grant each time that it is found renewed. Looks when half of what is left has passed."""
         while True:
             left = grant.expires_at - self._clock()
             await asyncio.sleep(max(left / 2, _LEAST_PAUSE_SECONDS))
             ends = self._granted(self.group)
-            if ends is None or ends <= grant.expires_at:
-                continue
-            grant = replace(grant, expires_at=ends)
-            limit.reschedule(asyncio.get_running_loop().time() + ends - self._clock())
-            lasting = [provider.extend(grant) for provider in self.able.lasting]
-            await asyncio.gather(*lasting, return_exceptions=True)  # the first refresh reports what is missing
+            if ends is not None and ends > grant.expires_at:
+                grant = replace(grant, expires_at=ends)
+                yield grant
 
     async def _announce(self, _: Run) -> None:
         async with asyncio.timeout(_TELL_SECONDS):
@@ -126,11 +134,36 @@ class GroupSteps:
         await self._guard.shut([order.group])
         await self.unbind()
 
+    async def _prepare(self, order: Run) -> None:
+        await self._hook_while_bound(self.hooks.prepare, order)
+
     async def _promote(self, order: Run) -> None:
-        await self._hook(self.hooks.promote, order)
+        await self._hook_while_bound(self.hooks.promote, order)
 
     async def _demote(self, order: Run) -> None:
         await self._hook(self.hooks.demote, order)
+
+    async def _cleanup(self, order: Run) -> None:
+        await self._hook(self.hooks.cleanup, order)
+
+    async def _hook_while_bound(self, argv: Sequence[str], order: Run) -> None:
+        """Run a hook, and keep the addresses bound while it runs: it can take longer than one grant lasts."""
+        keeping: list[asyncio.Task[None]] = []  # begun only for a hook that takes long, since most are short
+        loop = asyncio.get_running_loop()
+        left = order.expires_at - self._clock()
+        later = loop.call_later(max(left / 4, 0.0), lambda: keeping.append(loop.create_task(self._keep(order))))
+        try:
+            await self._hook(argv, order)
+        finally:
+            later.cancel()
+            for task in keeping:
+                task.cancel()
+                await asyncio.wait([task])
+
+    async def _keep(self, order: Run) -> None:
+        async for longer in self._renewals(Grant(order.group, order.epoch, order.expires_at)):
+            binding = [provider.bind(longer) for provider in self.providers]
+            await asyncio.gather(*binding, return_exceptions=True)  # the first refresh reports what is missing
 
     async def _hook(self, argv: Sequence[str], order: Run) -> None:
         if argv:

@@ -57,6 +57,16 @@ class Metrics:
         self.blocked = gauge("anyvip_address_conflict", "1 while another group has one of its addresses.", group)
         self.differing = gauge("anyvip_configuration_differs", "Other nodes whose configuration differs from this one.")
         self.paused = gauge("anyvip_paused", "1 while the cluster is paused.")
+        self.paused_seconds = gauge("anyvip_paused_seconds", "Seconds for which this node has seen the pause.")
+        self.pause_left = gauge(
+            "anyvip_pause_seconds_left",
+            "Seconds until the pause ends by itself; +Inf if it does not, 0 without a pause.",
+        )
+
+    def paused_for(self, seconds: float, left: float) -> None:
+        """Sets how long the cluster has been paused, and for how long it still will be. Both are 0 if it is not."""
+        self.paused_seconds.set(max(seconds, 0.0))
+        self.pause_left.set(max(left, 0.0))
 
     def watch(self, groups: Collection[str]) -> None:
         """Starts the series of new groups at zero, and removes those of groups that are gone."""

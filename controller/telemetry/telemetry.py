@@ -6,9 +6,11 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
+from math import inf
 
 from controller.core.events import Drifted, Judged, Ran, Step
 from controller.core.group import Role, Transition
+from controller.core.records import Cluster
 from controller.telemetry.history import History, HistoryEntry
 from controller.telemetry.logs import emit, utc
 from controller.telemetry.metrics import Metrics
@@ -179,12 +181,21 @@ class Telemetry:
         self._differing = dict(nodes)
         self.metrics.differing.set(len(nodes))
 
-    def paused(self, paused: bool) -> None:
-        """Reports that the cluster is paused or resumed."""
-        self.metrics.paused.set(paused)
-        emit(_log, logging.INFO, "paused" if paused else "resumed")
+    def paused(self, pause: Cluster | None) -> None:
+        """Reports that the cluster is paused, or paused anew, or resumed (None)."""
+        self.metrics.paused.set(pause is not None)
+        if pause is None:
+            emit(_log, logging.INFO, "resumed")
+            return
+        told = {"by": pause.by, "node": pause.node, "seconds": pause.lasts, "why": pause.why}
+        emit(_log, logging.WARNING, "paused", **{name: value or None for name, value in told.items()})
 
-    def render(self, expires_at: Mapping[str, float | None]) -> bytes:
-        """Renders the metrics. `expires_at`: when each group's grant ends, None where there is none."""
+    def render(self, expires_at: Mapping[str, float | None], pause: tuple[float, float | None] | None = None) -> bytes:
+        """Renders the metrics. `expires_at`: when each group's grant ends, None where there is none.
+
+        `pause`: since when the cluster is paused, and when that ends by itself, if it does.
+        """
         now = self._now()
+        since, ends = pause or (now, now)
+        self.metrics.paused_for(now - since, inf if ends is None else ends - now)
         return self.metrics.render({group: at - now for group, at in expires_at.items() if at is not None})

@@ -146,7 +146,7 @@ def _settings(vips: Sequence[Vip]) -> Iterator[Finding]:
                 "baremetal.ip_nonlocal_bind",
                 name,
                 "is 0: a service that binds to the VIP itself cannot start on a standby",
-                f"sysctl {name}=1, or start the service in the promote hook",
+                f"sysctl {name}=1, or start the service in the prepare hook",
             )
 
 

@@ -49,6 +49,87 @@ FORGETS_VERDICT = Plant(
     f"{_CORE_TESTS}::test_a_verdict_that_comes_before_the_start_is_kept",
 )
 
+_PREPARE_STORY = "tests/simulation/test_scripts.py::test_what_is_seen_is_what_the_story_says[prepare.txt]"
+
+ARMS_UNPREPARED = Plant(
+    "armsUnprepared",
+    "the guard stays shut until the prepare hook has succeeded",
+    "clients reach a service that does not listen yet, and their connections are refused",
+    "controller.core.grant",
+    "    return unopened or group.must_prepare(policy)\n",
+    "    return unopened\n",
+    _PREPARE_STORY,
+)
+ARMS_GIVEN_UP = Plant(
+    "armsGivenUp",
+    "a guard that was never open stays shut while the group is given up",
+    "the group is removed while its prepare hook runs, and clients reach its port during the demote hook",
+    "controller.core.grant",
+    "    unopened = group.role is Role.DEMOTING and not group.arming.opened\n",
+    "    unopened = False\n",
+    f"{_CORE_TESTS}::test_a_group_that_is_removed_while_it_prepares_is_not_opened",
+)
+LEAVES_BOUND = Plant(
+    "leavesBound",
+    "addresses that were bound are removed, also if the guard was never open",
+    "the node hands the group on with its addresses, and without a guard two nodes answer for them",
+    "controller.core.machine",
+    "            turn.put_group(name, arming=replace(group.arming, bound=True))\n",
+    "",
+    f"{_CORE_TESTS}::test_a_prepare_hook_that_fails_hands_the_group_on_without_opening",
+)
+
+RELEASES_UNCLEANED = Plant(
+    "releasesUncleaned",
+    "a group is handed on only after its cleanup hook has ended",
+    "two nodes use what the hook gives up, such as a mounted disk",
+    "controller.core.machine",
+    " and not turn.groups[name].steps.cleans:\n",
+    ":\n",
+    f"{_CORE_TESTS}::test_a_group_is_handed_on_only_after_its_cleanup_hook_has_ended",
+)
+
+# --- what was reported as failed does not happen later -----------------------------------------------------------
+
+_WITHDRAWN_STORY = "tests/simulation/test_scripts.py::test_what_is_seen_is_what_the_story_says[withdrawn.txt]"
+
+KEEPS_PAUSE_WISH = Plant(
+    "keepsPauseWish",
+    "a pause that failed before anything was sent is forgotten",
+    "a node that is cut off reports that the pause failed, and pauses the cluster when it is back",
+    _OBSERVATION,
+    " if wish.sent else None\n",
+    "\n",
+    f"{_CORE_TESTS}::test_a_pause_that_was_not_sent_is_dropped_at_once",
+)
+LATE_PAUSE = Plant(
+    "latePause",
+    "a pause that failed after it was sent is made impossible",
+    "its late write lands, and the cluster is paused long after the operator was told that it is not",
+    "controller.core.membership",
+    "    new = record if wish.withdrawn else wish.record\n",
+    "    new = wish.record\n",
+    _WITHDRAWN_STORY,
+)
+KEEPS_REQUEST = Plant(
+    "keepsRequest",
+    "a switchover that failed is taken out of the group's record",
+    "the owner is back, and hands the group over long after the operator was told that it does not",
+    _CAMPAIGN,
+    "    wanted = None if record.writer == state.life.writer else record.wanted",
+    "    wanted = record.wanted",
+    _WITHDRAWN_STORY,
+)
+COUNTS_ANEW = Plant(
+    "countsAnew",
+    "a restarted daemon goes on counting the pause",
+    "a pause for an hour lasts for as long as daemons are restarted",
+    _OBSERVATION,
+    "    return PauseSeen(saved.pause, saved.paused_at) if saved.pause else PauseSeen()\n",
+    "    return PauseSeen()\n",
+    f"{_CORE_TESTS}::test_the_next_life_goes_on_counting",
+)
+
 # --- deciding the concerned groups is deciding all ---------------------------------------------------------------
 
 
@@ -108,6 +189,14 @@ PLANTS = (
     FAILED_PREEMPTS,
     COLLECTS_NAMED,
     FORGETS_VERDICT,
+    ARMS_UNPREPARED,
+    ARMS_GIVEN_UP,
+    LEAVES_BOUND,
+    RELEASES_UNCLEANED,
+    KEEPS_PAUSE_WISH,
+    LATE_PAUSE,
+    KEEPS_REQUEST,
+    COUNTS_ANEW,
     *map(_unheard, _EVENTS),
     _unheard("Drifted", f"{_CORE_TESTS}::test_drift_binds_and_announces_again"),
     MISSES_ITS_TIME,

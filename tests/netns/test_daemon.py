@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from controller.api.client import Client, NotThere
+from controller.api.client import Client, Declined, NotThere
 from providers.linux.guard_table import table_name
 from tests.lab.host.namespaces import Namespace, eventually, namespaces, source_root
 
@@ -84,14 +84,25 @@ class Host:
     def becomes(self, group: str, role: str) -> bool:
         return eventually(lambda: self.role(group) == role, LIVENESS)
 
-    def role(self, group: str) -> str | None:
+    @property
+    def client(self) -> Client:
+        return Client(self.directory / "state" / "anyvip.sock")
+
+    def status(self) -> Any:
+        return self.client.get("/v1/status")
+
+    def view(self, group: str) -> dict[str, Any]:
+        """The group's status; empty before the daemon answers."""
         assert self.running is not None
         assert self.running.poll() is None, self.log
         try:
-            view = Client(self.directory / "state" / "anyvip.sock").get("/v1/status")["groups"].get(group)
+            view: dict[str, Any] = self.status()["groups"].get(group, {})
         except NotThere:
-            return None
-        return None if view is None else str(view["role"])
+            return {}
+        return view
+
+    def role(self, group: str) -> str | None:
+        return self.view(group).get("role")
 
     def says(self, path: str) -> str:
         """The endpoint's answer."""
@@ -237,6 +248,61 @@ def test_one_line_says_what_started_and_readyz_whether_the_store_answers(host: H
     store.unlink()
     (host.directory / "elsewhere").rename(store)
     assert eventually(lambda: host.says("/readyz") == "ready", LIVENESS), host.says("/readyz")
+
+
+def test_readyz_says_which_group_a_node_is_not_fit_for(host: Host) -> None:
+    dead = {"type": "command", "argv": ["sh", "-c", "echo no such process; exit 1"]}
+    host.start(web={**WEB, "checks": {"app": dead}}, db=DB)
+    assert host.becomes("db", "active"), host.log
+    assert eventually(lambda: host.says("/readyz").startswith("not ready: web: "), LIVENESS), host.says("/readyz")
+    assert "no such process" in host.says("/readyz")
+
+
+def test_a_prepare_hook_that_fails_is_shown_with_its_last_line(host: Host) -> None:
+    hook = ["sh", "-c", "echo starting; echo no licence >&2; exit 3"]
+    host.start(web={**WEB, "hooks": {"prepare": hook}})
+    assert eventually(lambda: host.view("web").get("failed") is not None, LIVENESS), host.log
+    failed = host.view("web")["failed"]
+    assert (failed["step"], failed["error"]) == ("prepare", "sh: exit status 3: no licence")
+    assert eventually(lambda: "10.77.0.100" not in host.addresses(), LIVENESS), host.addresses()
+
+
+def test_a_service_can_bind_the_vip_in_its_prepare_hook(host: Host) -> None:
+    code = "import socket; socket.create_server(('10.77.0.100', 8080)).close()"
+    host.start(web={**WEB, "hooks": {"prepare": [sys.executable, "-c", code]}})
+    assert host.becomes("web", "active"), host.log
+
+
+# --- what operators ask for --------------------------------------------------------------------------------------
+
+
+def test_a_pause_that_failed_without_the_store_does_not_come_later(host: Host) -> None:
+    host.start(web=WEB)
+    assert host.becomes("web", "active"), host.log
+    store, elsewhere = host.directory / "store", host.directory / "elsewhere"
+    store.rename(elsewhere)
+    store.write_text("no directory")
+    assert eventually(lambda: not host.status()["store"]["reachable"], LIVENESS)
+    with pytest.raises(Declined, match="the cluster is not paused, and will not be by this request"):
+        host.client.post("/v1/pause", {}, LIVENESS)
+    store.unlink()
+    elsewhere.rename(store)
+    assert host.becomes("web", "active"), host.log
+    beats = 3 * host.lease
+    end = time.monotonic() + beats
+    while time.monotonic() < end:
+        assert not host.status()["paused"]
+        time.sleep(0.1)
+
+
+def test_a_pause_for_a_time_ends_by_itself(host: Host) -> None:
+    host.start(web=WEB)
+    assert host.becomes("web", "active"), host.log
+    host.client.post("/v1/pause", {"for_seconds": 2, "reason": "a test"}, LIVENESS)
+    shown = host.status()["pause"]
+    assert (shown["node"], shown["why"]) == ("n1", "a test")
+    assert "anyvip_pause_seconds_left" in host.says("/metrics")
+    assert eventually(lambda: not host.status()["paused"], LIVENESS), host.log
 
 
 def test_a_start_that_fails_takes_the_guard_away_that_it_made_and_no_other(host: Host) -> None:

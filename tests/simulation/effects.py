@@ -101,6 +101,7 @@ class SimulatedAddresses:
             self._process.promised(lambda invariants: invariants.unbinding(self._process.host, self._group))
         await self._takes(Step.SHUT)
         self._kernel.bound.discard(self._group)
+        self._kernel.prepared.discard(self._group)
 
     async def inspect(self) -> Placement:
         return Placement(Place.HERE if self._group in self._kernel.bound else Place.NOWHERE)
@@ -130,7 +131,11 @@ class SimulatedHooks:
     async def __call__(self, argv: Sequence[str], /, *, context: HookContext, timeout: float) -> None:  # noqa: ASYNC109
         assert context.group in self._process.steps
         step = Step(argv[0])
+        if step is Step.CLEANUP:
+            self._process.promised(lambda invariants: invariants.cleaning(self._process.host, context.group))
         seconds, error = self._process.cluster.weather.step(step)
         await self._process.loop.pause(min(seconds, timeout), "step", step.value)
         if error is not None or seconds > timeout:
             raise HookError(error or "not done in time")
+        if step is Step.PREPARE:
+            self._process.host.kernel.prepared.add(context.group)

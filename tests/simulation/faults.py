@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from controller.core.events import Asked, Drifted, PauseAsked, Stop
+from controller.core.events import Asked, Drifted, PauseAsked, Stop, Withdrawn
 from controller.core.records import CLUSTER, GROUPS, SESSIONS
 from tests.simulation.invariants import ownership_in
 from tests.simulation.loop import STEP
@@ -187,7 +187,9 @@ class Faults:
 
     def ask(self, host: Host) -> None:
         to = self._rng.choice((None, self._some_host().node))
-        host.post(Asked(self._some_group(), to))
+        group = self._some_group()
+        host.post(Asked(group, to))
+        self._later(0.5 * self._lease, host.post, Withdrawn(0, group))
 
     def unfit(self, host: Host) -> None:
         group = self._some_group()
@@ -195,7 +197,8 @@ class Faults:
         self._later(self._span(0.3, 2), host.judge, group, True)
 
     def pause(self, host: Host) -> None:
-        host.post(PauseAsked(paused=True))
+        host.post(PauseAsked(paused=True, lasts=1.5 * self._lease))
+        self._later(0.3 * self._lease, host.post, Withdrawn(0))
         self._later(self._span(0.5, 2), self._ask_all, PauseAsked(paused=False))
 
     def _ask_all(self, event: Event) -> None:

@@ -41,6 +41,8 @@ class Invariants:
                 if other is not host and other.kernel.passes(group):
                     raise Violation(f"two guards open: {group} on {other.name} and now on {host.name}")
             self.moves(host, group)
+            if host.groups[group].prepare and group not in host.kernel.prepared:
+                raise Violation(f"{group} opened on {host.name} before its prepare hook has succeeded")
             self._check_record(host, group)
 
     def moves(self, host: Host, group: str) -> None:
@@ -66,6 +68,11 @@ class Invariants:
         """Check that no traffic passes any more when a group's addresses are about to go."""
         if host.kernel.passes(group):
             raise Violation(f"{group}'s addresses leave {host.name} while its guard is open")
+
+    def cleaning(self, host: Host, group: str) -> None:
+        """Check that no traffic passes any more when a group's cleanup hook begins."""
+        if host.kernel.passes(group):
+            raise Violation(f"{group}'s cleanup hook begins on {host.name} while its guard is open")
 
     def answers(self, process: Process) -> None:
         """Check a health endpoint that began to answer 200: no other is allowed to answer 200 for the same group."""

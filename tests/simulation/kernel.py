@@ -20,6 +20,7 @@ class Kernel:
         self.armed: list[frozenset[str]] = [frozenset(), frozenset()]
         self.bound: set[str] = set()  # groups whose addresses are here
         self.moves: dict[str, frozenset[str]] = {}  # the tokens that the guard knows of each group
+        self.prepared: set[str] = set()  # groups whose prepare hook has succeeded since their addresses came
 
     def start(self, slot: int, seconds: float) -> None:
         """Disarm a slot and start its timer, in one transaction. The timer runs at the rate of this node's clock."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tests.simulation.invariants import Invariants
 
 BUSY = 1000  # decisions in one retry_period, more than any work explains
-HOOKS = HookCommands(promote=("promote",), demote=("demote",), timeout=60.0)
+HOOKS = HookCommands(prepare=("prepare",), promote=("promote",), demote=("demote",), cleanup=("cleanup",), timeout=60.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from random import Random
 from typing import TYPE_CHECKING
 
 from controller.core.machine import GroupPolicy
@@ -12,7 +13,6 @@ from tests.simulation.world import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from random import Random
 
     from tests.simulation.world import Storm
 
@@ -102,6 +102,7 @@ def draw_setting(rng: Random, wanted: str | None = None) -> Setting:
     policies = [_policies(rng, groups, timing) for _ in names]
     for policy in policies[:2]:  # so that two different nodes can always serve
         policy.update({group: replace(p, priority=max(p.priority, 1)) for group, p in policy.items()})
+    _draw_hooks(policies, Random(f"{timing} {names}"))  # drawn apart, so that it changes no other draw
     twin = len(names) > 2 and rng.random() < 0.15
     unlike = not profile.deletes and rng.random() < 0.1  # leases differ, as while an operator changes them
     hosts = [
@@ -143,6 +144,14 @@ def _policies(rng: Random, groups: list[str], timing: Timing) -> dict[str, Group
         )
         for group in groups
     }
+
+
+def _draw_hooks(policies: list[dict[str, GroupPolicy]], rng: Random) -> None:
+    """Give some groups the hooks that run behind a shut guard, on all machines."""
+    for group in policies[0]:
+        prepare, cleanup = rng.random() < 0.3, rng.random() < 0.3
+        for policy in policies:
+            policy[group] = replace(policy[group], prepare=prepare, cleanup=cleanup)
 
 
 def _clock(rng: Random, timing: Timing) -> Clock:

@@ -3,6 +3,8 @@
     tight                             the longest safe renew_deadline instead of 7 s of the lease's 10 s
     groups web=10.77.0.1,10.77.0.2 db the groups of the machines named after this, and what each of them moves
     node a                            a machine; `as NAME` calls itself so, `priority N`, `preempt S`, `rate R`
+    node a                            a machine; `as NAME` calls itself so, `priority N`, `preempt S`, `rate R`,
+                                      `hook prepare`, `hook cleanup`, `hook both`: it has these hooks
     start a                           its daemon, with the state file if there is one (`start a fresh`: without)
     run 5s, until web on a            let time pass; until a answers 200 for the group (or `nobody` does)
     given web on a                    the same as `until`, but the story leaves out how that comes about
@@ -16,6 +18,8 @@
                                       `lose` instead of hold: never arrives; `copy`: arrives, and a copy is held
     watch off, calm                   no node is told of changes; nothing else goes wrong, so turns must be kept
     edit a www=10.77.0.1              a's file has these groups from now on, and its daemon, if one runs, reloads it
+    pause a, pause a for 60s, resume a                 what operators ask of a
+    withdraw a, withdraw a web        what was asked of a (a pause; a switchover) has been reported as failed
     delete groups/web, backup, restore, store down     what operators do; `restore groups/web`: this record only
     without MUTANT                    the same again without that rule: what breaks, and when
 
@@ -30,7 +34,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from controller.core.events import Asked, PauseAsked, Stop
+from controller.core.events import Asked, PauseAsked, Stop, Withdrawn
 from controller.core.machine import GroupPolicy
 from controller.core.timing import Timing, longest_renew_deadline
 from tests.mutants.election import MUTANTS
@@ -152,7 +156,13 @@ class Stage:
     def _do_node(self, name: str, *words: str) -> None:
         given = dict(zip(words[::2], words[1::2], strict=True))
         delay = given.get("preempt")
-        policy = GroupPolicy(int(given.get("priority", 100)), delay is not None, _seconds(delay or "0s"))
+        policy = GroupPolicy(
+            int(given.get("priority", 100)),
+            delay is not None,
+            _seconds(delay or "0s"),
+            prepare=given.get("hook") in ("prepare", "both"),
+            cleanup=given.get("hook") in ("cleanup", "both"),
+        )
         clock = Clock(0.0, float(given.get("rate", 1)))
         groups = {group: replace(policy, claims=moved) for group, moved in self._groups.items()}
         self._plans.append(HostPlan(name, given.get("as", name), clock, groups, self._timing))
@@ -266,11 +276,14 @@ class Stage:
     def _do_ask(self, name: str, group: str, _to: str, to: str) -> None:
         self._host(name).post(Asked(group, None if to == "any" else to))
 
-    def _do_pause(self, name: str) -> None:
-        self._host(name).post(PauseAsked(paused=True))
+    def _do_pause(self, name: str, _for: str = "", lasts: str = "0s") -> None:
+        self._host(name).post(PauseAsked(paused=True, lasts=_seconds(lasts)))
 
     def _do_resume(self, name: str) -> None:
         self._host(name).post(PauseAsked(paused=False))
+
+    def _do_withdraw(self, name: str, *group: str) -> None:
+        self._host(name).post(Withdrawn(0, group[0] if group else None))
 
     # --- network and store
 

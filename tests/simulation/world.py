@@ -99,11 +99,13 @@ class Weather:
 
 _USUAL = {
     Step.BIND: 0.01,
+    Step.PREPARE: 1.0,
     Step.ANNOUNCE: 0.001,
     Step.PROMOTE: 0.05,
     Step.DEMOTE: 0.05,
     Step.RESET: 0.005,
     Step.SHUT: 0.001,
+    Step.CLEANUP: 0.5,
     Step.REFRESH: 0.002,
 }
 
@@ -152,7 +154,8 @@ class Storm(Weather):
         return True, None
 
     def step(self, step: Step) -> tuple[float, str | None]:
-        seconds = _USUAL[step] * (0.5 + self._rng.random())
+        usual = min(_USUAL[step], 0.1)  # or a slow hook that began in the storm would outlast it for too long
+        seconds = usual * (0.5 + self._rng.random())
         if self.fail and self._rng.random() < self.fail:
             return seconds * self._rng.choice((1, 100)), self._rng.choice((None, "it did not work"))
         return seconds, None

@@ -8,6 +8,7 @@ import asyncio
 import grp
 import json
 import os
+import pwd
 import socket
 import stat
 import subprocess
@@ -18,7 +19,7 @@ from typing import Any
 import pytest
 
 from controller.api.client import Client, Declined, NotThere
-from controller.api.server import AdminApi, Code, RequestRefused
+from controller.api.server import SWITCHOVER_SECONDS, AdminApi, Code, PauseRequest, RequestRefused, _user
 from controller.api.socket import AdminError, SocketAccess, claim
 from controller.api.status import NodeStatus
 from tests.lab.host.processes import LIVENESS, until
@@ -59,7 +60,16 @@ async def test_what_is_asked_reaches_the_control(path: Path) -> None:
         await post(client, "/v1/switchover", {"group": "web"})
         assert await post(client, "/v1/pause", {}) == {"paused": True}
         assert await post(client, "/v1/resume", {}) == {"paused": False}
-    assert desk.asked == [("web", "n2"), ("web", None), True, False]
+        body = {"for_seconds": 7200, "reason": " kernel upgrade "}
+        assert await post(client, "/v1/pause", body) == {"paused": True}
+    me = pwd.getpwuid(os.getuid()).pw_name
+    assert desk.asked == [
+        ("web", "n2", SWITCHOVER_SECONDS),
+        ("web", None, SWITCHOVER_SECONDS),
+        PauseRequest(paused=True, by=me),
+        PauseRequest(paused=False, by=me),
+        PauseRequest(True, 7200.0, "kernel upgrade", me),
+    ]
 
 
 @pytest.mark.parametrize("code", [Code.UNKNOWN_GROUP, Code.NOT_HEALTHY, Code.ALREADY_ACTIVE, Code.PAUSED])
@@ -117,13 +127,67 @@ async def test_a_body_that_is_not_json(path: Path) -> None:
     assert json.loads(body) == {"error": {"code": "bad-request", "message": "the body is not JSON"}}
 
 
-async def test_a_switchover_that_takes_too_long(path: Path) -> None:
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"for": 5}, "unknown key 'for'; allowed: for_seconds, reason"),
+        ({"for_seconds": 0}, "for_seconds must be from 1 to 2592000, or null"),
+        ({"for_seconds": 2592001}, "for_seconds must be from 1 to 2592000, or null"),
+        ({"for_seconds": True}, "for_seconds must be from 1 to 2592000, or null"),
+        ({"for_seconds": "2h"}, "for_seconds must be from 1 to 2592000, or null"),
+        ({"reason": "a\nb"}, "reason must be one line of at most 200 printable characters"),
+        ({"reason": "a" * 201}, "reason must be one line of at most 200 printable characters"),
+        ({"reason": 5}, "reason must be one line of at most 200 printable characters"),
+    ],
+)
+async def test_a_bad_pause_reaches_nobody(path: Path, body: object, message: str) -> None:
+    desk = Desk()
+    async with serving(desk, path) as client:
+        with pytest.raises(Declined) as caught:
+            await post(client, "/v1/pause", body)
+    assert (caught.value.code, str(caught.value)) == (Code.BAD_REQUEST, message)
+    assert desk.asked == []
+
+
+async def test_a_pause_needs_no_body(path: Path) -> None:
+    desk = Desk()
+    async with serving(desk, path):
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(b"POST /v1/pause HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        answer = await asyncio.wait_for(reader.read(), LIVENESS)
+        writer.close()
+        await writer.wait_closed()
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert [request.paused for request in desk.asked] == [True]
+
+
+async def test_a_client_that_hangs_up_withdraws_its_request(path: Path) -> None:
     desk = Desk()
     desk.hold.clear()
+    async with serving(desk, path):
+        _, writer = await asyncio.open_unix_connection(path)
+        body = b'{"group": "web"}'
+        head = f"POST /v1/switchover HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
+        await until(lambda: bool(desk.asked))
+        writer.close()
+        await writer.wait_closed()
+        await until(lambda: desk.given_up == 1)
+
+
+def test_a_user_without_a_name_is_shown_by_number() -> None:
+    assert _user(2**31 - 7) == f"uid {2**31 - 7}"
+    assert _user(None) == "unknown"
+
+
+async def test_a_switchover_that_takes_too_long(path: Path) -> None:
+    desk = Desk()
+    desk.refusal = RequestRefused(Code.TIMEOUT, "n2 does not serve web within 0.05 s; the request is withdrawn")
     async with serving(desk, path) as client:
-        with pytest.raises(Declined, match=r"^n2 does not serve web within 0\.05 s; the request stands") as caught:
+        with pytest.raises(Declined, match="the request is withdrawn") as caught:
             await post(client, "/v1/switchover", {"group": "web", "to": "n2", "timeout_seconds": 0.05})
         assert caught.value.code == Code.TIMEOUT
+    assert desk.asked == [("web", "n2", 0.05)]
 
 
 async def test_a_bug_is_one_line_for_the_asker_and_a_traceback_in_the_log(

@@ -21,7 +21,8 @@ import pytest
 
 from controller.api.server import Code, RequestRefused
 from controller.api.status import NodeStatus
-from controller.cli.main import main
+from controller.cli.main import _duration, main
+from tests.lab.host.processes import until
 from tests.lab.node.desk import Desk, entry, group_view, serving, status
 
 ROOT = Path(__file__).parents[3]
@@ -125,7 +126,7 @@ def test_a_time_limit_that_cannot_be(capsys: pytest.CaptureFixture[str], seconds
         ("check-config", ("--schema", "--no-host-checks", "$ANYVIP_CONFIG")),
         ("status", ("--json", "--watch", "every second")),
         ("switchover", ("--to NODE", "--timeout SECONDS", "in seconds", "default: 30")),
-        ("pause", ("not replaced until the pause ends",)),
+        ("pause", ("not replaced until the pause ends", "--for DURATION", "1h30m", "--reason TEXT")),
         ("resume", ("End the pause",)),
         ("history", ("--json", "--group", "1,000 transitions")),
     ],
@@ -307,7 +308,7 @@ async def test_a_switchover_tells_what_happens_and_returns_when_it_is_done(confi
         desk.hold.set()
         assert await line_from(process) == "web: n2 serves, epoch 13, after 0.012 s"
         assert await asyncio.wait_for(process.wait(), LIMIT_SECONDS) == 0
-    assert desk.asked == [("web", "n2")]
+    assert desk.asked == [("web", "n2", 30.0)]
 
 
 async def test_a_switchover_that_is_refused(config: Path) -> None:
@@ -320,11 +321,26 @@ async def test_a_switchover_that_is_refused(config: Path) -> None:
 
 async def test_a_switchover_that_takes_too_long(config: Path) -> None:
     desk = Desk()
-    desk.hold.clear()
+    desk.refusal = RequestRefused(Code.TIMEOUT, "another node does not serve web within 0.3 s; it is withdrawn")
     async with serving(desk, config.with_name("anyvip.sock")):
         ran = await anyvip("switchover", "web", "--timeout", "0.3", "--config", str(config))
+    assert desk.asked == [("web", None, 0.3)]
+    assert (ran.code, ran.err) == (1, "anyvip: another node does not serve web within 0.3 s; it is withdrawn\n")
+
+
+@pytest.mark.parametrize("command", [("pause",), ("resume",), ("switchover", "web")])
+async def test_a_daemon_that_ends_before_it_answers_leaves_the_outcome_open(
+    config: Path, command: tuple[str, ...]
+) -> None:
+    async with await asyncio.start_unix_server(lambda _, writer: writer.close(), config.with_name("anyvip.sock")):
+        ran = await anyvip(*command, "--config", str(config))
     assert ran.code == 1
-    assert ran.err == "anyvip: another node does not serve web within 0.3 s; the request stands: see anyvip status\n"
+    assert ran.err.endswith("; whether it was done, `anyvip status` shows\n")
+
+
+async def test_a_request_that_reached_nobody_was_not_done(config: Path) -> None:
+    ran = await anyvip("pause", "--config", str(config))
+    assert ran.err.endswith(f"no process listens on {config.with_name('anyvip.sock')}\n")
 
 
 async def test_a_switchover_that_is_interrupted_is_not_done(config: Path) -> None:
@@ -337,7 +353,9 @@ async def test_a_switchover_that_is_interrupted_is_not_done(config: Path) -> Non
         await line_from(process)
         process.send_signal(signal.SIGINT)
         _, err = await asyncio.wait_for(process.communicate(), LIMIT_SECONDS)
-        assert (process.returncode, err) == (1, b"")
+        said = b"interrupted: the request is withdrawn; what it has done before, `anyvip status` shows\n"
+        assert (process.returncode, err) == (1, said)
+        await until(lambda: desk.given_up == 1)
 
 
 async def test_pause_and_resume(config: Path) -> None:
@@ -347,7 +365,31 @@ async def test_pause_and_resume(config: Path) -> None:
             0, "paused: every group stays where it is until `anyvip resume`\n", ""
         )
         assert await anyvip("resume", "--config", str(config)) == Ran(0, "resumed\n", "")
-    assert desk.asked == [True, False]
+        arguments = ("--for", "1h30m", "--reason", "kernel upgrade")
+        assert await anyvip("pause", *arguments, "--config", str(config)) == Ran(
+            0, "paused: every group stays where it is for 1h30m, or until `anyvip resume`\n", ""
+        )
+    assert [(r.paused, r.seconds, r.reason) for r in desk.asked] == [
+        (True, 0.0, ""),
+        (False, 0.0, ""),
+        (True, 5400.0, "kernel upgrade"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("45s", 45.0), ("30m", 1800.0), ("2h", 7200.0), ("1.5h", 5400.0), ("1d2h3m4s", 93784.0), ("30d", 2592000.0)],
+)
+def test_durations_as_people_write_them(text: str, seconds: float) -> None:
+    assert _duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "2", "0s", "0.5s", "31d", "2 h", "h", "1m1h", "-1h", "soon", "1e3s"])
+def test_a_duration_that_cannot_be(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    ran = called(capsys, "pause", f"--for={text}")
+    assert ran.code == 2
+    said = f"argument --for: found {text!r}; allowed: from 1s to 30d, such as 45s, 30m, 2h or 1h30m\n"
+    assert ran.err.endswith(said)
 
 
 async def test_a_reader_that_goes_away_is_no_complaint(config: Path) -> None:

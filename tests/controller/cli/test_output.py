@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from controller.api.status import PauseView
 from controller.cli.output import duration, history_text, status_text, table
 from tests.lab.node.desk import entry, group_view, member, status
 
@@ -93,3 +96,35 @@ def test_a_store_that_has_never_answered() -> None:
 def test_an_empty_history_is_its_heading() -> None:
     assert history_text([]) == "TIME  GROUP  ROLE  REASON  EPOCH  AFTER  STAGES  DETAIL"
     assert len(history_text([entry("web"), entry("db")]).splitlines()) == 3
+
+
+def test_a_step_that_failed_is_shown_once_with_its_reason() -> None:
+    error = "start-app: exit status 1: no licence"
+    view = group_view(failed={"step": "prepare", "error": error, "seconds": 12.0}, error=error)
+    assert status_text(status(groups={"web": view})).endswith(f"\nweb: prepare failed 12.0 s ago: {error}")
+
+
+@pytest.mark.parametrize(
+    ("pause", "text"),
+    [
+        (None, "paused: nothing moves until `anyvip resume`"),
+        ({}, "paused by root on n1 1h00m ago (kernel upgrade): nothing moves until `anyvip resume`"),
+        (
+            {"seconds_left": 1800.0},
+            "paused by root on n1 1h00m ago (kernel upgrade): nothing moves for another 30m00s, or until `anyvip resume`",
+        ),
+        ({"by": "", "why": ""}, "paused 1h00m ago: nothing moves until `anyvip resume`"),
+    ],
+)
+def test_a_pause_says_who_and_why_and_for_how_long(pause: dict[str, Any] | None, text: str) -> None:
+    base = PauseView(
+        by="root", node="n1", why="kernel upgrade", at="2026-01-01T00:00:00.000Z", seconds=3600.0, seconds_left=None
+    )
+    shown = None if pause is None else {**base, **pause}
+    assert status_text(status(paused=True, pause=shown)).endswith(f"\n{text}")
+
+
+@pytest.mark.parametrize(("wanted", "who"), [("n2", "n2"), ("", "another node")])
+def test_a_switchover_that_was_asked_for_is_shown(wanted: str, who: str) -> None:
+    text = status_text(status(groups={"web": group_view(wanted=wanted)}))
+    assert text.endswith(f"\nweb: an operator has asked for a switchover to {who}")

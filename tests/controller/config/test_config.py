@@ -140,7 +140,7 @@ def test_the_example_is_right(tmp_path: Path) -> None:
     uncommented = tmp_path / "anyvip.yml"
     uncommented.write_text(_uncommented(EXAMPLE.read_text()))
     everything = load(str(uncommented))
-    assert everything.groups["web"].hooks.demote == ("/usr/local/bin/stop-app",)
+    assert everything.groups["web"].hooks.cleanup == ("/usr/local/bin/stop-app",)
 
 
 def test_the_comments_of_the_example_show_the_defaults(tmp_path: Path) -> None:

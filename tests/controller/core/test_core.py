@@ -158,6 +158,166 @@ def test_a_step_of_the_promotion_that_fails_gives_the_group_back(hooked: bool) -
     assert ownership(lone, run.group).session is None
 
 
+# --- the prepare hook --------------------------------------------------------------------------------------------
+
+
+def role_of(lone: Lone) -> Role:
+    return lone.state.groups["web"].role
+
+
+def steps_of(lone: Lone) -> list[Step]:
+    return [a.step for a in lone.actions if isinstance(a, ev.Run)]
+
+
+def until_it_prepares(lone: Lone) -> ev.Run:
+    """Runs the node until the prepare hook is under way, which then waits for its answer."""
+    lone.holds_steps = frozenset({Step.PREPARE})
+    while Step.PREPARE not in steps_of(lone):
+        lone.run(0.05)
+    (hook,) = lone.waiting
+    assert isinstance(hook, ev.Run)
+    return hook
+
+
+@pytest.fixture
+def prepared() -> Lone:
+    """A node that runs the prepare hook of web."""
+    return Lone(policy=replace(Lone().policy, groups={"web": GroupPolicy(prepare=True)})).start()
+
+
+def test_nothing_is_armed_before_the_prepare_hook_has_succeeded(prepared: Lone) -> None:
+    hook = until_it_prepares(prepared)
+    prepared.run(3 * TIMING.renew_deadline)
+    assert not prepared.did(ev.Arm)
+    assert role_of(prepared) is Role.PROMOTING, "the grant is renewed meanwhile"
+    prepared.actions.clear()
+    prepared.carry_out(hook)
+    assert isinstance(prepared.actions[0], ev.Arm), "no other round is waited for"
+    assert steps_of(prepared)[:2] == [Step.ANNOUNCE, Step.PROMOTE]
+    assert role_of(prepared) is Role.ACTIVE
+
+
+def test_a_prepare_hook_that_fails_hands_the_group_on_without_opening(prepared: Lone) -> None:
+    hook = until_it_prepares(prepared)
+    prepared.holds_steps = frozenset({Step.DEMOTE})
+    prepared.actions.clear()
+    prepared.tell(ev.Ran("web", hook.epoch, Step.PREPARE, "start-app: exit status 1: no licence"))
+    prepared.run(1)
+    assert steps_of(prepared) == [Step.DEMOTE], "it has begun, so it is undone"
+    prepared.carry_out(prepared.waiting.pop())
+    assert steps_of(prepared) == [Step.DEMOTE, Step.RESET, Step.SHUT], "the addresses go"
+    assert not prepared.did(ev.Arm)
+    assert ownership(prepared).session is None
+    prepared.run(1)
+    failure = prepared.state.groups["web"].failure
+    assert failure is not None
+    assert (failure.step, failure.error) == ("prepare", "start-app: exit status 1: no licence")
+
+
+def test_a_group_that_is_removed_while_it_prepares_is_not_opened(prepared: Lone) -> None:
+    until_it_prepares(prepared)
+    prepared.holds_steps = frozenset({Step.DEMOTE})
+    prepared.policy = replace(prepared.policy, groups={})
+    prepared.run(1)
+    assert prepared.transitions[-1].reason is Reason.REMOVED
+    assert not prepared.did(ev.Arm)
+
+
+def test_a_failure_is_shown_until_the_group_is_served_here(prepared: Lone) -> None:
+    hook = until_it_prepares(prepared)
+    prepared.holds_steps = frozenset()
+    prepared.tell(ev.Ran("web", hook.epoch, Step.PREPARE, "no licence"))
+    prepared.run(0.5)
+    assert role_of(prepared) is Role.STANDBY
+    assert prepared.state.groups["web"].failure is not None
+    prepared.run(5)
+    assert role_of(prepared) is Role.ACTIVE
+    assert prepared.state.groups["web"].failure is None
+
+
+@pytest.mark.parametrize("also", [False, True])
+def test_a_demote_hook_that_fails_is_shown_unless_the_promotion_failed(prepared: Lone, also: bool) -> None:
+    hook = until_it_prepares(prepared)
+    prepared.holds_steps = frozenset({Step.DEMOTE})
+    if also:
+        prepared.tell(ev.Ran("web", hook.epoch, Step.PREPARE, "no licence"))
+    else:
+        prepared.tell(ev.Judged("web", healthy=False, why="app"))
+    prepared.tell(ev.Ran("web", hook.epoch, Step.DEMOTE, "stop-app: exit status 3"))
+    failure = prepared.state.groups["web"].failure
+    assert failure is not None
+    assert failure.step == ("prepare" if also else "demote")
+
+
+def test_a_grant_that_is_lost_ends_the_prepare_hook(prepared: Lone) -> None:
+    until_it_prepares(prepared)
+    prepared.fails |= {ev.Read: "down", ev.Write: "down"}
+    prepared.actions.clear()
+    prepared.run(2 * TIMING.renew_deadline)
+    assert steps_of(prepared) == [Step.SHUT, Step.DEMOTE]
+    assert role_of(prepared) is not Role.PROMOTING
+
+
+@pytest.fixture
+def cleaning() -> Lone:
+    """A node that serves web, which has a cleanup hook."""
+    lone = Lone(policy=replace(Lone().policy, groups={"web": GroupPolicy(cleanup=True)})).start()
+    lone.run(4)
+    assert lone.state.groups["web"].role is Role.ACTIVE
+    lone.holds_steps = frozenset({Step.CLEANUP})
+    lone.actions.clear()
+    return lone
+
+
+def test_a_group_is_handed_on_only_after_its_cleanup_hook_has_ended(cleaning: Lone) -> None:
+    cleaning.tell(ev.Judged("web", healthy=False, why="app"))
+    cleaning.run(2 * TIMING.lease_duration)
+    assert steps_of(cleaning) == [Step.DEMOTE, Step.RESET, Step.SHUT, Step.CLEANUP]
+    assert ownership(cleaning).session == "n1-a", "it is renewed meanwhile, and nobody takes it"
+    assert role_of(cleaning) is Role.DEMOTING
+    cleaning.tell(ev.Ran("web", 1, Step.CLEANUP, "stop-app: exit status 3"))
+    assert ownership(cleaning).session is None
+    assert role_of(cleaning) is Role.FAULT
+    failure = cleaning.state.groups["web"].failure
+    assert failure is not None
+    assert failure.step == "cleanup"
+
+
+def test_a_group_that_is_lost_is_cleaned_up_after_it_is_shut(cleaning: Lone) -> None:
+    cleaning.put("groups/web", owned_by("n2-x", epoch=2_000_000_000, seq=2_000_000_000))
+    cleaning.run(1)
+    assert [step for step in steps_of(cleaning) if step is not Step.REFRESH] == [Step.SHUT, Step.DEMOTE, Step.CLEANUP]
+
+
+def test_a_daemon_that_leaves_waits_for_its_cleanup_hook(cleaning: Lone) -> None:
+    cleaning.tell(ev.Stop())
+    cleaning.run(3 * TIMING.lease_duration)
+    assert not cleaning.did(ev.Exit)
+    cleaning.carry_out(cleaning.waiting.pop())
+    cleaning.run(1)
+    assert cleaning.did(ev.Exit) == [ev.Exit()]
+
+
+def test_an_adopted_group_is_not_prepared_again(prepared: Lone) -> None:
+    prepared.run(4)
+    assert role_of(prepared) is Role.ACTIVE
+    saved = next(a.saved for a in reversed(prepared.actions) if isinstance(a, ev.Save))
+    again = Lone(policy=prepared.policy, now=prepared.now, store=prepared.store, versions=prepared.versions)
+    again.start(writer="again", saved=saved, open_groups=frozenset({"web"}), open_slot=0)
+    again.run(1)
+    assert again.state.groups["web"].role is Role.ACTIVE
+    assert again.did(ev.Arm)
+    assert Step.PREPARE not in steps_of(again)
+
+
+def test_a_hook_that_is_configured_while_the_group_is_open_waits_for_the_next_promotion(active: Lone) -> None:
+    active.policy = replace(active.policy, groups={"web": GroupPolicy(prepare=True), "db": GroupPolicy()})
+    active.actions.clear()
+    active.run(2)
+    assert active.did(ev.Arm)
+    assert Step.PREPARE not in steps_of(active)
+
+
 def test_a_group_taken_out_of_the_configuration_is_given_back_and_forgotten(active: Lone) -> None:
     active.policy = replace(active.policy, groups={"db": GroupPolicy()})
     active.run(1)
@@ -630,7 +790,7 @@ def test_a_pause_of_a_newer_format_is_not_overwritten(node: Lone) -> None:
     node.put(CLUSTER, b'{"format":2}')
     node.run(1)
     node.tell(ev.PauseAsked(paused=True))
-    assert node.state.wishes.paused is None
+    assert node.state.wishes.pause is None
     assert node.store[CLUSTER].value == b'{"format":2}'
 
 
@@ -641,6 +801,185 @@ def test_paused_it_leaves_without_handing_over(active: Lone) -> None:
     assert active.did(ev.Exit) == [ev.Exit(keep=True)]
     assert ownership(active).session == "n1-a"
     assert decode(active.store[CLUSTER].value, Cluster).paused
+
+
+def test_a_pause_of_an_older_version_names_nobody_and_has_no_end(active: Lone) -> None:
+    active.put(CLUSTER, b'{"format":1,"kind":"cluster","paused":true,"seq":4,"writer":"old"}')
+    active.run(1)
+    assert active.state.pause == Cluster(paused=True, seq=4, writer="old")
+    assert active.state.pause_ends() is None
+    assert active.state.pause_seen.id == ""
+
+
+def pause(lasts: float = 30.0, seq: int = 1) -> Cluster:
+    return Cluster(True, f"other-{seq}", lasts, "root", "n2", "kernel upgrade", 1_767_225_600, seq, "other")
+
+
+def cluster(node: Lone) -> Cluster:
+    return decode(node.store[CLUSTER].value, Cluster)
+
+
+def test_a_pause_for_a_time_ends_by_this_node_s_own_count(active: Lone) -> None:
+    active.put(CLUSTER, pause())
+    active.run(1)
+    began = active.state.pause_seen.since
+    assert active.state.pause_ends() == began + 30.0
+    active.run(28)
+    assert cluster(active).paused
+    active.run(2)
+    assert (cluster(active).paused, cluster(active).by, cluster(active).seq) == (False, "", 2)
+    assert active.state.pause_seen.id is None
+
+
+def test_a_rewrite_of_the_same_pause_does_not_count_anew_and_another_pause_does(active: Lone) -> None:
+    active.put(CLUSTER, pause())
+    active.run(20)
+    since = active.state.pause_seen.since
+    active.put(CLUSTER, replace(pause(), seq=2))
+    active.run(5)
+    assert active.state.pause_seen.since == since
+    active.put(CLUSTER, pause(seq=3))
+    active.run(20)
+    assert cluster(active).paused
+    assert active.state.pause_seen.since > since
+
+
+def test_a_node_that_does_not_reach_the_store_goes_on_counting(active: Lone) -> None:
+    active.put(CLUSTER, pause())
+    active.run(1)
+    since = active.state.pause_seen.since
+    active.fails |= {ev.Read: "down", ev.Write: "down"}
+    active.run(15)
+    active.fails.clear()
+    active.run(5)
+    assert active.state.pause_seen.since == since
+
+
+def test_the_next_life_goes_on_counting(active: Lone) -> None:
+    active.put(CLUSTER, pause())
+    active.run(5)
+    saved = next(a.saved for a in reversed(active.actions) if isinstance(a, ev.Save))
+    assert (saved.pause, saved.paused_at) == ("other-1", active.state.pause_seen.since)
+    again = Lone(policy=active.policy, now=active.now, store=active.store, versions=active.versions)
+    again.start(writer="again", saved=saved, open_groups=frozenset({"web", "db"}), open_slot=0)
+    again.run(1)
+    assert again.state.pause_seen.since == saved.paused_at
+
+
+def test_the_end_of_a_pause_that_another_node_wrote_first_is_no_error(active: Lone) -> None:
+    active.put(CLUSTER, pause())
+    active.run(1)
+    active.held = (ev.Write,)
+    while not (ends := [a for a in active.waiting if isinstance(a, ev.Write) and a.key == CLUSTER]):
+        for write in active.waiting:
+            active.carry_out(write)
+        active.waiting.clear()
+        active.run(0.05)
+    active.held = ()
+    active.put(CLUSTER, Cluster(seq=2, writer="other"))
+    for write in active.waiting:
+        active.carry_out(write)
+    active.run(1)
+    assert len(ends) == 1
+    assert cluster(active).writer == "other"
+
+
+# --- withdrawing -------------------------------------------------------------------------------------------------
+
+
+def test_a_pause_that_was_not_sent_is_dropped_at_once(active: Lone) -> None:
+    active.fails |= {ev.Read: "down", ev.Write: "down"}
+    active.tell(ev.PauseAsked(True, 7))
+    active.run(1)
+    active.tell(ev.Withdrawn(7))
+    assert active.state.wishes.pause is None
+    active.fails.clear()
+    active.run(5)
+    assert CLUSTER not in active.store
+
+
+def test_only_the_request_that_failed_is_withdrawn(active: Lone) -> None:
+    active.put("groups/web", owned_by("n2-x", epoch=2_000_000_000, seq=2_000_000_000))
+    active.put("sessions/n2-x", fit())
+    active.run(1)
+    active.held = (ev.Read, ev.Write)
+    active.tell(ev.PauseAsked(True, 7))
+    active.tell(ev.PauseAsked(True, 8))
+    active.tell(ev.Withdrawn(7))
+    assert active.state.wishes.pause is not None
+    assert active.state.wishes.pause.ticket == 8
+    active.tell(ev.Asked("web", "n1", 9))
+    active.tell(ev.Withdrawn(6, "web"))
+    active.tell(ev.Withdrawn(6, "gone"))
+    ask = active.state.groups["web"].campaign.ask
+    assert ask is not None
+    assert (ask.ticket, ask.withdrawn) == (9, False)
+
+
+def test_a_switchover_is_withdrawn_from_its_owner_at_once(active: Lone) -> None:
+    active.held = (ev.Run,)
+    active.tell(ev.Asked("web", "n2", 3))
+    active.tell(ev.Withdrawn(3, "web"))
+    assert active.state.groups["web"].campaign.ask is None
+    assert active.state.groups["web"].role is Role.ACTIVE
+
+
+def asked_elsewhere(node: Lone) -> None:
+    """Has the node write a request for web, which n2 owns, into the record."""
+    node.put("groups/web", owned_by("n2-x"))
+    node.put("sessions/n2-x", fit())
+    node.run(1)
+    node.tell(ev.Asked("web", "n1", 3))
+    assert ownership(node).wanted == Wanted("n1", 5000)
+
+
+def test_a_switchover_that_was_written_is_taken_out_of_the_record(node: Lone) -> None:
+    asked_elsewhere(node)
+    node.tell(ev.Withdrawn(3, "web"))
+    assert ownership(node).wanted is None
+    assert node.state.groups["web"].campaign.ask is None
+
+
+def test_a_group_that_nobody_owns_by_now_contains_no_request(node: Lone) -> None:
+    asked_elsewhere(node)
+    node.tell(ev.Judged("web", healthy=False, why="app"))
+    node.put("groups/web", Ownership(None, None, 5000, seq=5010, writer="other"))
+    node.run(1)
+    before = ownership(node)
+    node.tell(ev.Withdrawn(3, "web"))
+    assert node.state.groups["web"].campaign.ask is None
+    assert ownership(node) == before
+
+
+def test_a_withdrawal_waits_until_the_record_is_known(node: Lone) -> None:
+    asked_elsewhere(node)
+    node.fails |= {ev.Read: "down", ev.Write: "down"}
+    node.tell(ev.Withdrawn(3, "web"))
+    node.run(1)
+    assert node.state.groups["web"].campaign.ask is not None
+    assert ownership(node).wanted is not None
+    node.fails.clear()
+    node.run(1)
+    assert node.state.groups["web"].campaign.ask is None
+    assert ownership(node).wanted is None
+
+
+def test_a_request_that_is_withdrawn_while_we_take_the_group_is_forgotten(node: Lone) -> None:
+    node.put("sessions/n2-x", fit())
+    node.run(1)
+    node.put("groups/web", Ownership(None, None, 5000, offered_to=SessionId("n1-a"), seq=5010, writer="other"))
+    node.held = (ev.Write,)
+    node.run(1)
+    takes = [a for a in node.waiting if isinstance(a, ev.Write) and a.key == "groups/web"]
+    assert takes
+    node.tell(ev.Asked("web", "n2", 3))
+    node.tell(ev.Withdrawn(3, "web"))
+    node.held = ()
+    for write in node.waiting:
+        node.carry_out(write)
+    node.run(1)
+    assert node.state.groups["web"].role is Role.ACTIVE
+    assert node.state.groups["web"].campaign.ask is None
 
 
 def test_it_leaves_when_the_store_is_away(active: Lone) -> None:

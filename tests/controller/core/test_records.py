@@ -50,7 +50,18 @@ OWNERSHIPS = st.builds(
     seq=COUNT,
     writer=TEXT,
 )
-CLUSTERS = st.builds(Cluster, paused=st.booleans(), seq=COUNT, writer=TEXT)
+CLUSTERS = st.builds(
+    Cluster,
+    paused=st.booleans(),
+    id=TEXT,
+    lasts=st.floats(0, 1e9),
+    by=TEXT,
+    node=TEXT,
+    why=TEXT,
+    at=COUNT,
+    seq=COUNT,
+    writer=TEXT,
+)
 RECORDS = SESSIONS | OWNERSHIPS | CLUSTERS
 EXAMPLES = (
     Session("n1", beat=3, groups={"web": Membership(healthy=True, serving=2)}, seq=4, writer="w"),

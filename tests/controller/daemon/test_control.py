@@ -7,7 +7,17 @@ import pytest
 from controller.api.server import Code, RequestRefused
 from controller.config.loading import from_bytes
 from controller.core import events as ev
-from controller.core.records import GROUPS, SESSIONS, Membership, Ownership, Session, SessionId
+from controller.core.records import (
+    CLUSTER,
+    GROUPS,
+    SESSIONS,
+    Cluster,
+    Membership,
+    Ownership,
+    Session,
+    SessionId,
+    Wanted,
+)
 from controller.daemon.control import Control
 from controller.daemon.node import Node
 from controller.telemetry.history import History
@@ -75,7 +85,7 @@ def test_who_is_not_fit_waits_for_nobody(standby: Desk) -> None:
 
 async def refused(desk: Desk, to: str | None = None) -> tuple[Code, str]:
     with pytest.raises(RequestRefused) as refusal:
-        await desk.look().switchover("web", to)
+        await desk.look().switchover("web", to, 30.0)
     return refusal.value.code, str(refusal.value)
 
 
@@ -91,3 +101,45 @@ async def test_there_must_be_somebody_to_hand_over_to(standby: Desk) -> None:
     del standby.core.store[f"{SESSIONS}{OTHER}"]
     standby.core.run(1.0)
     assert await refused(standby) == (Code.UNKNOWN_NODE, "there is no other node to hand over to")
+
+
+def test_a_pause_is_shown_with_who_why_and_how_long(standby: Desk) -> None:
+    assert standby.look().status()["pause"] is None
+    record = Cluster(True, "w-1", 7200.0, "root", "n2", "kernel upgrade", 1_767_225_600, seq=1)
+    standby.core.put(CLUSTER, record)
+    standby.core.run(1.0)
+    shown = standby.look().status()["pause"]
+    assert shown is not None
+    assert (shown["by"], shown["node"], shown["why"]) == ("root", "n2", "kernel upgrade")
+    assert shown["at"] == "2026-01-01T00:00:00.000Z"
+    assert shown["seconds"] > 0
+    assert shown["seconds_left"] == pytest.approx(7200.0 - shown["seconds"])
+
+
+@pytest.mark.parametrize("at", [0, -1, 2**62])
+def test_what_no_clock_shows_and_no_terminal_should_is_shown_harmlessly(standby: Desk, at: int) -> None:
+    standby.core.put(CLUSTER, Cluster(True, "w-1", 0.0, "root", "n2", "\x1b[2J", at, seq=1))
+    standby.core.run(1.0)
+    shown = standby.look().status()["pause"]
+    assert shown is not None
+    assert (shown["why"], shown["at"], shown["seconds_left"]) == (repr("\x1b[2J"), "", None)
+
+
+@pytest.mark.parametrize(("wanted", "shown"), [(Wanted("n1", 7), "n1"), (Wanted(None, 7), ""), (Wanted("n1", 6), None)])
+def test_a_switchover_that_was_asked_for_is_shown(standby: Desk, wanted: Wanted, shown: str | None) -> None:
+    assert standby.look().status()["groups"]["web"]["wanted"] is None
+    record = Ownership(session=OTHER, node="n2", epoch=7, wanted=wanted, seq=8, writer="theirs")
+    standby.core.put(f"{GROUPS}web", record)
+    standby.core.run(1.0)
+    assert standby.look().status()["groups"]["web"]["wanted"] == shown
+
+
+def test_a_step_that_failed_is_shown_with_its_reason(standby: Desk) -> None:
+    assert standby.look().status()["groups"]["web"]["failed"] is None
+    standby.core.fails[ev.Run] = "start-app: exit status 1: no licence"
+    standby.core.put(f"{GROUPS}web", Ownership(None, None, 7, offered_to=standby.core.state.session.id, seq=9))
+    standby.core.run(1.0)
+    failed = standby.look().status()["groups"]["web"]["failed"]
+    assert failed is not None
+    assert (failed["step"], failed["error"]) == ("bind", "start-app: exit status 1: no licence")
+    assert failed["seconds"] > 0

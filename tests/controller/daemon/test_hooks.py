@@ -82,8 +82,8 @@ async def test_a_hook_that_is_not_there() -> None:
 
 
 async def test_out_of_time() -> None:
-    with pytest.raises(HookError, match=r"^/bin/sh: killed, because it did not end within 0\.3 s$"):
-        await hook("sleep 1000 & wait", timeout=0.3)
+    with pytest.raises(HookError, match=r"^/bin/sh: killed, because it did not end within 0\.3 s: waits for the disk$"):
+        await hook("echo waits for the disk; sleep 1000 & wait", timeout=0.3)
 
 
 async def test_cancelled_nothing_of_it_is_left(tmp_path: Path) -> None:

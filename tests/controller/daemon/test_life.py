@@ -170,5 +170,7 @@ def test_the_file_holds_names_a_person_can_read(tmp_path: Path) -> None:
     life = Life(tmp_path)
     life.save(SAVED)
     body = json.loads((tmp_path / "session.json").read_text())
-    assert body == {"session": "n1-a", "beat": 7, "boot_id": "this-boot", "node": "n1"}
+    assert body == {
+        "session": "n1-a", "beat": 7, "boot_id": "this-boot", "node": "n1", "pause": "", "paused_at": 0.0
+    }  # fmt: skip
     life.close()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from dataclasses import replace
 
 import pytest
 
 from controller.core.events import Run, Step
 from controller.daemon.clock import boottime
+from controller.daemon.hooks import HookContext, HookRunner, run_hook
 from controller.daemon.steps import GroupSteps, HookCommands
 from providers.base import Grant, GuardState, ProviderError
 from providers.cloud.moving import Moving
 from providers.linux.unguarded import Unguarded
 from tests.lab.cloud.small_cloud import Cloud, moving
+from tests.lab.host.processes import LIVENESS, until
 
 GRANT_SECONDS = 2.0
 
@@ -46,15 +50,18 @@ async def provider(cloud: Cloud) -> AsyncIterator[Moving]:
     await made.close()
 
 
-def steps(granted: Callable[[str], float | None], *providers: Moving | Lasting) -> GroupSteps:
+def steps(
+    granted: Callable[[str], float | None], *providers: Moving | Lasting | Bound, hook: HookRunner = run_hook
+) -> GroupSteps:
     return GroupSteps(
         group="web",
         node="n1",
         providers=providers,  # type: ignore[arg-type]  # what is not asked here is left out
-        hooks=HookCommands(),
+        hooks=HookCommands(prepare=("start",), promote=("start",), timeout=LIVENESS),
         guard=Unguarded(),
         clock=boottime,
         granted=granted,
+        hook=hook,
     )
 
 
@@ -86,6 +93,46 @@ async def test_a_refresh_ends_with_the_grant_that_it_was_ordered_with(cloud: Clo
     cloud.shows_after = 3
     with pytest.raises((TimeoutError, ProviderError)):
         await steps(lambda _: boottime() + GRANT_SECONDS, provider).run(order(Step.REFRESH))
+
+
+@pytest.mark.parametrize("step", [Step.PREPARE, Step.PROMOTE])
+async def test_addresses_stay_bound_while_a_hook_takes_longer_than_a_grant(step: Step) -> None:
+    beside, ended = Bound(), asyncio.Event()
+
+    async def hook(argv: Sequence[str], *, context: HookContext, timeout: float) -> None:  # noqa: ASYNC109
+        assert (argv, context.group, timeout) == (("start",), "web", LIVENESS)
+        await ended.wait()
+
+    made = steps(lambda _: boottime() + 0.2, beside, hook=hook)
+    running = asyncio.create_task(made.run(replace(order(step), expires_at=boottime() + 0.2)))
+    await until(lambda: len(beside.until) > 2)
+    ended.set()
+    await running
+    assert beside.until == sorted(beside.until)
+    count = len(beside.until)
+    await asyncio.sleep(0.3)
+    assert len(beside.until) == count, "nothing is bound after the hook has ended"
+
+
+async def test_a_short_hook_binds_nothing() -> None:
+    beside = Bound()
+
+    async def hook(argv: Sequence[str], *, context: HookContext, timeout: float) -> None:  # noqa: ASYNC109
+        """Ends at once."""
+
+    await steps(lambda _: boottime() + GRANT_SECONDS, beside, hook=hook).run(order(Step.PREPARE))
+    assert beside.until == []
+
+
+class Bound:
+    """A provider that notes for how long it was told to bind each time, and fails."""
+
+    def __init__(self) -> None:
+        self.until: list[float] = []
+
+    async def bind(self, grant: Grant) -> None:
+        self.until.append(grant.expires_at)
+        raise ProviderError("a refresh that fails ends no hook")
 
 
 class Noting:

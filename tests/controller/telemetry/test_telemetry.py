@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from controller.core.events import Drifted, Judged, Ran, Step
 from controller.core.group import Reason, Role, Transition
+from controller.core.records import Cluster
 from controller.telemetry.history import History
 from controller.telemetry.logs import JsonLines, TextLines, emit
 from controller.telemetry.metrics import ROLES
@@ -152,19 +153,29 @@ def test_health_drift_and_pause(telemetry: Telemetry, caplog: pytest.LogCaptureF
     telemetry.judged(Judged("web", healthy=True))
     telemetry.judged(Judged("db", healthy=False, why="check app: refused"))
     telemetry.drifted(Drifted("web", "10.77.0.100/24 was removed"))
-    telemetry.paused(paused=True)
+    telemetry.paused(Cluster(True, "w-1", 7200.0, "root", "n2", "kernel upgrade"))
     assert lines(caplog) == [
         "level=info logger=anyvip msg=healthy group=web",
         'level=warning logger=anyvip msg=unhealthy group=db why="check app: refused"',
         'level=warning logger=anyvip msg=drift group=web what="10.77.0.100/24 was removed"',
-        "level=info logger=anyvip msg=paused",
+        'level=warning logger=anyvip msg=paused by=root node=n2 seconds=7200 why="kernel upgrade"',
     ]
     found = samples(telemetry)
     assert (found["anyvip_healthy", "web"], found["anyvip_healthy", "db"]) == (1, 0)
     assert (found["anyvip_drift_total", "web"], found["anyvip_drift_total", "db"]) == (1, 0)
     assert found["anyvip_paused",] == 1
-    telemetry.paused(paused=False)
+    telemetry.paused(None)
     assert samples(telemetry)["anyvip_paused",] == 0
+
+
+@pytest.mark.parametrize(("ends", "left"), [(None, "+Inf"), (BOOT + 50.0, "50.0"), (BOOT - 1.0, "0.0")])
+def test_how_long_a_pause_has_lasted_and_will_last(telemetry: Telemetry, ends: float | None, left: str) -> None:
+    text = telemetry.render({}, (BOOT - 40.0, ends)).decode()
+    assert "\nanyvip_paused_seconds 40.0\n" in text
+    assert f"\nanyvip_pause_seconds_left {left}\n" in text
+    text = telemetry.render({}).decode()
+    assert "\nanyvip_paused_seconds 0.0\n" in text
+    assert "\nanyvip_pause_seconds_left 0.0\n" in text
 
 
 def test_a_store_that_is_away_is_logged_when_it_goes_and_when_it_comes(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.api.client import Client
-from controller.api.server import AdminApi, Moved, RequestRefused
+from controller.api.server import PAUSE_SECONDS, AdminApi, Moved, PauseRequest, RequestRefused
 from controller.api.socket import SocketAccess
 from controller.api.status import GroupView, Member, NodeStatus
 from controller.telemetry.history import HistoryEntry
@@ -31,6 +31,8 @@ def group_view(**changes: Any) -> GroupView:
         grant_seconds_left=1.93,
         waits_for="",
         error="",
+        wanted=None,
+        failed=None,
     )
     return GroupView(**{**view, **changes})  # type: ignore[typeddict-item]
 
@@ -51,6 +53,7 @@ def status(**changes: Any) -> NodeStatus:
         node="n1",
         session="n1-3f2a",
         paused=False,
+        pause=None,
         uptime_seconds=93784.0,
         store={"type": "etcd", "reachable": True, "contact_seconds": 0.1, "error": ""},
         groups={"web": group_view()},
@@ -77,7 +80,7 @@ def entry(group: str, **changes: Any) -> HistoryEntry:
 
 
 class Desk:
-    """Answers as set, and records the requests. `hold`: a switchover waits until it is set."""
+    """Answers as set, and records the requests. `hold`: a switchover waits until it is set. `given_up`: cancelled."""
 
     def __init__(self) -> None:
         self.now = status()
@@ -86,6 +89,7 @@ class Desk:
         self.refusal: RequestRefused | None = None
         self.hold = asyncio.Event()
         self.hold.set()
+        self.given_up = 0
 
     def status(self) -> NodeStatus:
         """Returns `now`."""
@@ -95,17 +99,22 @@ class Desk:
         """Returns `entries`."""
         return self.entries
 
-    async def switchover(self, group: str, to: str | None) -> Moved:
+    async def switchover(self, group: str, to: str | None, seconds: float) -> Moved:
         """Waits for `hold`, then succeeds or raises the refusal."""
-        self.asked.append((group, to))
-        await self.hold.wait()
+        self.asked.append((group, to, seconds))
+        try:
+            await self.hold.wait()
+        except asyncio.CancelledError:
+            self.given_up += 1
+            raise
         if self.refusal:
             raise self.refusal
         return Moved(group, "n1", to or "n2", 13, 0.0123)
 
-    async def pause(self, paused: bool) -> None:
+    async def pause(self, request: PauseRequest, seconds: float) -> None:
         """Succeeds, or raises the refusal."""
-        self.asked.append(paused)
+        assert seconds == PAUSE_SECONDS
+        self.asked.append(request)
         if self.refusal:
             raise self.refusal
 

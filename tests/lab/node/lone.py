@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from controller.core import events as ev
+from controller.core.events import Step
 from controller.core.machine import Decision, GroupPolicy, Policy, Transition, decide, initial, observe
 from controller.core.records import Record, SessionId, encode
 from controller.core.timing import Timing
@@ -15,7 +16,10 @@ TIMING = Timing.derive(3.0)
 
 @dataclass
 class Lone:
-    """A node that carries out actions in order. Those of a type in `held` stay unanswered in `waiting`."""
+    """A node that carries out actions in order.
+
+    Actions of a type in `held`, and steps in `holds_steps`, stay unanswered in `waiting`.
+    """
 
     policy: Policy = field(
         default_factory=lambda: Policy("n1", "boot", TIMING, {"web": GroupPolicy(), "db": GroupPolicy()})
@@ -23,6 +27,7 @@ class Lone:
     now: float = 1000.0
     store: dict[str, Entry] = field(default_factory=dict)
     held: tuple[type, ...] = ()
+    holds_steps: frozenset[Step] = frozenset()
     waiting: list[ev.Action] = field(default_factory=list)
     actions: list[ev.Action] = field(default_factory=list)
     transitions: list[Transition] = field(default_factory=list)
@@ -51,7 +56,7 @@ class Lone:
         self.transitions += decision.transitions
         for action in decision.actions:
             self.actions.append(action)
-            if isinstance(action, self.held):
+            if isinstance(action, self.held) or (isinstance(action, ev.Run) and action.step in self.holds_steps):
                 self.waiting.append(action)
             else:
                 self.carry_out(action)
