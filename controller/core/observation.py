@@ -34,7 +34,7 @@ def _find_concerned(state: State, event: ev.Event) -> frozenset[str] | None:
             return frozenset({state.requests.pending[event.request].key.removeprefix(GROUPS)})
         case ev.Hint():
             return frozenset(key.removeprefix(GROUPS) for key in event.entries)
-        case ev.TimerStarted() | ev.Tick() | ev.Failed() | ev.PauseAsked() | ev.GuardLost():
+        case ev.TimerStarted() | ev.Tick() | ev.PauseAsked() | ev.GuardLost():
             return frozenset()
         case _:
             return None

@@ -140,7 +140,7 @@ _CHECKS: Mapping[str, tuple[type, bool]] = {  # annotation -> (type, may be null
     "str | None": (str, True),
     "SessionId | None": (str, True),
 }
-_RANGES: Mapping[str, tuple[float, float]] = {"lease_duration": (0, LONGEST_LEASE)}
+_LONGEST: Mapping[str, float] = {"lease_duration": LONGEST_LEASE}  # seconds
 
 
 def _make_plain(record: object) -> Any:
@@ -151,7 +151,7 @@ def _make_plain(record: object) -> Any:
     return record
 
 
-def _check_type(body: Any, kind: type[Any], path: str) -> Any:
+def _check_type(body: Any, kind: Any, path: str) -> Any:
     """Returns `body` as a `kind`, every field checked. Unknown fields are ignored; missing ones take their default."""
     if not isinstance(body, dict):
         raise BadRecord(f"{path}: {show(body)} is not an object")
@@ -169,7 +169,7 @@ def _check_type(body: Any, kind: type[Any], path: str) -> Any:
 
 
 @cache
-def _list_fields(kind: type[Any]) -> Mapping[str, str]:
+def _list_fields(kind: Any) -> Mapping[str, str]:
     """Returns the annotation of each field."""
     return {f.name: str(f.type) for f in fields(kind)}
 
@@ -185,15 +185,14 @@ def _check_field(value: Any, annotation: str, path: str, field_name: str) -> Any
 
 
 def _check_plain(value: Any, expected: type, annotation: str, path: str, field_name: str) -> Any:
+    given = value  # mypy narrows `value` below
     if type(value) is not bool and (problem := find_problem(value)):
         raise BadRecord(f"{_join(path, field_name)}: {problem}")
     if type(value) is not expected:  # bool is an int to isinstance
         raise BadRecord(f"{_join(path, field_name)}: {show(value)} is not of type {annotation}")
-    if field_name in _RANGES:
-        least, most = _RANGES[field_name]
-        if not least <= value <= most:
-            raise BadRecord(f"{_join(path, field_name)}: {value:g}, allowed: {least} to {most}")
-    return value
+    if field_name in _LONGEST and not 0 <= given <= _LONGEST[field_name]:
+        raise BadRecord(f"{_join(path, field_name)}: {given:g} seconds, allowed: 0 to {_LONGEST[field_name]:g}")
+    return given
 
 
 def _check_mapping(value: Any, kind: type[Any], path: str) -> Mapping[str, Any]:

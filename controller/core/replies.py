@@ -133,6 +133,8 @@ def _end_round(state: State, now: float, policy: Policy) -> State:
     if current is None or current.beating or current.listing:
         return state
     if current.failed:
+        renewed = rounds.renewed is not None and rounds.renewed.started_at == current.timer_at
+        state = replace(state, store=replace(state.store, unread=state.store.unread or renewed))
         return replace(state, rounds=replace(rounds, current=None, next_at=now + period / 4))
     if rounds.next_at > current.began_at:  # something happened meanwhile that the other nodes must know
         period /= 4

@@ -128,6 +128,7 @@ class Knowledge:
     answered_at: float = 0.0  # when the last listing arrived
     quarantine_until: float = 0.0  # the store went back: nothing is taken or opened before this
     out_of_contact: bool = False
+    unread: bool = False  # no listing was answered since one whose round's renewal was: only reading fails
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,3 +230,4 @@ class Decision:
     actions: tuple[Action, ...]
     wake_at: float | None
     transitions: tuple[Transition, ...]
+    failures: tuple[tuple[str, Exception], ...] = ()  # the groups whose decision failed, to be logged

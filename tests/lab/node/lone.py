@@ -29,6 +29,8 @@ class Lone:
     fails: dict[type, str] = field(default_factory=dict)
     minted: int = 0
     versions: int = 0
+    failing: bool = False  # whether the test expects that the decision about a group fails
+    failures: list[tuple[str, Exception]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.state = initial(self.policy)
@@ -49,6 +51,9 @@ class Lone:
         decision = decide(self.state, self.now, self.policy)
         self.state = decision.state
         self.transitions += decision.transitions
+        self.failures += decision.failures
+        if decision.failures and not self.failing:
+            raise decision.failures[0][1]
         for action in decision.actions:
             self.actions.append(action)
             if isinstance(action, self.held):
