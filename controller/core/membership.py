@@ -89,9 +89,7 @@ def _read_when_it_tells(turn: Turn) -> None:
 
 def _make_record(state: State, policy: Policy, beat: int) -> Session:
     groups = {
-        name: Membership(
-            policy.groups[name].priority, group.fit, group.epoch if group.role is Role.ACTIVE else 0
-        )
+        name: Membership(policy.groups[name].priority, group.fit, group.epoch if group.role is Role.ACTIVE else 0)
         for name, group in state.groups.items()
         if name in policy.groups
     }

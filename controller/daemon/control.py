@@ -167,7 +167,7 @@ class Control:
         state = self._node.state
         seen, record = state.store.sightings.get(GROUPS + name), _record(state, name)
         if seen is not None and seen.problem:
-            return seen.problem
+            return f"bad-record: {seen.problem}"
         renewed = record is not None and record.session in live
         return "" if renewed or group.role is not Role.STANDBY else group.campaign.waits_for
 

@@ -125,6 +125,6 @@ class DynamoDbStore:
 
 
 def _entry(item: Mapping[str, Any]) -> tuple[str, Entry]:
-    """Return key and entry. An item that anyvip did not write has no value that can be read, and spoils only its key."""
+    """Return key and entry. An item that anyvip did not write counts as a value that cannot be read."""
     key, value, version = item["key"]["S"], item.get("value", {}).get("B"), item.get("version", {}).get("S")
     return key, Entry(b"", _FOREIGN) if value is None or version is None else Entry(value, Version(version))

@@ -237,7 +237,7 @@ def _annotate(value: bytes) -> dict[str, str]:
 
 
 def _value(annotations: Mapping[str, Any]) -> bytes:
-    """Return the value that `_annotate` has written; nothing when somebody has edited it, which spoils this key only."""
+    """Return the value that `_annotate` has written, or nothing when somebody has edited it."""
     try:
         text = annotations.get(_TEXT)
         return b64decode(annotations[_BASE64], validate=True) if text is None else str(text).encode()

@@ -54,6 +54,7 @@ class Metrics:
             registry=self.registry,
         )
         self.reachable = gauge("anyvip_store_reachable", "1 while the store answers.")
+        self.unreadable = gauge("anyvip_unreadable_records", "Keys in the store that cannot be read.")
         self.paused = gauge("anyvip_paused", "1 while the cluster is paused.")
 
     def watch(self, groups: Collection[str]) -> None:

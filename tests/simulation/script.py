@@ -11,6 +11,8 @@
     hold a groups/web                 the next such request waits for `release`; `hold a answer read`: the answer;
                                       `hold a hint`: the report of a's watch;
                                       `lose` instead of hold: never arrives; `copy`: arrives, and a copy is held
+    cut a, blind a, mend a            nothing of a's reaches the store; only its reads do not; everything does
+    break a, repair a                 its decisions about groups that it owns raise an error, as a bug would
     watch off, calm                   no node is told of changes; nothing else goes wrong, so turns must be kept
     delete groups/web, backup, restore, store down     what operators do; `restore groups/web`: this record only
     without MUTANT                    the same again without that rule: what breaks, and when
@@ -229,6 +231,12 @@ class Stage:
     def _do_stop(self, name: str) -> None:
         self._host(name).post(Stop())
 
+    def _do_break(self, name: str) -> None:
+        self._host(name).set_broken(True)
+
+    def _do_repair(self, name: str) -> None:
+        self._host(name).set_broken(False)
+
     def _do_flush(self, name: str) -> None:
         self._host(name).flush()
 
@@ -265,7 +273,10 @@ class Stage:
         self._host(name).cut = True
 
     def _do_mend(self, name: str) -> None:
-        self._host(name).cut = False
+        self._host(name).cut = self._host(name).blind = False
+
+    def _do_blind(self, name: str) -> None:
+        self._host(name).blind = True
 
     def _do_hold(self, name: str, *what: str, how: str = "held") -> None:
         self.cluster.network.holds.append(Hold(name, what[-1], None, what[0] == "answer", how))

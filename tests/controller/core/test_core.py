@@ -678,9 +678,7 @@ def test_a_dead_owner_whose_lease_is_beyond_the_limit_is_watched_for_ours_and_fe
     node.put("sessions/n2-x", spoiled(fit(), lease_duration="1e300"))
     node.run(2.5)
     assert node.state.groups["web"].campaign.waits_for == "owner-unreadable"
-    assert node.state.store.sightings["sessions/n2-x"].problem == (
-        "lease_duration: 1e+300 seconds, allowed: 0 to 3600"
-    )
+    assert node.state.store.sightings["sessions/n2-x"].problem == ("lease_duration: 1e+300 seconds, allowed: 0 to 3600")
     node.run(1.5)
     assert decode(node.store["sessions/n2-x"].value, Session).fenced
     assert ownership(node).session == "n1-a"

@@ -195,7 +195,11 @@ def body(kind: str, text: str) -> bytes:
 @pytest.mark.parametrize(
     ("kind", "text", "says"),
     [
-        (Ownership, f'"seq": {"9" * 4300}', "seq: an integer of 4300 digits, allowed: -9223372036854775808 to 92233720"),
+        (
+            Ownership,
+            f'"seq": {"9" * 4300}',
+            "seq: an integer of 4300 digits, allowed: -9223372036854775808 to 92233720",
+        ),
         (Ownership, f'"seq": {"9" * 4301}', "seq: an integer of 4301 digits"),
         (Ownership, f'"epoch": 1{"0" * 400}', "epoch: an integer of 401 digits"),
         (Ownership, f'"epoch": {LARGEST + 1}', "epoch: 9223372036854775808, allowed: .* to 9223372036854775807"),
@@ -226,12 +230,12 @@ def test_what_is_beyond_a_limit_says_which_field_and_what_is_allowed(kind: Any, 
 
 
 def test_what_has_too_many_entries_or_bytes_is_refused() -> None:
-    many = {f"g{number}": {} for number in range(4097)}
-    with pytest.raises(BadRecord, match="^groups: 4097 entries, allowed: at most 4096"):
+    many: dict[str, Any] = {f"g{number}": {} for number in range(4097)}
+    with pytest.raises(BadRecord, match=r"^groups: 4097 entries, allowed: at most 4096"):
         decode(valid("session", groups=many), Session)
-    with pytest.raises(BadRecord, match="^record: 4100 entries, allowed"):
+    with pytest.raises(BadRecord, match=r"^record: 4100 entries, allowed"):
         decode(valid("session", **many), Session)
-    with pytest.raises(BadRecord, match="^1048577 bytes, allowed: at most 1048576"):
+    with pytest.raises(BadRecord, match=r"^1048577 bytes, allowed: at most 1048576"):
         decode(b" " * 1_048_577, Session)
 
 
@@ -242,7 +246,7 @@ def test_what_is_at_its_limit_is_read() -> None:
     read = [decode(valid("session", lease_duration=seconds), Session).lease_duration for seconds in durations]
     assert read == durations
     assert decode(valid("session", writer="w" * 1024), Session).writer == "w" * 1024
-    groups = {f"g{number}": {} for number in range(4096)}
+    groups: dict[str, Any] = {f"g{number}": {} for number in range(4096)}
     assert len(decode(valid("session", groups=groups), Session).groups) == 4096
     assert decode(body("session", f'"colour": {"[" * 8}{"]" * 8}'), Session) == Session("n1")
     assert decode(body("session", f'"colour": {"9" * 5000}'), Session) == Session("n1"), "of a later version"
@@ -279,14 +283,14 @@ def test_odd_json_in_any_field_is_a_record_or_a_bad_record_on_one_line(record: A
     whole = json.loads(encode(record))
     field = data.draw(st.sampled_from([*whole, "of a later version"]))
     rest = ",".join(f"{json.dumps(key)}:{json.dumps(value)}" for key, value in whole.items() if key != field)
-    value = f'{{{rest},{json.dumps(field)}:{data.draw(ODD_JSON)}}}'.encode(errors="surrogatepass")
+    value = f"{{{rest},{json.dumps(field)}:{data.draw(ODD_JSON)}}}".encode(errors="surrogatepass")
     try:
         found = decode(value, type(record))
     except BadRecord as error:
         text = str(error)
         text.encode()
-        assert len(text.splitlines()) == 1  # noqa: PT017  (both outcomes are right)
-        assert len(text) < 300  # noqa: PT017
+        assert len(text.splitlines()) == 1
+        assert len(text) < 300
     else:
         assert decode(encode(found), type(record)) == found
 

@@ -49,12 +49,16 @@ def breaks(monkeypatch: pytest.MonkeyPatch, *roles: Role, after: bool = False) -
 
         return raising
 
-    for role in roles:
-        monkeypatch.setitem(machine._ROLES, role, broken(machine._ROLES[role]))  # type: ignore[index]
+    for each in roles:
+        monkeypatch.setitem(machine._ROLES, each, broken(machine._ROLES[each]))
 
 
 def steps_of(node: Lone, group: str = "web") -> list[Step]:
     return [a.step for a in node.did(ev.Run) if isinstance(a, ev.Run) and a.group == group]
+
+
+def role(node: Lone, group: str = "web") -> Role:
+    return node.state.groups[group].role
 
 
 def record(node: Lone, group: str = "web") -> Ownership:
@@ -76,7 +80,7 @@ def test_a_group_whose_decision_fails_is_shut_and_given_back_and_the_others_serv
     assert steps_of(active) == [Step.SHUT, Step.DEMOTE], "what the decision had ordered is undone"
     assert active.state.groups["web"].arming.shut
     assert record(active).session == "n2-x"
-    assert active.state.groups["db"].role is Role.ACTIVE
+    assert role(active, "db") is Role.ACTIVE
     assert [(name, type(error)) for name, error in active.failures] == [("web", Bug)]
     active.run(0.2)
     assert not decode(active.store["sessions/n1-a"].value, Session).groups["web"].healthy
@@ -89,9 +93,9 @@ def test_it_is_tried_again_after_a_lease_and_not_before(active: Lone, monkeypatc
     active.put("sessions/n2-x", replace(peer(3), fenced=True))
     active.put("groups/web", replace(record(active), session=None, seq=record(active).seq + 1))
     active.run(TIMING.lease_duration - 0.2)
-    assert active.state.groups["web"].role is Role.FAULT
+    assert role(active) is Role.FAULT
     active.run(1.0)
-    assert active.state.groups["web"].role is Role.ACTIVE
+    assert role(active) is Role.ACTIVE
     assert len(active.failures) == 1
 
 
@@ -101,24 +105,22 @@ def test_it_is_tried_again_after_a_reload(active: Lone, monkeypatch: pytest.Monk
         active.tell(ev.Drifted("web", "address"))
     active.policy = replace(active.policy, groups={**active.policy.groups, "web": GroupPolicy(priority=101)})
     active.tell(ev.Tick())
-    assert active.state.groups["web"].role is Role.STANDBY
+    assert role(active) is Role.STANDBY
 
 
 def test_a_standby_whose_decision_fails_is_unfit_and_does_not_spin(
     active: Lone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     active.tell(ev.Asked("web", "n2"))
-    assert active.state.groups["web"].role is Role.STANDBY
+    assert role(active) is Role.STANDBY
     breaks(monkeypatch, Role.STANDBY, Role.FAULT)
     active.transitions.clear()
     for beat in range(20):
         active.put("sessions/n2-x", peer(3 + beat))
         active.run(0.5)
-    assert [(t.before, t.after, t.reason) for t in active.transitions] == [
-        (Role.STANDBY, Role.FAULT, Reason.INTERNAL)
-    ]
+    assert [(t.before, t.after, t.reason) for t in active.transitions] == [(Role.STANDBY, Role.FAULT, Reason.INTERNAL)]
     assert len(active.failures) <= 2 * (10 / TIMING.lease_duration + 1), "twice in each lease at most"
-    assert active.state.groups["db"].role is Role.ACTIVE
+    assert role(active, "db") is Role.ACTIVE
 
 
 def test_a_demotion_that_fails_is_cut_short_once_the_group_is_shut(
@@ -127,13 +129,13 @@ def test_a_demotion_that_fails_is_cut_short_once_the_group_is_shut(
     breaks(monkeypatch, Role.DEMOTING)
     active.held = (ev.Run,)
     active.tell(ev.Asked("web", "n2"))
-    assert active.state.groups["web"].role is Role.DEMOTING
+    assert role(active) is Role.DEMOTING
     active.tell(ev.Tick())
     orders = [a for a in active.waiting if isinstance(a, ev.Run) and a.step is Step.SHUT]
     assert len(orders) == 1, "ordered once, while it runs"
     active.held = ()
     active.carry_out(orders[0])
-    assert active.state.groups["web"].role is Role.FAULT
+    assert role(active) is Role.FAULT
     assert active.state.groups["web"].arming.shut
     active.tell(ev.Tick())
     assert record(active).session == "n2-x"
@@ -146,7 +148,7 @@ def test_what_cannot_be_shut_at_once_is_shut_when_its_arming_is_answered(
     active.run(TIMING.retry_period + 0.1)
     (arming,) = active.waiting
     active.actions.clear()
-    breaks(monkeypatch, *(role for role in Role if role is not Role.INIT))
+    breaks(monkeypatch, *(each for each in Role if each is not Role.INIT))
     active.tell(ev.Drifted("web", "address"))
     assert Step.SHUT not in steps_of(active)
     active.held = ()
@@ -181,9 +183,7 @@ def test_an_error_that_is_not_about_a_group_is_the_callers(active: Lone, monkeyp
     assert active.state.groups == before.groups
 
 
-def test_a_troubled_group_does_not_ask_for_what_it_could_preempt(
-    active: Lone, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_troubled_group_does_not_ask_for_what_it_could_preempt(active: Lone, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken:
         breaks(broken, Role.ACTIVE)
         active.tell(ev.Drifted("web", "address"))

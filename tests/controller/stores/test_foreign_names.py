@@ -19,7 +19,6 @@ from tests.lab.stores.gcs import Gcs
 from tests.lab.stores.moto import REGION, dynamodb_client, make_bucket, make_table, s3_client
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.lab.host.servers import Server
@@ -98,7 +97,9 @@ async def test_an_object_in_s3_that_no_key_has_is_left_out_and_a_huge_one_is_cut
 
 
 @pytest.mark.parametrize(
-    "forged", [{}, {"value": {"B": b"x"}}, {"version": {"S": "v"}}, {"value": {"S": "x"}, "version": {"S": "v"}}], ids=str
+    "forged",
+    [{}, {"value": {"B": b"x"}}, {"version": {"S": "v"}}, {"value": {"S": "x"}, "version": {"S": "v"}}],
+    ids=str,
 )
 async def test_an_item_in_dynamodb_that_is_not_anyvips_spoils_its_own_key_only(
     moto: Server, forged: dict[str, Any]

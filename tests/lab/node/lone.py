@@ -46,9 +46,13 @@ class Lone:
         value = record if isinstance(record, bytes) else encode(record)
         self.store[key] = Entry(value, Version(str(self.versions)))
 
-    def tell(self, event: ev.Event) -> Decision:
+    def advance(self, event: ev.Event) -> Decision:
+        """Tells the core of an event, and returns what it decides."""
         self.state = observe(self.state, event, self.now, self.policy)
-        decision = decide(self.state, self.now, self.policy)
+        return decide(self.state, self.now, self.policy)
+
+    def tell(self, event: ev.Event) -> Decision:
+        decision = self.advance(event)
         self.state = decision.state
         self.transitions += decision.transitions
         self.failures += decision.failures
