@@ -142,6 +142,7 @@ class Requests:
     heard: int = 0  # the number of the last listing that was recorded
     read_due: bool = True  # read as soon as possible
     read_from: float = 0.0  # but not before this
+    failed: Mapping[str, float] = field(default_factory=dict)  # when a write of the key last failed, if lately
 
 
 @dataclass(frozen=True, slots=True)

@@ -753,3 +753,17 @@ def test_who_cannot_read_in_a_paused_cluster_keeps_what_it_owns_until_it_can(act
     active.fails.clear()
     active.run(1)
     assert active.state.groups["web"].role is Role.ACTIVE
+
+
+@pytest.mark.parametrize("purpose", ["groups/web", "sessions/n2-x", CLUSTER])
+def test_a_store_that_refuses_one_key_at_once_is_not_asked_without_end(node: Lone, purpose: str) -> None:
+    node.put("groups/web", owned_by("n2-x"))
+    node.put("sessions/n2-x", fit(fenced=purpose == "groups/web"))
+    node.refused = purpose
+    node.run(1)
+    node.tell(ev.PauseAsked(paused=purpose == CLUSTER))
+    node.actions.clear()
+    node.run(10)
+    writes = [a for a in node.did(ev.Write) if isinstance(a, ev.Write) and a.key == purpose]
+    assert 1 < len(writes) <= 4 * 10 / TIMING.retry_period + 2
+    assert len(node.did(ev.Read)) <= 6 * 10 / TIMING.retry_period

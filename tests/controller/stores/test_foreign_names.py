@@ -77,7 +77,7 @@ async def test_an_object_in_gcs_that_no_key_has_is_left_out_and_a_huge_one_is_no
         huge = {**made, "name": "anyvip/shop/groups/huge", "metadata": {}, "size": str(LARGEST_VALUE + 1)}
         bucket["anyvip/shop/groups/huge"] = (huge, b"")
         before = fake.ailments.asked["GET"]
-        found = await store.read("")
+        found = dict(await store.read(""))
         assert (found.pop("groups/huge").value, found) == (b"", {KEY: Entry(b"one", version)})
         assert fake.ailments.asked["GET"] == before + 1
         await backend.close()

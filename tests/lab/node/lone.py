@@ -27,6 +27,7 @@ class Lone:
     actions: list[ev.Action] = field(default_factory=list)
     transitions: list[Transition] = field(default_factory=list)
     fails: dict[type, str] = field(default_factory=dict)
+    refused: str = ""  # the store refuses each write of this key
     minted: int = 0
     versions: int = 0
     failing: bool = False  # whether the test expects that the decision about a group fails
@@ -100,7 +101,7 @@ class Lone:
 
     def _swap(self, action: ev.Write, sent_at: float) -> ev.Event:
         there = self.store.get(action.key)
-        if (there.version if there else None) != action.expected:
+        if (there.version if there else None) != action.expected or action.key == self.refused:
             return ev.Refused(action.request)
         self.versions += 1
         version = Version(str(self.versions))
