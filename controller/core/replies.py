@@ -107,7 +107,7 @@ def _forget_key(state: State, request: int, now: float, policy: Policy) -> State
 
 
 def _pace_reads(state: State, key: str, now: float, policy: Policy) -> State:
-    """Delays the read if a write of the key failed a moment ago, too: a store that refuses it is not asked endlessly."""
+    """Delays the read if a write of the key failed a moment ago, too: the store might refuse it each time, at once."""
     requests, pause = state.requests, policy.timing.retry_period / 4
     lately = {other: at for other, at in requests.failed.items() if now - at < 2 * pause}
     read_from = max(requests.read_from, now + pause) if key in lately else requests.read_from
