@@ -123,9 +123,10 @@ def _try(target: Target, value: bytes, report: Report) -> set[Arc]:
 
 def _shorten(target: Target, value: bytes, new: set[Arc], report: Report) -> bytes:
     """Removes pieces for as long as the input still reaches what is new."""
-    size = len(value) // 2
-    while size > 0:
+    size, tries = len(value) // 2, 40
+    while size > 0 and tries > 0:
         for at in range(0, len(value), size):
+            tries -= 1
             shorter = value[:at] + value[at + size :]
             if new <= _try(target, shorter, report):
                 value = shorter
