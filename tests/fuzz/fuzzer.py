@@ -7,6 +7,7 @@ that it never followed before. No well-kept fuzzer of this kind installs for all
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 import signal
 import sys
@@ -86,15 +87,15 @@ def save(folder: Path, target: Target, value: bytes) -> Path:
     return path
 
 
-def fuzz(target: Target, corpus: Sequence[bytes], seconds: float, seed: int) -> Report:
-    """Fuzzes one target for this time, beginning with the corpus."""
+def fuzz(target: Target, corpus: Sequence[bytes], seconds: float, seed: int, findings: float = math.inf) -> Report:
+    """Fuzzes one target for this time or until so many findings, beginning with the corpus."""
     rng, report, seen = random.Random(seed), Report(), set[Arc]()
     pool: list[bytes] = []
     ends_at = time.monotonic() + seconds
     for value in corpus:
         seen |= _try(target, value, report)
         pool.append(value)
-    while time.monotonic() < ends_at:
+    while time.monotonic() < ends_at and len(report.found) < findings:
         value = mutate(rng, pool, target.words)
         arcs = _try(target, value, report)
         if not arcs <= seen:
@@ -124,9 +125,11 @@ def _try(target: Target, value: bytes, report: Report) -> set[Arc]:
 def _shorten(target: Target, value: bytes, new: set[Arc], report: Report) -> bytes:
     """Removes pieces for as long as the input still reaches what is new."""
     size, tries = len(value) // 2, 40
-    while size > 0 and tries > 0:
+    while size > 0:
         for at in range(0, len(value), size):
             tries -= 1
+            if tries < 0:
+                return value
             shorter = value[:at] + value[at + size :]
             if new <= _try(target, shorter, report):
                 value = shorter
