@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 SEEDS ?= 0-999
+FUZZ_SECONDS ?= 60
 WORKERS ?= 3
 FILES ?= $(sort $(shell find tests/scripts -name '*.txt'))
 VENV := .venv
@@ -12,13 +13,13 @@ AZURITE := $(VENV)/azurite
 AZURITE_VERSION := 3.37.0
 # The tests that must cover the core. Measuring coverage in the others would only cost time.
 CORE_TESTS := tests/simulation/test_scripts.py tests/health/test_debounce.py \
-  $(patsubst %,tests/controller/core/test_%.py,core records values)
+  $(patsubst %,tests/controller/core/test_%.py,core records trouble values)
 # The programs that the tests start keep their compiled modules, whatever the caller's environment says.
 export PYTHONDONTWRITEBYTECODE :=
 TEST_PACKAGES := etcd-server haproxy iproute2 iputils-ping keepalived nftables procps tcpdump
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check core simulate mutants rewrite docs bench clean
+.PHONY: help demo test check core simulate fuzz mutants rewrite docs bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +44,9 @@ core: $(VENV)/dev.stamp ## Test the pure core and require that the tests reach e
 
 simulate: $(VENV)/dev.stamp ## Run one simulated cluster per seed (SEEDS=0-999); print the story of a seed that fails
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+fuzz: $(VENV)/dev.stamp ## Look for inputs that break the decoders and the core (FUZZ_SECONDS=60); keep those that reach new code
+	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 mutants: $(VENV)/dev.stamp ## Remove every rule, one at a time; name what catches each, and fail on a survivor
 	@.ci/packages iproute2 nftables

@@ -42,7 +42,8 @@ _MEANING = {
     Role.ACTIVE: "The node serves. Only in this role does the health endpoint answer 200.",
     Role.DEMOTING: "The node answers 503, runs the demote hook, resets connections, shuts the guard, runs the "
     "cleanup hook and releases the group. If it has already lost the right to serve, it shuts the guard first.",
-    Role.FAULT: "The node is unfit: a check fails, its priority is 0, or another live session has its name.",
+    Role.FAULT: "The node is unfit: a check fails, its priority is 0, another live session has its name, or a bug "
+    "stopped the decision about the group.",
     Role.PAUSED: "The cluster is paused, and the node does not own the group.",
 }
 

@@ -16,7 +16,7 @@ from controller.config.fields import Argv, HealthPath, Listen, Name, Seconds, So
 from controller.config.plugins import AUTO, Plugin, ProviderPlugin, StorePlugin
 from controller.config.problem import Path, Problem
 from controller.config.yaml_lines import Document
-from controller.core.timing import ROUNDS_PER_GRANT, Timing
+from controller.core.timing import LONGEST_LEASE, ROUNDS_PER_GRANT, Timing
 from health.checks import CheckOptions
 
 GUARD_OVERSHOOT = 0.05  # seconds; how late the kernel's guard may end an address (measured: up to 0.02 under load)
@@ -34,7 +34,7 @@ class Lease(Section):
     duration_seconds: float = Field(
         default=3.0,
         ge=0.5,
-        le=3600,
+        le=LONGEST_LEASE,
         allow_inf_nan=False,
         description="Seconds that a silent node is watched before another takes over. A failover takes about as long.",
     )

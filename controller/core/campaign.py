@@ -39,6 +39,8 @@ def contest(turn: Turn, name: str) -> bool:
     if barred:
         if mine:
             _give_back(turn, name, onward=not handed)  # or two unfit nodes would pass it back and forth
+    elif turn.groups[name].campaign.heard == turn.state.requests.heard:
+        _wait_for_listing(turn, name, mine=mine)
     elif _is_proven(turn.state, turn.now, turn.policy):
         if handed and _may_accept(turn.state, rules, name):
             return _accept(turn, name)
@@ -101,6 +103,16 @@ def _give_back(turn: Turn, name: str, *, onward: bool) -> None:
     release(turn, name, onward=onward)
 
 
+def _wait_for_listing(turn: Turn, name: str, *, mine: bool) -> None:
+    """Takes nothing back before a listing is answered: without listings, the new grant would end as the last one did.
+
+    If only reading fails, our renewals keep the other nodes from fencing us. The group is then given back.
+    """
+    _note_wait(turn, name, "store-not-read")
+    if mine and turn.state.store.unread and not turn.state.paused:
+        _give_back(turn, name, onward=False)
+
+
 def _is_proven(state: State, now: float, policy: Policy) -> bool:
     """Returns whether the last renewal still counts. Without it, a group that was taken could not be served."""
     renewed = state.rounds.renewed
@@ -146,9 +158,7 @@ def _accept(turn: Turn, name: str) -> bool:
 
 def _take(turn: Turn, name: str, judgement: Judgement) -> None:
     group = turn.groups[name]
-    waits_for = judgement.why if judgement.verdict is Verdict.WAIT else ""
-    if waits_for != group.campaign.waits_for:
-        turn.put_group(name, campaign=replace(group.campaign, waits_for=waits_for))
+    _note_wait(turn, name, judgement.why if judgement.verdict is Verdict.WAIT else "")
     turn.wake(judgement.at)
     if judgement.verdict is Verdict.FENCE:
         _fence(turn, judgement.key)
@@ -159,6 +169,12 @@ def _take(turn: Turn, name: str, judgement: Judgement) -> None:
         assert record is not None
         turn.put_group(name, right=replace(group.right, taken_as=Reason(judgement.why)))
         turn.write(GROUPS + name, Purpose.TAKE, _claim(turn.state, turn.now, turn.policy, name, record), version)
+
+
+def _note_wait(turn: Turn, name: str, waits_for: str) -> None:
+    campaign = turn.groups[name].campaign
+    if waits_for != campaign.waits_for:
+        turn.put_group(name, campaign=replace(campaign, waits_for=waits_for))
 
 
 def _claim(state: State, now: float, policy: Policy, name: str, record: Ownership) -> Ownership:

@@ -14,6 +14,7 @@ from enum import StrEnum
 from math import inf
 
 from controller.core.records import (
+    CLUSTER,
     GROUPS,
     SESSIONS,
     BadRecord,
@@ -75,7 +76,11 @@ def _was_handed(old: Sighting | None, record: Record) -> bool:
 def _decode(key: str, value: bytes) -> Record:
     if key.startswith(SESSIONS):
         return decode(value, Session)
-    return decode(value, Ownership) if key.startswith(GROUPS) else decode(value, Cluster)
+    if key.startswith(GROUPS):
+        return decode(value, Ownership)
+    if key != CLUSTER:
+        raise BadRecord("not a key that this version of anyvip knows")
+    return decode(value, Cluster)
 
 
 class Verdict(StrEnum):
@@ -172,7 +177,7 @@ def judge_holder(holder: SessionId, turn: float, view: View) -> Judgement | None
     ripe = view.rules.watched(seen.since, view.now - turn, lease)
     if ripe and not view.rules.needs_fence():
         return None
-    return _wait_unless(ripe, Verdict.FENCE, "owner-silent", ripe_at, key)
+    return _wait_unless(ripe, Verdict.FENCE, "owner-unreadable" if seen.problem else "owner-silent", ripe_at, key)
 
 
 def _wait_unless(ripe: bool, verdict: Verdict, why: str, at: float, key: str = "") -> Judgement:

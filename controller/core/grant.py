@@ -27,7 +27,9 @@ def update(turn: Turn, name: str) -> None:
         right = replace(right, expires_at=ends)
         turn.put_group(name, right=right)
     if turn.due_or_wake(ends):
-        turn.put_group(name, right=replace(right, owned=None), leaving=Leaving(Reason.EXPIRED, lost=True))
+        campaign = replace(group.campaign, heard=turn.state.requests.heard)
+        leaving = Leaving(Reason.EXPIRED, lost=True)
+        turn.put_group(name, right=replace(right, owned=None), leaving=leaving, campaign=campaign)
 
 
 def arm(turn: Turn) -> None:

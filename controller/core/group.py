@@ -48,10 +48,12 @@ class Reason(StrEnum):
     EXPIRED = "grant-expired"
     TAKEN = "owned-by-another"
     DELETED = "group-record-gone"
+    BAD_RECORD = "bad-record"
     SESSION_OVER = "session-over"
     RESTORED = "store-went-back"
     CLAIMED = "address-claimed"
     STEP_FAILED = "step-failed"
+    INTERNAL = "internal-error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,16 @@ class Campaign:
     ask: Ask | None = None
     preempt_since: float | None = None
     waits_for: str = ""  # why this node does not take the group now, for people to read
+    heard: int = -1  # the last listing before the grant ended; this node takes the group again only after another
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """An error in the decision about the group. `helpless`: the attempt to give it back failed, too."""
+
+    until: float  # then this node tries again
+    detail: str
+    helpless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +221,13 @@ class GroupState:
         """Returns the group after a hook of its promotion was called: what it has begun must be undone."""
         cleans = policy is not None and policy.cleanup
         return replace(self, steps=replace(self.steps, hooked=True, cleans=cleans))
+
+    trouble: Trouble | None = None
+
+    @property
+    def fit(self) -> bool:
+        """Whether this node would serve the group: its checks pass, and no error stops it."""
+        return self.healthy is True and self.trouble is None
 
     def list_steps_left(self, *, lost: bool) -> list[Step]:
         """Returns the steps of the demotion that are left, in order."""

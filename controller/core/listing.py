@@ -21,7 +21,7 @@ def hear_listing(state: State, event: ev.Listed, now: float, policy: Policy) -> 
     before, requests = state, replace(state.requests, reading=None, heard=event.request, completed=recent)
     state = replace(state, requests=requests)
     scope = _Scope(state, event.sent_at, policy)
-    store = replace(state.store, answered_at=now, sightings=_sight_all(state, event, now, policy, scope))
+    store = replace(state.store, answered_at=now, unread=False, sightings=_sight_all(state, event, now, policy, scope))
     went_back = policy.rules.went_back
     if any(went_back(_find_last_seq(before, key), seen.record) for key, seen in store.sightings.items()):
         store = replace(store, quarantine_until=now + policy.timing.lease_duration)
@@ -132,7 +132,8 @@ def _check_group(state: State, name: str, confirmed_at: float, policy: Policy) -
     if not policy.rules.still_ours(record, state.session.id):
         if right.owned is None and not right.adoptable:
             return group
-        leaving = Leaving(Reason.TAKEN if record is not None else Reason.DELETED, lost=True)
+        reason = Reason.TAKEN if record is not None else Reason.BAD_RECORD if seen.problem else Reason.DELETED
+        leaving = Leaving(reason, lost=True, detail=seen.problem)
         return replace(group, right=replace(right, owned=None, adoptable=False), leaving=leaving)
     if right.owned is not None:
         owned = Owned(seen.version or right.owned.version, right.owned.epoch, confirmed_at)

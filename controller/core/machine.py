@@ -34,7 +34,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from controller.core import claims, grant, membership
+from controller.core import claims, grant, membership, trouble
 from controller.core.campaign import ask_owner, contest, meet_wish, preempt, release
 from controller.core.events import Step
 from controller.core.group import Arming, GroupPolicy, GroupState, Leaving, Reason, Role, Transition
@@ -91,9 +91,16 @@ def decide(state: State, now: float, policy: Policy) -> Decision:
     phase = turn.state.phase
     for name in policy.groups.keys() - turn.groups.keys():
         turn.groups[name] = GroupState(since=now, arming=Arming(opened=True))
+    if state.agenda.decided_by is not policy:
+        trouble.forget_all(turn)
     for name in turn.list_concerned():
         turn.begin(name)
-        _decide_group(turn, name)
+        undo = turn.mark(name)
+        try:
+            _decide_group(turn, name)
+        except Exception as error:  # noqa: BLE001  (one group's error must not stop the others)
+            undo()
+            trouble.contain(turn, name, error, _move)
     turn.begin("")
     claims.update_blocked(turn)
     grant.arm(turn)
@@ -102,6 +109,8 @@ def decide(state: State, now: float, policy: Policy) -> Decision:
 
 
 def _decide_group(turn: Turn, name: str) -> None:
+    if trouble.settle(turn, name):
+        return
     grant.update(turn, name)
     before = None
     while turn.groups[name].role is not before:  # a new role can have something to decide right away
@@ -137,7 +146,7 @@ def _rest(turn: Turn, name: str) -> None:
     if after is not group.role:
         _move(turn, name, after, reason, detail)
         return
-    if name in turn.policy.groups:
+    if name in turn.policy.groups and group.trouble is None:
         preempt(turn, name)
     ask_owner(turn, name)
     if contest(turn, name):
@@ -166,6 +175,8 @@ def _shut_if_open(turn: Turn, name: str) -> None:
 def _choose_rest(state: State, now: float, policy: Policy, name: str) -> tuple[Role, Reason, str]:
     """Returns the role at rest that the group belongs in, the reason and a detail."""
     group, own = state.groups[name], policy.groups.get(name)
+    if group.trouble is not None:
+        return Role.FAULT, Reason.INTERNAL, group.trouble.detail
     if state.phase is not Phase.MEMBER or own is None or state.rounds.renewed is None or group.right.adoptable:
         return Role.INIT, state.session.over or Reason.STARTED, ""
     if state.paused:

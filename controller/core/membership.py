@@ -119,7 +119,7 @@ def _make_member(state: State, policy: Policy, name: str, *, in_full: bool) -> M
     raised = group.claim.raised
     return Membership(
         priority=0 if own is None else own.priority,
-        healthy=bool(group.healthy),
+        healthy=group.fit,
         serving=group.epoch if group.role is Role.ACTIVE else 0,
         stake=group.claim.stake,
         digest=claims.digest(raised),

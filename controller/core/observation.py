@@ -39,7 +39,7 @@ def _find_concerned(state: State, event: ev.Event) -> frozenset[str] | None:
             return frozenset(key.removeprefix(GROUPS) for key in event.entries)
         case ev.Withdrawn():
             return frozenset() if event.group is None else frozenset({event.group})
-        case ev.TimerStarted() | ev.Tick() | ev.Failed() | ev.PauseAsked() | ev.GuardLost():
+        case ev.TimerStarted() | ev.Tick() | ev.PauseAsked() | ev.GuardLost():
             return frozenset()
         case _:
             return None

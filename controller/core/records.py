@@ -17,9 +17,11 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from enum import StrEnum
-from math import isfinite
+from functools import cache
 from typing import Any, NewType, TypeVar
 
+from controller.core.bounds import DEEPEST, LARGEST_RECORD, find_problem, parse, show, show_name, too_deep
+from controller.core.timing import LONGEST_LEASE
 from controller.core.values import replace
 from health.errors import AnyvipError
 
@@ -139,17 +141,22 @@ def encode(record: Record) -> bytes:
 
 
 def decode(value: bytes, kind: type[R]) -> R:
-    """Returns the record that the bytes hold. Raises BadRecord, which says what they hold if it is not of this kind."""
+    """Returns the record that the bytes hold, within the limits of `controller.core.bounds`.
+
+    Raises BadRecord, which names the field that is wrong and what is allowed. No other exception is raised.
+    """
+    if len(value) > LARGEST_RECORD:
+        raise BadRecord(f"{len(value)} bytes, allowed: at most {LARGEST_RECORD}")
     try:
-        body = json.loads(value)
+        body = parse(value)
     except (ValueError, RecursionError) as error:
         raise BadRecord(f"not JSON: {value[:60]!r}") from error
     if not isinstance(body, dict):
         raise BadRecord(f"not a JSON object: {value[:60]!r}")
     if body.get("format") != FORMAT:
-        raise BadRecord(f"format {body.get('format')!r}, this version reads format {FORMAT}")
+        raise BadRecord(f"format {show(body.get('format'))}, this version reads format {FORMAT}")
     if body.get("kind") != _KIND[kind]:
-        raise BadRecord(f"a {body.get('kind')!r} record where a {_KIND[kind]!r} record belongs")
+        raise BadRecord(f"a {show(body.get('kind'))} record where a {_KIND[kind]!r} record belongs")
     record: R = _check_type(body, kind, "")
     return record
 
@@ -163,6 +170,7 @@ _CHECKS: Mapping[str, tuple[type, bool]] = {  # annotation -> (type, may be null
     "str | None": (str, True),
     "SessionId | None": (str, True),
 }
+_LONGEST: Mapping[str, float] = {"lease_duration": LONGEST_LEASE}  # seconds
 
 
 def _make_plain(record: object) -> Any:
@@ -181,56 +189,96 @@ def _is_default(of: Field[Any], value: object) -> bool:
     return of.default_factory is not MISSING and value == of.default_factory()
 
 
-def _check_type(body: Any, kind: type[Any], path: str) -> Any:
+def _check_type(body: Any, kind: Any, path: str) -> Any:
     """Returns `body` as a `kind`, every field checked. Unknown fields are ignored; missing ones take their default."""
     if not isinstance(body, dict):
-        raise BadRecord(f"{path}: {body!r} is not an object")
-    given: dict[str, Any] = {}
-    for f in fields(kind):
-        if f.name in body:
-            given[f.name] = _check_field(body[f.name], str(f.type), f"{path}.{f.name}".lstrip("."))
+        raise BadRecord(f"{path}: {show(body)} is not an object")
+    _check_bounds(body, path)
+    known = _list_fields(kind)
+    given = {f: _check_field(body[f], annotation, path, f) for f, annotation in known.items() if f in body}
+    if len(given) < len(body):  # the rest is of a later version, or garbage
+        for other in body.keys() - given.keys():
+            if too_deep(body[other]):
+                raise BadRecord(f"{_join(path, other)}: nested, allowed: at most {DEEPEST} levels")
     try:
         return kind(**given)
     except TypeError as error:
         raise BadRecord(f"{path or 'record'}: {error}") from error
 
 
-def _check_field(value: Any, annotation: str, path: str) -> Any:
+@cache
+def _list_fields(kind: Any) -> Mapping[str, str]:
+    """Returns the annotation of each field."""
+    return {f.name: str(f.type) for f in fields(kind)}
+
+
+def _check_field(value: Any, annotation: str, path: str, field_name: str) -> Any:
+    """Returns the value as the annotation says. `path` is that of the object that has the field."""
+    if annotation in _CHECKS:
+        expected, nullable = _CHECKS[annotation]
+        return None if value is None and nullable else _check_plain(value, expected, annotation, path, field_name)
     if annotation == "Mapping[str, Membership]":
-        if not isinstance(value, dict):
-            raise BadRecord(f"{path}: {value!r} is not an object")
-        return {name: _check_type(inner, Membership, f"{path}.{name}") for name, inner in value.items()}
+        return _check_mapping(value, Membership, _join(path, field_name))
     if annotation in _SPECIAL:
-        return _SPECIAL[annotation](value, path)
-    if annotation == "Wanted | None":
-        return None if value is None else _check_type(value, Wanted, path)
-    expected, nullable = _CHECKS[annotation]
-    if value is None and nullable:
-        return None
+        return _SPECIAL[annotation](value, _join(path, field_name))
+    return None if value is None else _check_type(value, Wanted, _join(path, field_name))
+
+
+def _check_plain(value: Any, expected: type, annotation: str, path: str, field_name: str) -> Any:
+    given = value  # mypy narrows `value` below
+    if type(value) is not bool and (problem := find_problem(value)):
+        raise BadRecord(f"{_join(path, field_name)}: {problem}")
     if type(value) is not expected:  # bool is an int to isinstance
-        raise BadRecord(f"{path}: {value!r} is not of type {annotation}")
-    if isinstance(value, float) and not isfinite(value):
-        raise BadRecord(f"{path}: {value!r} is not a number")
-    return value
+        raise BadRecord(f"{_join(path, field_name)}: {show(value)} is not of type {annotation}")
+    if field_name in _LONGEST and not 0 <= given <= _LONGEST[field_name]:
+        raise BadRecord(f"{_join(path, field_name)}: {given:g} seconds, allowed: 0 to {_LONGEST[field_name]:g}")
+    return given
+
+
+def _check_mapping(value: Any, kind: type[Any], path: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise BadRecord(f"{path}: {show(value)} is not an object")
+    _check_bounds(value, path)
+    for key in value:
+        _check_bounds(key, path)
+    return {key: _check_type(inner, kind, _join(path, key)) for key, inner in value.items()}
+
+
+def _check_bounds(value: Any, path: str) -> None:
+    if problem := find_problem(value):
+        raise BadRecord(f"{path or 'record'}: {problem}")
+
+
+def _join(path: str, field_name: str) -> str:
+    return f"{path}.{show_name(field_name)}" if path else show_name(field_name)
 
 
 def _check_stake(value: Any, path: str) -> Stake:
     try:
         return Stake(value)
     except ValueError as error:
-        raise BadRecord(f"{path}: {value!r} is none of {', '.join(Stake)}") from error
+        raise BadRecord(f"{path}: {show(value)} is none of {', '.join(Stake)}") from error
 
 
 def _check_facts(value: Any, path: str) -> Mapping[str, Mapping[str, str]]:
-    groups = value.values() if isinstance(value, dict) else [None]
-    if not all(isinstance(facts, dict) and all(isinstance(each, str) for each in facts.values()) for facts in groups):
-        raise BadRecord(f"{path}: {value!r} is not a mapping of mappings of strings")
-    return dict(value)
+    """Returns a mapping of mappings of strings."""
+    if not isinstance(value, dict):
+        raise BadRecord(f"{path}: {show(value)} is not an object")
+    _check_bounds(value, path)
+    for name, facts in value.items():
+        _check_bounds(name, path)
+        if not isinstance(facts, dict) or not all(isinstance(text, str) for text in facts.values()):
+            raise BadRecord(f"{_join(path, name)}: {show(facts)} is not a mapping of strings")
+        for each in (facts, *facts, *facts.values()):
+            _check_bounds(each, path)
+    return value
 
 
 def _check_tokens(value: Any, path: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise BadRecord(f"{path}: {value!r} is not a list of strings")
+        raise BadRecord(f"{path}: {show(value)} is not a list of strings")
+    for each in (value, *value):
+        _check_bounds(each, path)
     return tuple(value)
 
 

@@ -99,7 +99,7 @@ def _forget_key(state: State, request: int, now: float, policy: Policy) -> State
     if last is not None and last.record is not None and write.key.startswith(GROUPS):
         gone[write.key] = last.record.seq
     state = replace(state, store=replace(store, sightings=sightings, gone=gone))
-    state = _end_write(state, request, now).with_read_due()
+    state = _pace_reads(_end_write(state, request, now).with_read_due(), write.key, now, policy)
     if write.purpose is Purpose.LEAVE:
         return replace(state, phase=Phase.LEFT)
     if write.key == state.session.key:
@@ -108,6 +108,14 @@ def _forget_key(state: State, request: int, now: float, policy: Policy) -> State
             current = replace(state.rounds.current, beating=False, failed=True)
             return _end_round(replace(state, rounds=replace(state.rounds, current=current)), now, policy)
     return state
+
+
+def _pace_reads(state: State, key: str, now: float, policy: Policy) -> State:
+    """Delays the read if a write of the key failed a moment ago, too: the store might refuse it each time, at once."""
+    requests, pause = state.requests, policy.timing.retry_period / 4
+    lately = {other: at for other, at in requests.failed.items() if now - at < 2 * pause}
+    read_from = max(requests.read_from, now + pause) if key in lately else requests.read_from
+    return replace(state, requests=replace(requests, failed={**lately, key: now}, read_from=read_from))
 
 
 def _end_write(state: State, request: int, now: float) -> State:
@@ -137,6 +145,8 @@ def _end_round(state: State, now: float, policy: Policy) -> State:
     if current is None or current.beating or current.listing:
         return state
     if current.failed:
+        renewed = rounds.renewed is not None and rounds.renewed.started_at == current.timer_at
+        state = replace(state, store=replace(state.store, unread=state.store.unread or renewed))
         return replace(state, rounds=replace(rounds, current=None, next_at=now + period / 4))
     if rounds.next_at > current.began_at:  # something happened meanwhile that the other nodes must know
         period /= 4

@@ -132,6 +132,7 @@ class Knowledge:
     answered_at: float = 0.0  # when the last listing arrived
     quarantine_until: float = 0.0  # the store went back: nothing is taken or opened before this
     out_of_contact: bool = False
+    unread: bool = False  # no listing was answered since one whose round's renewal was: only reading fails
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,7 @@ class Requests:
     heard: int = 0  # the number of the last listing that was recorded
     read_due: bool = True  # read as soon as possible
     read_from: float = 0.0  # but not before this
+    failed: Mapping[str, float] = field(default_factory=dict)  # when a write of the key last failed, if lately
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,3 +275,4 @@ class Decision:
     actions: tuple[Action, ...]
     wake_at: float | None
     transitions: tuple[Transition, ...]
+    failures: tuple[tuple[str, Exception], ...] = ()  # the groups whose decision failed, to be logged

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 ROUNDS_PER_GRANT = 4  # how many renewals are sent in the time that one of them grants
+LONGEST_LEASE = 3600  # seconds; the configuration allows no longer one, and no record says more
 
 
 @dataclass(frozen=True, slots=True)

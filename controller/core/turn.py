@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from controller.core import events as ev
@@ -23,6 +24,7 @@ class Turn:
         self.state = replace(state, groups=self.groups)  # always shows the groups as they are now
         self._actions: list[ev.Action] = []
         self._transitions: list[Transition] = []
+        self._failures: list[tuple[str, Exception]] = []
         self._wakes = {name: at for name, at in state.agenda.wakes.items() if name}
         self._deciding = ""  # the group that decides; empty: the node
         self._writing = {write.key for write in state.requests.pending.values()}
@@ -31,7 +33,8 @@ class Turn:
         """Returns what was decided. `all_next` makes all groups decide next time: something changed after they did."""
         wakes, concerned = self._wakes, None if all_next else frozenset[str]()
         self.put(agenda=Agenda(concerned=concerned, wakes=wakes, decided_by=self.policy))
-        return Decision(self.state, tuple(self._actions), min(wakes.values(), default=None), tuple(self._transitions))
+        actions, transitions, failures = tuple(self._actions), tuple(self._transitions), tuple(self._failures)
+        return Decision(self.state, actions, min(wakes.values(), default=None), transitions, failures)
 
     def list_concerned(self) -> list[str]:
         """Returns the groups that must decide: those that an event concerns, and those whose time has come."""
@@ -45,6 +48,23 @@ class Turn:
         """Makes this group the one that decides, and that `wake` applies to. Empty: the node."""
         self._deciding = name
         self._wakes.pop(name, None)
+
+    def mark(self, name: str) -> Callable[[], None]:
+        """Returns what undoes everything that is decided about this group from now on."""
+        state, group = self.state, self.groups[name]
+        actions, transitions = len(self._actions), len(self._transitions)
+
+        def undo() -> None:
+            self.state, self.groups[name] = state, group
+            del self._actions[actions:], self._transitions[transitions:]
+            self._writing = {write.key for write in state.requests.pending.values()}
+            self._deciding = name
+
+        return undo
+
+    def report(self, name: str, error: Exception) -> None:
+        """Notes that the decision about this group failed."""
+        self._failures.append((name, error))
 
     def put(self, **changes: Any) -> None:
         """Changes parts of the node's state."""

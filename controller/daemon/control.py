@@ -141,7 +141,7 @@ class Control:
         state = self._node.state
         seen, record = state.store.sightings.get(GROUPS + name), record_of(state, name)
         if seen is not None and seen.problem:
-            return seen.problem
+            return f"bad-record: {seen.problem}"
         if group.claim.blocked:
             return group.claim.blocked
         renewed = record is not None and record.session in live

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from controller.core import events as ev
-from controller.core.machine import Decision, Policy, State, decide, initial, observe
+from controller.core.machine import Decision, Policy, State, initial
+from controller.daemon.advance import Advance
 from controller.daemon.clock import Clock
 from controller.daemon.executor import Executor
 from controller.telemetry.telemetry import Telemetry
+
+_log = logging.getLogger("anyvip")
 
 
 class Node:
@@ -24,6 +28,7 @@ class Node:
         self._clock = clock
         self._telemetry = telemetry
         self._on_decision = on_decision
+        self._advance = Advance(self._report)
         self._events: asyncio.Queue[ev.Event] = asyncio.Queue()
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: list[tuple[Callable[[State], bool], asyncio.Future[None]]] = []
@@ -47,7 +52,10 @@ class Node:
 
     def _turn(self, event: ev.Event, executor: Executor) -> ev.Exit | None:
         now = self.turned_at = self._clock()
-        decision = decide(observe(self.state, event, now, self.policy), now, self.policy)
+        decision = self._advance(self.state, event, now, self.policy)
+        if decision is None:  # the core failed; without a decision, the next tick tries again
+            self._sleep_until(None, now)
+            return None
         self.state = decision.state
         self._on_decision(decision.state)
         self._wake_waiting()
@@ -70,6 +78,12 @@ class Node:
             self._telemetry.judged(event)
         elif isinstance(event, ev.Drifted):
             self._telemetry.drifted(event)
+        elif isinstance(event, ev.Listed):
+            sightings = decision.state.store.sightings.items()
+            self._telemetry.unreadable({key: seen.problem for key, seen in sightings if seen.problem})
+
+    def _report(self, group: str, error: Exception, what: str) -> None:
+        _log.error(what, exc_info=error, extra={"fields": {"group": group} if group else {}})
 
     def _wake_waiting(self) -> None:
         for holds, reached in tuple(self._waiting):

@@ -29,7 +29,7 @@ from pydantic import AfterValidator, Field, FilePath, model_validator
 from controller.stores.base import Conflict, Entry, StoreError, Version
 from controller.stores.kit.blocking import Blocking
 from controller.stores.kit.keys import Keys, folder
-from controller.stores.kit.objects import ObjectStore
+from controller.stores.kit.objects import LARGEST_VALUE, ObjectStore
 from controller.stores.kit.outcome import NotDone, OutcomeUnknown
 from providers.azure.client import AzureOptions, Cloud, credential, retry_after
 
@@ -70,7 +70,8 @@ class BlobContainer:
 
         def work() -> Entry:
             blob = self._client.download_blob(name)
-            return Entry(blob.readall(), _version(blob.properties.etag))
+            content = blob.readall() if blob.properties.size <= LARGEST_VALUE else blob.read(LARGEST_VALUE)
+            return Entry(content, _version(blob.properties.etag))
 
         try:
             return self._ask(work, name)

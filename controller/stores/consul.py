@@ -152,7 +152,8 @@ class ConsulStore:
                 raise StoreError(f"{origin(response)}: the token is not allowed to read all of {self._keys.root}")
             if response.status == 404:
                 return {}, index
-            return dict(self._decode(pair) for pair in json.loads(raw)), index
+            known = (self._decode(pair) for pair in json.loads(raw))
+            return dict(pair for pair in known if pair is not None), index
         except (LookupError, TypeError, ValueError, RecursionError) as error:
             raise _not_understood(response, raw) from error
 
@@ -188,9 +189,11 @@ class ConsulStore:
             raise NotDone(text, after=0.1)
         raise OutcomeUnknown(text) if response.status >= 500 else StoreError(text)
 
-    def _decode(self, pair: Mapping[str, Any]) -> tuple[str, Entry]:
-        value = b64decode(pair["Value"] or "", validate=True)
-        return self._keys.key(pair["Key"].replace(",", "%")), Entry(value, Version(str(int(pair["ModifyIndex"]))))
+    def _decode(self, pair: Mapping[str, Any]) -> tuple[str, Entry] | None:
+        """Return key and entry; None for a name that somebody else has made, which no key has."""
+        entry = Entry(b64decode(pair["Value"] or "", validate=True), Version(str(int(pair["ModifyIndex"]))))
+        key = self._keys.key(pair["Key"].replace(",", "%"))
+        return (key, entry) if key is not None and self._name(key) == pair["Key"] else None
 
     def _name(self, key: str) -> str:
         return self._keys.name(key).replace("%", ",")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from botocore.exceptions import ClientError
 from pydantic import AfterValidator, Field
 
-from controller.stores.base import Conflict, Entry, StoreError, Version
+from controller.stores.base import Conflict, Entry, Version
 from controller.stores.kit.aws_calls import connection, said_of
 from controller.stores.kit.blocking import Blocking
 from controller.stores.kit.keys import Keys, folder
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _NAMES = {"#cluster": "cluster", "#key": "key"}
+_FOREIGN = Version("")  # of no item that anyvip wrote
 
 
 class DynamoDbStore:
@@ -96,19 +97,10 @@ class DynamoDbStore:
                     **begin,
                 )
                 items = page["Items"]
-            found.update(self._entry(item) for item in items)
+                found.update(_entry(item) for item in items)
             if not (last := page.get("LastEvaluatedKey")):
                 return found
             begin = {"ExclusiveStartKey": last}
-
-    def _entry(self, item: Mapping[str, Any]) -> tuple[str, Entry]:
-        try:
-            return item["key"]["S"], Entry(item["value"]["B"], Version(item["version"]["S"]))
-        except KeyError as error:
-            key = item.get("key", {}).get("S")
-            raise StoreError(
-                f"{self._what}: item {key!r} of {self._partition!r} is not anyvip's: no {error}"
-            ) from error
 
     def _write(self, key: str, value: bytes | None, expected: Version | None, version: Version) -> None:
         where = {"cluster": {"S": self._partition}, "key": {"S": key}}
@@ -130,3 +122,9 @@ class DynamoDbStore:
                 raise
             if "ConsumedCapacity" not in answer:  # without it success is empty, and any server's 200 would pass for it
                 raise LookupError("no ConsumedCapacity")
+
+
+def _entry(item: Mapping[str, Any]) -> tuple[str, Entry]:
+    """Return key and entry. An item that anyvip did not write counts as a value that cannot be read."""
+    key, value, version = item["key"]["S"], item.get("value", {}).get("B"), item.get("version", {}).get("S")
+    return key, Entry(b"", _FOREIGN) if value is None or version is None else Entry(value, Version(version))

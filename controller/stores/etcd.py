@@ -76,9 +76,10 @@ class EtcdStore:
         """Return every key that begins with prefix. Raises StoreError, also while etcd has no quorum."""
         answer = await self._gateway.call("/v3/kv/range", self._range(prefix), repeatable=True)
         try:
-            found = {pair["key"]: self._decode(pair) for pair in answer.get("kvs", ())}
+            pairs = {pair["key"]: self._decode(pair) for pair in answer.get("kvs", ())}
         except (KeyError, TypeError, ValueError) as error:
             raise StoreError(f"cannot understand etcd's answer to a range request: {error!r}") from error
+        found = {path: pair for path, pair in pairs.items() if pair is not None}
         if not prefix:
             self._known = found
         return {key: entry for _, key, entry in found.values()}
@@ -118,7 +119,7 @@ class EtcdStore:
         """Return the entries in one message of the watch; none when it cannot be understood, as it is only a hint."""
         try:
             pairs = [told["kv"] for told in json.loads(line)["result"].get("events", ()) if "value" in told["kv"]]
-            return {key: entry for _, key, entry in map(self._decode, pairs)}
+            return {pair[1]: pair[2] for pair in map(self._decode, pairs) if pair is not None}
         except (KeyError, TypeError, ValueError):
             return {}
 
@@ -131,14 +132,20 @@ class EtcdStore:
         end = begin[:-1] + bytes([begin[-1] + 1])  # the first key after all with this prefix; UTF-8 has no 0xff
         return {"key": b64encode(begin).decode(), "range_end": b64encode(end).decode()}
 
-    def _decode(self, pair: Mapping[str, Any]) -> tuple[str, str, Entry]:
-        """Return the encoded value, the key and the entry. Does not decode again what the last listing had."""
+    def _decode(self, pair: Mapping[str, Any]) -> tuple[str, str, Entry] | None:
+        """Return the encoded value, the key and the entry; None for a name that is not UTF-8, so somebody else's.
+
+        Does not decode again what the last listing had.
+        """
         value, revision = pair.get("value", ""), pair["mod_revision"]
         known = self._known.get(pair["key"])
         if known and known[0] == value and known[2].version == revision:
             return known
-        key = b64decode(pair["key"]).decode().removeprefix(self._root)
-        return value, key, Entry(b64decode(value), Version(revision))
+        entry, path = Entry(b64decode(value), Version(revision)), b64decode(pair["key"])
+        try:
+            return value, path.decode().removeprefix(self._root), entry
+        except UnicodeDecodeError:
+            return None
 
 
 def _encode(key: str) -> str:

@@ -25,6 +25,7 @@ from yarl import URL
 from controller.stores.base import Conflict, Entry, StoreError, Version
 from controller.stores.kit.endpoints import Endpoints, Servers, body_of, origin
 from controller.stores.kit.keys import Keys, folder
+from controller.stores.kit.objects import LARGEST_VALUE
 from controller.stores.kit.outcome import NotDone, OutcomeUnknown
 from controller.stores.kit.tls import Endpoint
 from providers.gcp.client import GcpOptions, HttpUrl, credentials
@@ -39,7 +40,7 @@ _RECORD = "record"
 _PROOF = "proof"  # not a record: only a server that ignores conditions writes it
 _AGAIN_SECONDS = 0.3  # after Google has refused a request because of its rate
 _THROTTLED = frozenset({"rateLimitExceeded", "userRateLimitExceeded"})
-_FIELDS = "kind,nextPageToken,items(name,generation,metageneration,metadata)"
+_FIELDS = "kind,nextPageToken,items(name,generation,metageneration,metadata,size)"
 
 
 class GcsStore:
@@ -95,7 +96,7 @@ class GcsStore:
         found = await self._google.ask(lambda: self._read(self._keys.name(prefix)), repeatable=True)
         if not prefix:
             self._keep_fetched = {name: entry for name, entry in self._keep_fetched.items() if name in found}
-        return {self._keys.key(name): entry for name, entry in found.items()}
+        return {key: entry for name, entry in found.items() if (key := self._keys.key(name)) is not None}
 
     async def swap(self, key: str, value: bytes | None, expected: Version | None) -> Version:
         """Replace, create or delete as `controller.stores.base.Store` says. Raises Conflict, StoreError."""
@@ -137,7 +138,7 @@ class GcsStore:
             if "nextPageToken" not in page:
                 break
             query["pageToken"] = str(page["nextPageToken"])
-        missing = [name for name, entry in known.items() if entry is None]
+        missing = [name for name, entry in known.items() if entry is None and self._keys.key(name) is not None]
         fetched = await asyncio.gather(*(self._fetch(name) for name in missing))
         found = {**known, **dict(zip(missing, fetched, strict=True))}
         return {name: entry for name, entry in found.items() if entry is not None}
@@ -147,7 +148,9 @@ class GcsStore:
         version = Version(str(int(item["generation"])))
         text = (item.get("metadata") or {}).get(_RECORD)
         if isinstance(text, str) and item["metageneration"] == "1":  # higher: the metadata was changed later
-            return Entry(text.encode(), version)
+            return Entry(text.encode(errors="surrogatepass"), version)  # half a pair makes a bad record, not a bad list
+        if int(item.get("size", 0)) > LARGEST_VALUE:  # no record: it would only cost the deadline
+            return Entry(b"", version)
         fetched = self._keep_fetched.get(item["name"])
         return fetched if fetched and fetched.version == version else None
 

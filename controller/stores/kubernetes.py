@@ -192,13 +192,11 @@ class KubernetesStore:
 
     def _decode(self, lease: Mapping[str, Any]) -> tuple[str, Entry] | None:
         """Return key and entry; None when the object belongs to no key, such as a copy that a user made."""
-        annotations = lease["metadata"]["annotations"]
+        annotations = lease["metadata"].get("annotations") or {}
         key = str(annotations.get(_KEY))
         if annotations.get(_CLUSTER) != self._cluster or lease["metadata"]["name"] != self._name(key):
             return None
-        text = annotations.get(_TEXT)
-        value = b64decode(annotations[_BASE64], validate=True) if text is None else text.encode()
-        return key, Entry(value, _version(lease))
+        return key, Entry(_value(annotations), _version(lease))
 
     def _told(self, line: bytes, at: str) -> tuple[str, str | None, dict[str, Entry]]:
         """Return what a line of the watch reports: where to resume (empty: list again), the key, and its entry."""
@@ -236,6 +234,15 @@ def _annotate(value: bytes) -> dict[str, str]:
         return {_TEXT: value.decode()}
     except UnicodeDecodeError:
         return {_BASE64: b64encode(value).decode()}
+
+
+def _value(annotations: Mapping[str, Any]) -> bytes:
+    """Return the value that `_annotate` has written, or nothing when somebody has edited it."""
+    try:
+        text = annotations.get(_TEXT)
+        return b64decode(annotations[_BASE64], validate=True) if text is None else str(text).encode()
+    except (KeyError, TypeError, ValueError):
+        return b""
 
 
 def _show(value: bytes) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from controller.stores.base import Conflict, Entry, Version
 from controller.stores.kit.aws_calls import connection, said_of
 from controller.stores.kit.blocking import Blocking
 from controller.stores.kit.keys import Keys, folder
-from controller.stores.kit.objects import ObjectStore
+from controller.stores.kit.objects import LARGEST_VALUE, ObjectStore
 from controller.stores.kit.proof import Proven
 from providers.aws.client import Aws, AwsOptions
 from providers.aws.errors import code_of
@@ -74,7 +74,7 @@ class S3Bucket:
         try:
             with self._ask(name) as client:
                 answer = client.get_object(Bucket=self._bucket, Key=name)
-                return Entry(_value(answer["Body"].read()), Version(answer["ETag"]))
+                return Entry(_value(_read_some(answer["Body"])), Version(answer["ETag"]))
         except Conflict:
             return None
 
@@ -103,6 +103,14 @@ class S3Bucket:
                 if name and code_of(error) in _REFUSED:
                     raise Conflict(name) from error
                 raise
+
+
+def _read_some(body: Any) -> bytes:
+    """Return the content, or its first bytes when it is larger than any record. Raises when it is cut short."""
+    content: bytes = body.read(LARGEST_VALUE)
+    if len(content) < LARGEST_VALUE:
+        body.read(1)  # only at the end does the SDK compare what arrived with what was announced
+    return content
 
 
 def _body(value: bytes) -> bytes:

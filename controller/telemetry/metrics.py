@@ -56,6 +56,7 @@ class Metrics:
         self.reachable = gauge("anyvip_store_reachable", "1 while the store answers.")
         self.blocked = gauge("anyvip_address_conflict", "1 while another group has one of its addresses.", group)
         self.differing = gauge("anyvip_configuration_differs", "Other nodes whose configuration differs from this one.")
+        self.unreadable = gauge("anyvip_unreadable_records", "Keys in the store that cannot be read.")
         self.paused = gauge("anyvip_paused", "1 while the cluster is paused.")
         self.paused_seconds = gauge("anyvip_paused_seconds", "Seconds for which this node has seen the pause.")
         self.pause_left = gauge(

@@ -18,6 +18,7 @@ from controller.telemetry.metrics import Metrics
 _log = logging.getLogger("anyvip")
 
 _BAD = frozenset({Role.FAULT})
+_MOST_KEYS = 20
 
 
 class Op(StrEnum):
@@ -57,6 +58,7 @@ class Telemetry:
         self.reachable: bool | None = None  # whether the store answers; None: it was never asked
         self.contact_at: float | None = None  # when the store last answered
         self.store_error = ""
+        self._unreadable: frozenset[str] = frozenset()  # the keys that were logged
         self.history = history
         self.metrics = Metrics()
 
@@ -169,6 +171,20 @@ class Telemetry:
                 emit(_log, logging.WARNING, "address claimed by another group", group=group, why=blocked)
             else:
                 emit(_log, logging.INFO, "address no longer claimed by another group", group=group, was=before)
+
+    def unreadable(self, problems: Mapping[str, str]) -> None:
+        """Reports the keys of the store that cannot be read, and why: each key once, until it can be read or is gone.
+
+        Only `_MOST_KEYS` of them are logged, because another program could write any number.
+        """
+        self.metrics.unreadable.set(len(problems))
+        for key in sorted(self._unreadable.difference(problems)):
+            emit(_log, logging.INFO, "record is readable again, or gone", key=key)
+        known = self._unreadable.intersection(problems)
+        fresh = sorted(problems.keys() - known)[: max(_MOST_KEYS - len(known), 0)]
+        for key in fresh:
+            emit(_log, logging.WARNING, "record cannot be read", key=key, problem=problems[key])
+        self._unreadable = known.union(fresh)
 
     def differing(self, nodes: Mapping[str, Sequence[str]]) -> None:
         """Reports in what other nodes' configurations differ from this one. Logs each change once."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.planting import Plant
 
 _CORE_TESTS = "tests/controller/core/test_core.py"
+_TROUBLE_TESTS = "tests/controller/core/test_trouble.py"
 _CONCERNED = "tests/controller/core/test_concerned.py"
 _CAMPAIGN = "controller.core.campaign"
 _OBSERVATION = "controller.core.observation"
@@ -38,6 +39,78 @@ COLLECTS_NAMED = Plant(
     " and sid not in named",
     "",
     f"{_CORE_TESTS}::test_a_session_that_a_group_names_stays_for_ever",
+)
+TAKES_UNREAD = Plant(
+    "takesUnread",
+    "a node whose grant has ended takes nothing before a listing is answered",
+    "a node that can write but not read loses the VIP and takes it again with each grant, and no other node gets it",
+    _CAMPAIGN,
+    "    elif turn.groups[name].campaign.heard == turn.state.requests.heard:\n",
+    "    elif False:\n",
+    f"{_CORE_TESTS}::test_who_can_write_but_not_read_gives_the_group_back_and_does_not_take_it_again",
+)
+KEEPS_UNREAD = Plant(
+    "keepsUnread",
+    "a node that can write but not read gives its groups back",
+    "the VIP has no owner for as long as the node cannot read, because it cannot be fenced",
+    _CAMPAIGN,
+    "    if mine and turn.state.store.unread and not turn.state.paused:\n",
+    "    if False:\n",
+    f"{_CORE_TESTS}::test_who_can_write_but_not_read_gives_the_group_back_and_does_not_take_it_again",
+)
+STOPS_ALL = Plant(
+    "stopsAll",
+    "an error in one group's decision is that group's",
+    "the daemon ends, and all groups of the node with it",
+    "controller.core.machine",
+    "            trouble.contain(turn, name, error, _move)\n",
+    "            raise\n",
+    f"{_TROUBLE_TESTS}::test_a_group_whose_decision_fails_is_shut_and_given_back_and_the_others_serve[False]",
+)
+KEEPS_DECIDED = Plant(
+    "keepsDecided",
+    "what a decision had ordered before it failed is undone",
+    "half a decision is carried out",
+    "controller.core.machine",
+    "            undo()\n",
+    "",
+    f"{_TROUBLE_TESTS}::test_a_group_whose_decision_fails_is_shut_and_given_back_and_the_others_serve[True]",
+)
+SPINS = Plant(
+    "spins",
+    "a group whose decision failed is left alone for a lease",
+    "the node does nothing but fail, as fast as it can",
+    "controller.core.trouble",
+    "    return trouble.helpless and at_rest\n",
+    "    return False\n",
+    f"{_TROUBLE_TESTS}::test_a_standby_whose_decision_fails_is_unfit_and_does_not_spin",
+)
+LONGEST_LEASE_EVER = Plant(
+    "longestLeaseEver",
+    "a record says no lease that the configuration does not allow",
+    "a dead session whose record says a lease of 1e300 s is never fenced",
+    "controller.core.records",
+    "    if field_name in _LONGEST and not 0",
+    "    if False and not 0",
+    f"{_CORE_TESTS}::test_a_dead_owner_whose_lease_is_beyond_the_limit_is_watched_for_ours_and_fenced",
+)
+ANY_NUMBER = Plant(
+    "anyNumber",
+    "an integer in a record has 64 bits at most",
+    "a number of 4,300 digits is read, and its record cannot be written again",
+    "controller.core.bounds",
+    "        case int() if not _SMALLEST <= value <= _LARGEST:\n",
+    "        case int() if False:\n",
+    "tests/controller/core/test_records.py::test_what_is_beyond_a_limit_says_which_field_and_what_is_allowed",
+)
+ASKS_ENDLESSLY = Plant(
+    "asksEndlessly",
+    "a write that fails twice in a row is tried again after a pause",
+    "a store that refuses one key at once is asked as fast as it answers",
+    "controller.core.replies",
+    "max(requests.read_from, now + pause) if key in lately else requests.read_from",
+    "requests.read_from",
+    f"{_CORE_TESTS}::test_a_store_that_refuses_one_key_at_once_is_not_asked_without_end[groups/web]",
 )
 FORGETS_VERDICT = Plant(
     "forgetsVerdict",
@@ -188,6 +261,14 @@ PLANTS = (
     EQUALS_PREEMPT,
     FAILED_PREEMPTS,
     COLLECTS_NAMED,
+    TAKES_UNREAD,
+    KEEPS_UNREAD,
+    STOPS_ALL,
+    KEEPS_DECIDED,
+    SPINS,
+    LONGEST_LEASE_EVER,
+    ANY_NUMBER,
+    ASKS_ENDLESSLY,
     FORGETS_VERDICT,
     ARMS_UNPREPARED,
     ARMS_GIVEN_UP,

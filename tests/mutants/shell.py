@@ -300,4 +300,40 @@ UNPROVEN_DELETION = _unproven(
     "a late deletion removes a record that has changed since",
 )
 
+# --- what else is in the store -----------------------------------------------------------------------------------
+
+FOREIGN_NAMES = Plant(
+    "foreignNames",
+    "a name that anyvip does not write is no key",
+    "an object of somebody else's stands in for a record, or hides it",
+    "controller.stores.kit.keys",
+    "        return key if _NAME.fullmatch(escaped) and escape(key) == escaped else None\n",
+    "        return key\n",
+    "tests/controller/stores/test_foreign_names.py::test_a_name_that_no_key_has_is_no_key",
+)
+
+# --- errors of the core ------------------------------------------------------------------------------------------
+
+_ADVANCE = "controller.daemon.advance"
+_ADVANCE_TESTS = "tests/controller/daemon/test_advance.py"
+
+FAILED_ANSWER = Plant(
+    "failedAnswer",
+    "an answer that the core cannot act on counts as a failed effect",
+    "one listing that the core cannot act on ends the daemon, again after each restart",
+    _ADVANCE,
+    "            failure = as_failure(event)\n",
+    "            failure = None\n",
+    f"{_ADVANCE_TESTS}::test_a_listing_that_the_core_cannot_act_on_counts_as_not_answered",
+)
+DECIDES_NOTHING = Plant(
+    "decidesNothing",
+    "a daemon whose core has decided nothing for a lease ends",
+    "the daemon does nothing, and nothing starts it again",
+    _ADVANCE,
+    " or now - self._failing_since >= policy.timing.lease_duration:\n",
+    ":\n",
+    f"{_ADVANCE_TESTS}::test_what_nobody_waits_for_is_left_out_for_a_lease",
+)
+
 PLANTS = tuple(plant for plant in list(vars().values()) if isinstance(plant, Plant))

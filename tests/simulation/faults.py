@@ -82,7 +82,7 @@ class Faults:
 
     def _heal_host(self, host: Host) -> None:
         host.clear_traps()
-        host.cut = False
+        host.cut = host.blind = False
         while host.process is not None and not host.process.awake:
             host.thaw()
         host.reload(host.groups)
@@ -214,6 +214,15 @@ class Faults:
     def _set_cut(self, host: Host, cut: bool) -> None:
         host.tell(f"({'cut off from' if cut else 'reaches'} the store)")
         host.cut = cut
+
+    def blind(self, host: Host) -> None:
+        """Lose the host's reads for a while, as a store that throttles them does. Its writes still land."""
+        self._set_blind(host, blind=True)
+        self._later(self._span(0.5, 3), self._set_blind, host, False)
+
+    def _set_blind(self, host: Host, blind: bool) -> None:
+        host.tell(f"({'cannot read' if blind else 'reads'} the store)")
+        host.blind = blind
 
     def late_beat(self, host: Host) -> None:
         """Make a renewal land late, and perhaps freeze its node until then."""

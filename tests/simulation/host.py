@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from controller.core.events import GuardLost, Judged, Tick
 from controller.core.machine import GroupPolicy, Policy
 from controller.core.records import SessionId
+from controller.core.rules import Rules
 from tests.simulation.world import Clock
 
 if TYPE_CHECKING:
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
     from controller.core.state import State
     from tests.simulation.cluster import Cluster, HostPlan
     from tests.simulation.process import Process, Trap
+
+
+class BrokenRules(Rules):
+    """Raises an error in each decision about a group that this node owns."""
+
+    def grant_ends(self, renewed_at: float, confirmed_at: float, renew_deadline: float) -> float:  # noqa: ARG002
+        raise ZeroDivisionError("a bug")
 
 
 class Host:
@@ -31,6 +39,7 @@ class Host:
         self.uses: dict[str, frozenset[str]] = {}  # what the daemon's groups move now
         self.settled_at = 0.0
         self.cut = False
+        self.blind = self.broken = False
         self.traps: list[Trap] = []
         self.process: Process | None = None
         self.state_dir = cluster.state_dir / plan.name
@@ -49,7 +58,8 @@ class Host:
             name: replace(own, claims=own.claims | self.uses[name], uses=self.uses[name])
             for name, own in self.configured.items()
         }
-        return Policy(self.node, self.boot_id, self.timing, groups, self.cluster.mutant.rules())
+        rules = BrokenRules() if self.broken else self.cluster.mutant.rules()
+        return Policy(self.node, self.boot_id, self.timing, groups, rules)
 
     def mint(self) -> SessionId:
         """Return a session id that was never used before."""
@@ -169,6 +179,12 @@ class Host:
                 self.healthy[name] = True
                 if self.process is not None:
                     self.process.learn(name)
+
+    def set_broken(self, broken: bool) -> None:
+        """Make the daemon's decisions about the groups that it owns fail, as a bug would."""
+        self.broken = broken
+        if self.process is not None:
+            self.process.node.policy = self.policy()
 
     def flush(self) -> None:
         """Flush the guard, as another program can. It is installed again, shut, and the daemon learns of it."""

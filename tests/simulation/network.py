@@ -71,7 +71,8 @@ class Network:
         """Send a request from a node."""
         copy = replace(message, copy=True)
         host = message.process.host
-        if host.cut or self._caught(host, message.key, self._land, message, copy=(copy,)):
+        blind = host.blind and isinstance(message.action, Read)
+        if host.cut or blind or self._caught(host, message.key, self._land, message, copy=(copy,)):
             return
         for delay in self._weather.copies():
             self._world.after(delay, self._land, copy, self._era)

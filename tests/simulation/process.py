@@ -54,6 +54,11 @@ class SteppedNode(Node):
         if not self.process.loop.dead:
             self.process.cluster.story.decided(self.process, event, decision)
 
+    def _report(self, group: str, error: Exception, what: str) -> None:  # noqa: ARG002
+        """End the run: the daemon survives an error of the core, but it is a finding unless the story causes it."""
+        if not self.process.host.broken:
+            self.process.loop.failed = error
+
 
 class Process:
     """The daemon: it receives events, decides and carries out actions. A killed process stays dead."""

@@ -59,7 +59,7 @@ PROFILES = (
     Profile("frozen", {"freeze": 2, "freeze_at": 10, "ask": 2, "unfit": 1, "late_beat": 2, "late_answer": 3}, slow=0.1),
     Profile("late", {"late_give_up": 8, "late_take": 3, "late_beat": 3, "late_answer": 4, "kill_at": 3, "cut": 2}, slow=0.1),
     Profile("lives", {**_BAD, **_PLANNED, "kill": 12, "kill_at": 8, "late_give_up": 4}, copy=0.1, kernel_fail=0.05),
-    Profile("network", {**_PLANNED, "cut": 6, "kill": 2, "outage": 2}, slow=0.3, lose=0.3, copy=0.4, fail=0.2),
+    Profile("network", {**_PLANNED, "cut": 6, "blind": 3, "kill": 2, "outage": 2}, slow=0.3, lose=0.3, copy=0.4, fail=0.2),
     Profile(
         "operator",
         {**_PLANNED, "delete_group": 5, "delete_session": 6, "wipe": 1, "scribble": 1, "outage": 1, "restore": 3, "kill": 3,
@@ -74,7 +74,7 @@ PROFILES = (
     ),
     Profile(
         "mixed",
-        {**_PLANNED, **_BAD, "late_give_up": 4, "late_take": 2, "late_beat": 2, "late_answer": 3, "delete_group": 1,
+        {**_PLANNED, **_BAD, "late_give_up": 4, "late_take": 2, "late_beat": 2, "late_answer": 3, "blind": 2, "delete_group": 1,
          "delete_session": 2, "outage": 1, "restore": 1, "scribble": 1},
         slow=0.2, lose=0.1, copy=0.1, fail=0.1, kernel_fail=0.05,
     ),

@@ -16,6 +16,8 @@
                                       `hold a answer read`: the answer;
                                       `hold a hint`: the report of a's watch;
                                       `lose` instead of hold: never arrives; `copy`: arrives, and a copy is held
+    cut a, blind a, mend a            nothing of a's reaches the store; only its reads do not; everything does
+    break a, repair a                 its decisions about groups that it owns raise an error, as a bug would
     watch off, calm                   no node is told of changes; nothing else goes wrong, so turns must be kept
     edit a www=10.77.0.1              a's file has these groups from now on, and its daemon, if one runs, reloads it
     pause a, pause a for 60s, resume a                 what operators ask of a
@@ -244,6 +246,12 @@ class Stage:
     def _do_stop(self, name: str) -> None:
         self._host(name).post(Stop())
 
+    def _do_break(self, name: str) -> None:
+        self._host(name).set_broken(True)
+
+    def _do_repair(self, name: str) -> None:
+        self._host(name).set_broken(False)
+
     def _do_flush(self, name: str) -> None:
         self._host(name).flush()
 
@@ -294,7 +302,10 @@ class Stage:
         self._host(name).cut = True
 
     def _do_mend(self, name: str) -> None:
-        self._host(name).cut = False
+        self._host(name).cut = self._host(name).blind = False
+
+    def _do_blind(self, name: str) -> None:
+        self._host(name).blind = True
 
     def _do_hold(self, name: str, *what: str, how: str = "held") -> None:
         self.cluster.network.holds.append(Hold(name, what[-1], None, what[0] == "answer", how))

@@ -12,6 +12,7 @@ from typing import Self
 from urllib.parse import unquote
 
 _SPECIAL = re.compile(rb"[^A-Za-z0-9_/-]")
+_NAME = re.compile(r"[A-Za-z0-9_/%-]*")
 
 
 def escape(text: str) -> str:
@@ -43,6 +44,7 @@ class Keys:
         """Return the name of a key, or of a key's prefix."""
         return self.root + escape(key)
 
-    def key(self, name: str) -> str:
-        """Return the key of a name."""
-        return unquote(name.removeprefix(self.root))
+    def key(self, name: str) -> str | None:
+        """Return the key of a name; None if no key has it, so that a name of somebody else's spoils no key."""
+        key = unquote(escaped := name.removeprefix(self.root))
+        return key if _NAME.fullmatch(escaped) and escape(key) == escaped else None

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from controller.stores.kit.keys import Keys
 
 
+LARGEST_VALUE = 2 * 1024 * 1024  # bytes; no record has as many, and of an object that has more, the rest is not read
+
+
 class Bucket(Protocol):
     """A place for objects. Its methods block, are called from several threads, and send each request once.
 
@@ -35,7 +38,7 @@ class Bucket(Protocol):
         """Return the version of every object whose name begins with prefix. A missing bucket is an error."""
 
     def get(self, name: str) -> Entry | None:
-        """Return the object as it is now; None when it does not exist."""
+        """Return the object as it is now, cut after `LARGEST_VALUE` bytes; None when it does not exist."""
 
     def put(self, name: str, value: bytes, expected: Version | None) -> Version:
         """Write the object if it is still at `expected` (None: if it does not exist), and return its new version.
@@ -64,14 +67,15 @@ class ObjectStore:
         by = self._calls.deadline()
         listing = partial(self._bucket.listing, self._keys.name(prefix))
         listed = await self._calls.run(listing, by, repeatable=True)
+        keys = {name: key for name in listed if (key := self._keys.key(name)) is not None}  # others are not ours
         if not prefix:
             self._known = {name: entries for name, entries in self._known.items() if name in listed}
         try:
             async with asyncio.TaskGroup() as tasks:
-                asked = {name: tasks.create_task(self._entry(name, version, by)) for name, version in listed.items()}
+                asked = {name: tasks.create_task(self._entry(name, listed[name], by)) for name in keys}
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from failed
-        found = {self._keys.key(name): task.result() for name, task in asked.items()}
+        found = {keys[name]: task.result() for name, task in asked.items()}
         return {key: entry for key, entry in found.items() if entry is not None}
 
     async def swap(self, key: str, value: bytes | None, expected: Version | None) -> Version:

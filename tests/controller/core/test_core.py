@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -1000,3 +1001,108 @@ def test_asked_to_leave_before_it_joined_it_leaves() -> None:
     lone.run(7)
     assert lone.did(ev.Exit) == [ev.Exit()]
     assert not lone.did(ev.Write)
+
+
+# --- records that cannot be read, and listings that are not answered ----------------------------------------------
+
+
+def spoiled(record: Session | Ownership, **fields: str) -> bytes:
+    """Returns the record with these fields replaced by this JSON."""
+    body = {name: json.dumps(value) for name, value in json.loads(encode(record)).items()} | fields
+    return ("{" + ",".join(f'"{name}":{value}' for name, value in body.items()) + "}").encode()
+
+
+def test_a_dead_owner_whose_lease_is_beyond_the_limit_is_watched_for_ours_and_fenced(node: Lone) -> None:
+    node.put("groups/web", owned_by("n2-x"))
+    node.put("sessions/n2-x", spoiled(fit(), lease_duration="1e300"))
+    node.run(2.5)
+    assert node.state.groups["web"].campaign.waits_for == "owner-unreadable"
+    assert node.state.store.sightings["sessions/n2-x"].problem == ("lease_duration: 1e+300 seconds, allowed: 0 to 3600")
+    node.run(1.5)
+    assert decode(node.store["sessions/n2-x"].value, Session).fenced
+    assert ownership(node).session == "n1-a"
+
+
+def test_an_owner_whose_record_cannot_be_read_but_changes_is_not_fenced(node: Lone) -> None:
+    node.put("groups/web", owned_by("n2-x"))
+    for beat in range(20):
+        node.put("sessions/n2-x", spoiled(fit(beat=beat), lease_duration="1e300"))
+        node.run(0.5)
+    assert node.store["sessions/n2-x"].value.endswith(b"}")
+    assert ownership(node).session == "n2-x"
+
+
+@pytest.mark.parametrize("number", ["9" * 4300, "9" * 5000, "1" + "0" * 400, str(2**63)])
+@pytest.mark.parametrize("field", ["seq", "epoch"])
+def test_a_group_whose_record_is_beyond_a_limit_is_lost_and_only_that_one(
+    active: Lone, field: str, number: str
+) -> None:
+    active.put("groups/web", spoiled(ownership(active), **{field: number}))
+    active.run(2)
+    web, db = active.state.groups["web"], active.state.groups["db"]
+    assert (web.role, web.arming.shut, web.campaign.waits_for) == (Role.STANDBY, True, "bad-record")
+    assert db.role is Role.ACTIVE
+    lost = next(t for t in active.transitions if t.after is Role.DEMOTING)
+    assert (lost.group, lost.reason) == ("web", Reason.BAD_RECORD)
+    assert lost.detail.startswith(f"{field}: ")
+    del active.store["groups/web"]
+    active.run(2 * TIMING.lease_duration)
+    assert active.state.groups["web"].role is Role.ACTIVE
+
+
+def test_a_key_that_is_none_of_anyvips_is_a_problem_of_its_own(active: Lone) -> None:
+    active.put("elsewhere", encode(Cluster(paused=True)))
+    active.run(1)
+    assert active.state.store.sightings["elsewhere"].problem == "not a key that this version of anyvip knows"
+    assert {group.role for group in active.state.groups.values()} == {Role.ACTIVE}
+
+
+def test_who_can_write_but_not_read_gives_the_group_back_and_does_not_take_it_again(active: Lone) -> None:
+    active.put("sessions/n2-x", fit())
+    active.run(1)
+    active.fails[ev.Read] = "throttled"
+    epoch = ownership(active).epoch
+    active.run(TIMING.renew_deadline + 0.5)
+    given = ownership(active)
+    assert (given.session, given.offered_to, given.epoch) == (None, "n2-x", epoch)
+    active.run(5 * TIMING.lease_duration)
+    assert ownership(active) == given
+    assert active.state.groups["web"].campaign.waits_for == "store-not-read"
+    active.fails.clear()
+    active.run(TIMING.lease_duration)
+    assert (active.state.groups["web"].role, ownership(active).epoch) == (Role.ACTIVE, epoch + 1)
+
+
+def test_who_could_neither_write_nor_read_takes_the_group_again_once_it_can(active: Lone) -> None:
+    active.fails |= {ev.Read: "down", ev.Write: "down"}
+    epoch = ownership(active).epoch
+    active.run(2 * TIMING.lease_duration)
+    assert active.state.groups["web"].role is Role.STANDBY
+    active.fails.clear()
+    active.run(0.6)
+    assert (active.state.groups["web"].role, ownership(active).epoch) == (Role.ACTIVE, epoch + 1)
+
+
+def test_who_cannot_read_in_a_paused_cluster_keeps_what_it_owns_until_it_can(active: Lone) -> None:
+    active.tell(ev.PauseAsked(paused=True))
+    active.run(1)
+    active.fails[ev.Read] = "throttled"
+    active.run(2 * TIMING.lease_duration)
+    assert (active.state.groups["web"].role, ownership(active).session) == (Role.PAUSED, "n1-a")
+    active.fails.clear()
+    active.run(1)
+    assert active.state.groups["web"].role is Role.ACTIVE
+
+
+@pytest.mark.parametrize("purpose", ["groups/web", "sessions/n2-x", CLUSTER])
+def test_a_store_that_refuses_one_key_at_once_is_not_asked_without_end(node: Lone, purpose: str) -> None:
+    node.put("groups/web", owned_by("n2-x"))
+    node.put("sessions/n2-x", fit(fenced=purpose == "groups/web"))
+    node.refused = purpose
+    node.run(1)
+    node.tell(ev.PauseAsked(paused=purpose == CLUSTER))
+    node.actions.clear()
+    node.run(10)
+    writes = [a for a in node.did(ev.Write) if isinstance(a, ev.Write) and a.key == purpose]
+    assert 1 < len(writes) <= 4 * 10 / TIMING.retry_period + 2
+    assert len(node.did(ev.Read)) <= 6 * 10 / TIMING.retry_period

@@ -7,9 +7,11 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from controller.config.model import Lease
 from controller.core.records import (
     BadRecord,
     Cluster,
@@ -22,10 +24,10 @@ from controller.core.records import (
     encode,
     next_record,
 )
-from controller.core.timing import Timing, longest_renew_deadline
+from controller.core.timing import LONGEST_LEASE, Timing, longest_renew_deadline
 
 TEXT = st.text(max_size=20)
-COUNT = st.integers(min_value=0, max_value=2**63)
+COUNT = st.integers(min_value=0, max_value=2**63 - 1)
 SESSION_ID = TEXT.map(SessionId)
 MEMBERSHIPS = st.builds(Membership, priority=st.integers(0, 1000), healthy=st.booleans(), serving=COUNT)
 SESSIONS = st.builds(
@@ -189,6 +191,119 @@ def test_fields_of_another_version_are_ignored_and_missing_ones_take_their_defau
     assert decode(b'{"format": 1, "kind": "cluster"}', Cluster) == Cluster()
     in_groups = {"web": {"healthy": True, "colour": "blue"}}
     assert decode(valid("session", groups=in_groups), Session).groups == {"web": Membership(healthy=True)}
+
+
+# --- limits ------------------------------------------------------------------------------------------------------
+
+LARGEST = 2**63 - 1
+
+
+def body(kind: str, text: str) -> bytes:
+    """Returns a record whose fields `text` gives as JSON, because some of it cannot be made with json.dumps."""
+    return f'{{"format": 1, "kind": "{kind}", "node": "n1", {text}}}'.encode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "says"),
+    [
+        (
+            Ownership,
+            f'"seq": {"9" * 4300}',
+            "seq: an integer of 4300 digits, allowed: -9223372036854775808 to 92233720",
+        ),
+        (Ownership, f'"seq": {"9" * 4301}', "seq: an integer of 4301 digits"),
+        (Ownership, f'"epoch": 1{"0" * 400}', "epoch: an integer of 401 digits"),
+        (Ownership, f'"epoch": {LARGEST + 1}', "epoch: 9223372036854775808, allowed: .* to 9223372036854775807"),
+        (Session, f'"beat": {-LARGEST - 2}', "beat: -9223372036854775809, allowed: -9223372036854775808"),
+        (Ownership, f'"wanted": {{"to": null, "epoch": -{"9" * 5000}}}', r"wanted\.epoch: an integer of 5000 digits"),
+        (Session, '"lease_duration": 1e300', r"lease_duration: 1e\+300 seconds, allowed: 0 to 3600"),
+        (Session, '"lease_duration": 3600.1', "lease_duration: 3600.1 seconds"),
+        (Session, '"lease_duration": -1.0', "lease_duration: -1 seconds"),
+        (Session, '"lease_duration": 1e999', "lease_duration: inf is not a number"),
+        (Session, '"lease_duration": -Infinity', "lease_duration: -inf is not a number"),
+        (Session, '"lease_duration": NaN', "lease_duration: nan is not a number"),
+        (Session, f'"writer": "{"w" * 1025}"', "writer: 1025 characters, allowed: at most 1024"),
+        (Session, r'"writer": "a\ud800b"', r"writer: 'a\\ud800b' is not text"),
+        (Session, r'"groups": {"\udfff": {}}', r"groups: '\\udfff' is not text"),
+        (Session, f'"groups": {{"{"w" * 1025}": {{}}}}', "groups: 1025 characters, allowed: at most 1024"),
+        (Session, r'"groups": {"a\nb": 1}', r"groups\.'a\\nb': 1 is not an"),
+        (Session, f'"groups": {"[" * 100}{"]" * 100}', r"groups: \[\[\[\.\.\.\]\]\] is not an object"),
+        (Session, f'"colour": {"[" * 9}{"]" * 9}', "colour: nested, allowed: at most 8 levels"),
+        (Session, f'"groups": {{"web": {{"hue": {"[" * 9}{"]" * 9}}}}}', r"groups\.web\.hue: nested"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_is_beyond_a_limit_says_which_field_and_what_is_allowed(kind: Any, text: str, says: str) -> None:
+    with pytest.raises(BadRecord, match=f"^{says}") as error:
+        decode(body({Session: "session", Ownership: "group"}[kind], text), kind)
+    assert len(str(error.value).splitlines()) == 1
+    assert len(str(error.value)) < 300
+
+
+def test_what_has_too_many_entries_or_bytes_is_refused() -> None:
+    many: dict[str, Any] = {f"g{number}": {} for number in range(4097)}
+    with pytest.raises(BadRecord, match=r"^groups: 4097 entries, allowed: at most 4096"):
+        decode(valid("session", groups=many), Session)
+    with pytest.raises(BadRecord, match=r"^record: 4100 entries, allowed"):
+        decode(valid("session", **many), Session)
+    with pytest.raises(BadRecord, match=r"^1048577 bytes, allowed: at most 1048576"):
+        decode(b" " * 1_048_577, Session)
+
+
+def test_what_is_at_its_limit_is_read() -> None:
+    epochs = [LARGEST, -LARGEST - 1]
+    assert [decode(valid("group", epoch=epoch), Ownership).epoch for epoch in epochs] == epochs
+    durations = [0.0, 3600.0]
+    read = [decode(valid("session", lease_duration=seconds), Session).lease_duration for seconds in durations]
+    assert read == durations
+    assert decode(valid("session", writer="w" * 1024), Session).writer == "w" * 1024
+    groups: dict[str, Any] = {f"g{number}": {} for number in range(4096)}
+    assert len(decode(valid("session", groups=groups), Session).groups) == 4096
+    assert decode(body("session", f'"colour": {"[" * 8}{"]" * 8}'), Session) == Session("n1")
+    assert decode(body("session", f'"colour": {"9" * 5000}'), Session) == Session("n1"), "of a later version"
+
+
+def test_the_configuration_allows_no_lease_that_a_record_does_not() -> None:
+    assert Lease(duration_seconds=LONGEST_LEASE).duration_seconds == LONGEST_LEASE
+    with pytest.raises(ValidationError):
+        Lease(duration_seconds=LONGEST_LEASE + 1)
+
+
+ODD_NUMBERS = st.sampled_from([f"{'9' * digits}" for digits in (19, 20, 4300, 4301)]) | st.sampled_from(
+    ["-1e999", "1e400", "NaN", "Infinity", "-0", "1E5", "0.0", "true", "null"]
+)
+ODD_TEXTS = st.sampled_from(
+    [r'"\ud800"', r'"\udc00x"', r'"\ud83d\ude00"', r'"\u0000"', '"\x7f"', f'"{"x" * 2000}"', '""', '"\\n"']
+)
+ODD_JSON = st.recursive(
+    ODD_NUMBERS | ODD_TEXTS,
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda parts: f"[{','.join(parts)}]")
+        | st.lists(st.tuples(ODD_TEXTS, inner), max_size=3).map(
+            lambda parts: f"{{{','.join(f'{key}:{value}' for key, value in parts)}}}"
+        )
+        | st.tuples(inner, st.integers(1, 1200)).map(lambda deep: "[" * deep[1] + deep[0] + "]" * deep[1])
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.sampled_from(EXAMPLES), st.data())
+@settings(deadline=None)
+def test_odd_json_in_any_field_is_a_record_or_a_bad_record_on_one_line(record: Any, data: st.DataObject) -> None:
+    whole = json.loads(encode(record))
+    field = data.draw(st.sampled_from([*whole, "of a later version"]))
+    rest = ",".join(f"{json.dumps(key)}:{json.dumps(value)}" for key, value in whole.items() if key != field)
+    value = f"{{{rest},{json.dumps(field)}:{data.draw(ODD_JSON)}}}".encode(errors="surrogatepass")
+    try:
+        found = decode(value, type(record))
+    except BadRecord as error:
+        text = str(error)
+        text.encode()
+        assert len(text.splitlines()) == 1
+        assert len(text) < 300
+    else:
+        assert decode(encode(found), type(record)) == found
 
 
 # --- time --------------------------------------------------------------------------------------------------------

@@ -76,6 +76,14 @@ def test_an_owner_who_is_silent_is_waited_for(standby: Desk) -> None:
     assert standby.waits_for() == "owner-silent"
 
 
+def test_a_record_that_cannot_be_read_is_waited_for_with_its_problem(standby: Desk) -> None:
+    standby.core.put("groups/web", b'{"format":1,"kind":"group","epoch":' + b"9" * 5000 + b"}")
+    standby.core.run(1)
+    assert standby.waits_for() == (
+        "bad-record: epoch: an integer of 5000 digits, allowed: -9223372036854775808 to 9223372036854775807"
+    )
+
+
 def test_who_is_not_fit_waits_for_nobody(standby: Desk) -> None:
     standby.core.run(standby.core.policy.timing.lease_duration - 1.0)
     standby.core.tell(ev.Judged("web", healthy=False, why="app: connection refused"))

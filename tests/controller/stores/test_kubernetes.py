@@ -278,12 +278,27 @@ async def test_a_copy_that_somebody_made_is_nobodys_record(fake: Kube, place: Ba
     assert await store.read("") == {KEY: Entry(b"one", version)}
 
 
-async def test_an_object_with_our_label_that_is_not_understood_is_said(fake: Kube, place: Backend) -> None:
-    store = place.open(call_timeout=0.3)
-    await place.open().swap(KEY, b"one", None)
+@pytest.mark.parametrize("edited", [{}, {"anyvip/record-base64": "%"}, {"anyvip/record-base64": "\u00e9"}], ids=str)
+async def test_a_record_that_somebody_edited_spoils_its_own_key_only(
+    fake: Kube, place: Backend, edited: dict[str, str]
+) -> None:
+    store = place.open()
+    await store.swap(KEY, b"one", None)
     (lease,) = fake.leases.values()
     del lease["metadata"]["annotations"]["anyvip/record"]
-    await eventually(lambda: says(store.read(""), "cannot understand the list: KeyError"))
+    lease["metadata"]["annotations"].update(edited)
+    version = await store.swap("groups/db", b"two", None)
+    found = await store.read("")
+    assert (found[KEY].value, found["groups/db"]) == (b"", Entry(b"two", version))
+
+
+async def test_an_object_with_our_label_and_no_annotations_is_nobodys_record(fake: Kube, place: Backend) -> None:
+    store = place.open()
+    version = await store.swap(KEY, b"one", None)
+    (lease,) = fake.leases.values()
+    metadata = {name: value for name, value in lease["metadata"].items() if name != "annotations"}
+    fake.leases["default", "other"] = {**lease, "metadata": {**metadata, "name": "other"}}
+    assert await store.read("") == {KEY: Entry(b"one", version)}
 
 
 async def test_an_object_that_was_deleted_and_made_again_takes_no_old_version(fake: Kube, place: Backend) -> None:
@@ -379,7 +394,7 @@ async def test_a_watch_says_nothing_of_what_it_does_not_understand_and_looks_aga
         await eventually(lambda: asyncio.sleep(0, fake.ailments.asked["GET"] == 2))
         (lease,) = fake.leases.values()
         lease = json.loads(json.dumps(lease))
-        del lease["metadata"]["annotations"]["anyvip/record"]
+        del lease["metadata"]["uid"]
         fake._record("MODIFIED", lease)
         await eventually(lambda: asyncio.sleep(0, fake.ailments.asked["GET"] > 2))
         assert hints.told == {KEY: Entry(b"one", version)}

@@ -326,3 +326,27 @@ def test_what_differs_is_logged_once_per_change_and_counted(
         telemetry.differing(nodes)
         assert f"anyvip_configuration_differs {float(len(nodes))}" in telemetry.render({}).decode()
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING", "INFO"]
+
+
+def test_a_record_that_cannot_be_read_is_told_once_until_it_can_be(
+    telemetry: Telemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "anyvip")
+    for problem in ("not JSON: b'1'", "not JSON: b'2'"):
+        telemetry.unreadable({"groups/web": problem, "a\x1b": "not a key"})
+    assert samples(telemetry)["anyvip_unreadable_records",] == 2
+    telemetry.unreadable({"a\x1b": "not a key"})
+    assert lines(caplog) == [
+        'level=warning logger=anyvip msg="record cannot be read" key="a\\u001b" problem="not a key"',
+        'level=warning logger=anyvip msg="record cannot be read" key=groups/web problem="not JSON: b\'1\'"',
+        'level=info logger=anyvip msg="record is readable again, or gone" key=groups/web',
+    ]
+
+
+def test_of_many_records_that_cannot_be_read_a_few_are_told(
+    telemetry: Telemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    for first in range(3):
+        telemetry.unreadable({f"groups/{number}": "garbage" for number in range(first * 100, first * 100 + 100)})
+    assert len([line for line in lines(caplog) if "cannot be read" in line]) == 60
+    assert samples(telemetry)["anyvip_unreadable_records",] == 100

@@ -32,8 +32,11 @@ class Lone:
     actions: list[ev.Action] = field(default_factory=list)
     transitions: list[Transition] = field(default_factory=list)
     fails: dict[type, str] = field(default_factory=dict)
+    refused: str = ""  # the store refuses each write of this key
     minted: int = 0
     versions: int = 0
+    failing: bool = False  # whether the test expects that the decision about a group fails
+    failures: list[tuple[str, Exception]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.state = initial(self.policy)
@@ -49,11 +52,18 @@ class Lone:
         value = record if isinstance(record, bytes) else encode(record)
         self.store[key] = Entry(value, Version(str(self.versions)))
 
-    def tell(self, event: ev.Event) -> Decision:
+    def advance(self, event: ev.Event) -> Decision:
+        """Tells the core of an event, and returns what it decides."""
         self.state = observe(self.state, event, self.now, self.policy)
-        decision = decide(self.state, self.now, self.policy)
+        return decide(self.state, self.now, self.policy)
+
+    def tell(self, event: ev.Event) -> Decision:
+        decision = self.advance(event)
         self.state = decision.state
         self.transitions += decision.transitions
+        self.failures += decision.failures
+        if decision.failures and not self.failing:
+            raise decision.failures[0][1]
         for action in decision.actions:
             self.actions.append(action)
             if isinstance(action, self.held) or (isinstance(action, ev.Run) and action.step in self.holds_steps):
@@ -96,7 +106,7 @@ class Lone:
 
     def _swap(self, action: ev.Write, sent_at: float) -> ev.Event:
         there = self.store.get(action.key)
-        if (there.version if there else None) != action.expected:
+        if (there.version if there else None) != action.expected or action.key == self.refused:
             return ev.Refused(action.request)
         self.versions += 1
         version = Version(str(self.versions))
