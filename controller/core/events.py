@@ -49,7 +49,7 @@ class Started:
     saved: Saved | None = None
     open_groups: frozenset[str] = frozenset()
     open_slot: int | None = None
-    wall_offset: float = 0.0  # Unix time minus this clock; only sets the first epoch of a new record
+    wall_offset: float = 0.0  # Unix time minus this clock; sets the first epoch of a new record, and what people read
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,7 @@ class TimerStarted:
     slot: int
     at: float
     error: str | None = None
+    wall_offset: float | None = None  # Unix time minus this clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +159,7 @@ class Asked:
 
     group: str
     to: str | None
+    by: str = ""  # who asks, for people to read
 
 
 @dataclass(frozen=True, slots=True)

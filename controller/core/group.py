@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from controller.core.events import Step
@@ -67,6 +68,7 @@ class Ask:
 
     to: str | None
     until: float
+    by: str = ""  # who asked, for people to read
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ class Steps:
     retry_at: float = 0.0
     error: str = ""  # of the last step, for people to read
     hooked: bool = False  # the promote hook has been called, so the demote hook must be
+    took: Mapping[str, float] = field(default_factory=dict)  # the seconds that each step took, for people to read
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +148,24 @@ class Campaign:
 
 
 @dataclass(frozen=True, slots=True)
+class Tale:
+    """What this node can tell of the group's last change, for people to read. No decision depends on it.
+
+    `left` and `stopped_at`: why and when this node last stopped serving. `served_at`, `gap` and `took`: since when it
+    serves now, for how many seconds at most nobody had, and how long its steps took.
+    """
+
+    left: Leaving | None = None
+    stopped_at: float | None = None
+    asked_by: str = ""
+    epoch: int = 0  # of the ownership that `left` ended
+    served_at: float | None = None
+    gap: float = 0.0
+    took: Mapping[str, float] = field(default_factory=dict)
+    due_at: float | None = None  # when the record must next be told this, or relieved of it; None: never
+
+
+@dataclass(frozen=True, slots=True)
 class GroupState:
     """One group, seen from this node."""
 
@@ -159,6 +180,7 @@ class GroupState:
     upkeep: Upkeep = Upkeep()
     leaving: Leaving | None = None
     campaign: Campaign = Campaign()
+    tale: Tale = Tale()
 
     def list_steps_left(self, *, lost: bool) -> list[Step]:
         """Returns the steps of the demotion that are left, in order."""

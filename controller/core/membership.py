@@ -5,11 +5,12 @@ from __future__ import annotations
 from controller.core import events as ev
 from controller.core.election import fit_sessions, live_sessions
 from controller.core.events import Step
-from controller.core.group import Role
+from controller.core.group import Reason, Role
 from controller.core.records import (
     CLUSTER,
     GROUPS,
     SESSIONS,
+    Change,
     Cluster,
     Membership,
     Ownership,
@@ -18,6 +19,7 @@ from controller.core.records import (
     next_record,
 )
 from controller.core.state import Phase, Policy, Purpose, Round, State
+from controller.core.story import clip, end_session, tell
 from controller.core.turn import Turn
 from controller.core.values import replace
 
@@ -90,7 +92,10 @@ def _read_when_it_tells(turn: Turn) -> None:
 def _make_record(state: State, policy: Policy, beat: int) -> Session:
     groups = {
         name: Membership(
-            policy.groups[name].priority, bool(group.healthy), group.epoch if group.role is Role.ACTIVE else 0
+            policy.groups[name].priority,
+            bool(group.healthy),
+            group.epoch if group.role is Role.ACTIVE else 0,
+            clip(group.why, 80) if group.healthy is False else "",
         )
         for name, group in state.groups.items()
         if name in policy.groups
@@ -140,6 +145,7 @@ def _begin_round(turn: Turn) -> None:
     if arming or turn.busy(turn.state.session.key) or not turn.due_or_wake(rounds.next_at):
         return
     _collect(turn)
+    tell(turn)
     if rounds.renewed is not None:
         _disown(turn)
     turn.put(rounds=replace(rounds, current=Round(rounds.spare_slot, turn.now), next_at=turn.now))
@@ -154,7 +160,8 @@ def _collect(turn: Turn) -> None:
         record, sid = seen.record, key.removeprefix(SESSIONS)
         old = turn.now - seen.since >= COLLECT_AFTER and sid not in named and sid != turn.state.session.id
         if isinstance(record, Session) and old and not turn.busy(key):
-            fenced = None if record.fenced else next_record(record, writer, fenced=True)
+            ended = end_session(turn.state, turn.policy, turn.now, "silent", seen.since)
+            fenced = None if record.fenced else next_record(record, writer, fenced=True, ended=ended)
             turn.write(key, Purpose.COLLECT, fenced, seen.version)
             return
 
@@ -166,7 +173,8 @@ def _disown(turn: Turn) -> None:
         record = seen.record
         foreign = key.startswith(GROUPS) and key.removeprefix(GROUPS) not in turn.groups
         if foreign and isinstance(record, Ownership) and record.session == session and not turn.busy(key):
-            free = next_record(record, writer, session=None, node=None, offered_to=None, wanted=None)
+            change = Change(turn.policy.node, Reason.REMOVED.value)
+            free = next_record(record, writer, session=None, node=None, offered_to=None, wanted=None, change=change)
             turn.write(key, Purpose.RELEASE, free, seen.version)
 
 
@@ -229,7 +237,8 @@ def _leave(turn: Turn) -> None:
     elif state.phase is not Phase.MEMBER or state.session.doubt:
         _exit(turn)
     elif state.rounds.current is None and not turn.busy(state.session.key):
-        record = replace(_make_record(state, turn.policy, state.session.beat), fenced=True)
+        ended = end_session(state, turn.policy, turn.now, "left")
+        record = replace(_make_record(state, turn.policy, state.session.beat), fenced=True, ended=ended)
         turn.write(state.session.key, Purpose.LEAVE, record, state.session.version)
         turn.put(phase=Phase.LEAVING)
 

@@ -41,6 +41,20 @@ class Membership:
     priority: int = 100
     healthy: bool = False
     serving: int = 0  # the epoch that it serves, or 0 when it does not serve
+    why: str = ""  # what made it unhealthy, for people to read
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a session ended, as told by the node that fenced it. For people to read: no node decides by it.
+
+    Times are Unix seconds on the clock of the node `by`.
+    """
+
+    by: str = ""
+    why: str = ""  # left, silent, missing, earlier-life or collected
+    at: float = 0.0
+    since: float = 0.0  # since when `by` had seen no sign of life; 0: not silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +69,7 @@ class Session:
     groups: Mapping[str, Membership] = field(default_factory=dict)
     seq: int = 0
     writer: str = ""
+    ended: Ending | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +78,28 @@ class Wanted:
 
     to: str | None  # a node's name; None: the next in rank
     epoch: int
+    by: str = ""  # who asked, for people to read
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How the group came to its present owner, or to none. For people to read: no node decides by it.
+
+    The write that changes the owner carries it. Times are Unix seconds, each on the clock of one node.
+    """
+
+    was: str = ""  # the node that owned the group before; empty: none that is known
+    why: str = ""  # why that ended (a `Reason`)
+    detail: str = ""
+    asked_by: str = ""
+    since: float = 0.0  # since when nobody served, on the clock of `told_by`
+    told_by: str = ""  # the node that saw that
+    shut: float = 0.0  # when `was` had shut its guard, on its clock
+    taken_as: str = ""  # how the owner came to it (a `Reason`)
+    taken: float = 0.0  # when, on the owner's clock
+    served: float = 0.0  # since when the owner serves, on its clock
+    gap: float = 0.0  # for how many seconds at most nobody had served then, on the owner's clock
+    stages: Mapping[str, float] = field(default_factory=dict)  # the seconds that each step of both nodes took
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +119,7 @@ class Ownership:
     new: bool = False
     seq: int = 0
     writer: str = ""
+    change: Change | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +173,23 @@ _CHECKS: Mapping[str, tuple[type, bool]] = {  # annotation -> (type, may be null
 }
 
 
+_PROSE: Mapping[str, type] = {"Change | None": Change, "Ending | None": Ending}
+
+
 def _make_plain(record: object) -> Any:
     if isinstance(record, Mapping):
         return {name: _make_plain(value) for name, value in record.items()}
     if is_dataclass(record) and not isinstance(record, type):
-        return {f.name: _make_plain(getattr(record, f.name)) for f in fields(record)}
+        plain = {f.name: _make_plain(getattr(record, f.name)) for f in fields(record)}
+        return {name: value for name, value in plain.items() if not _is_left_out(record, name, value)}
     return record
+
+
+def _is_left_out(record: object, name: str, value: Any) -> bool:
+    """Returns whether the field is only for people, and empty. Every listing reads the records, so its bytes count."""
+    if name in ("change", "ended"):
+        return value is None
+    return not value and (isinstance(record, Change | Ending) or name in ("why", "by"))
 
 
 def _check_type(body: Any, kind: type[Any], path: str) -> Any:
@@ -164,6 +213,12 @@ def _check_field(value: Any, annotation: str, path: str) -> Any:
         return {name: _check_type(inner, Membership, f"{path}.{name}") for name, inner in value.items()}
     if annotation == "Wanted | None":
         return None if value is None else _check_type(value, Wanted, path)
+    if annotation in _PROSE:
+        return _read_prose(value, _PROSE[annotation], path)
+    if annotation == "Mapping[str, float]":
+        if not isinstance(value, dict):
+            raise BadRecord(f"{path}: {value!r} is not an object")
+        return {name: _check_field(inner, "float", f"{path}.{name}") for name, inner in value.items()}
     expected, nullable = _CHECKS[annotation]
     if value is None and nullable:
         return None
@@ -172,3 +227,11 @@ def _check_field(value: Any, annotation: str, path: str) -> Any:
     if isinstance(value, float) and not isfinite(value):
         raise BadRecord(f"{path}: {value!r} is not a number")
     return value
+
+
+def _read_prose(value: Any, kind: type[Any], path: str) -> Any:
+    """Returns what is only for people, or None if it cannot be read: it must not spoil the record that it is in."""
+    try:
+        return None if value is None else _check_type(value, kind, path)
+    except BadRecord:
+        return None

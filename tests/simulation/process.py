@@ -148,6 +148,7 @@ class Process:
             clock=self.clock,
             mint=self.host.mint,
             call_timeout=self.policy.timing.call_timeout,
+            wall=self.cluster.unix_time,
         )
 
     def _steps_of(self, group: str) -> GroupSteps:
