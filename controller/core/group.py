@@ -162,7 +162,7 @@ class Tale:
     served_at: float | None = None
     gap: float = 0.0
     took: Mapping[str, float] = field(default_factory=dict)
-    due_at: float | None = None  # when the record must next be told this, or relieved of it; None: never
+    kept_since: float | None = None  # since when the group's record can have a story; None: it has none
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ There are two kinds, so that the cost of staying alive grows with the number of 
 
 A third record, ``cluster``, holds what an operator decided for all nodes: `Cluster.paused`.
 
-All time is the local CLOCK_BOOTTIME in float seconds. No timestamp ever crosses from one node to another.
+All time is the local CLOCK_BOOTTIME in float seconds. No node decides by a timestamp of another node. The Unix times in
+`Change` and `Ending` are for people to read.
 """
 
 from __future__ import annotations

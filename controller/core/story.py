@@ -2,7 +2,8 @@
 
 No decision depends on what is told. The write that changes an owner carries the story. What is known only later (since
 when the new owner serves) follows in a write of its own, at most one for each round. An hour later the owner takes the
-story out of the record, because every listing reads it; the nodes have it in their journals by then.
+story out of the record, because every listing reads it; if it has many stories, a minute later. The nodes have it in
+their chronicles by then.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from controller.core.turn import Turn
 from controller.core.values import replace
 
 KEPT_FOR = 3600.0  # seconds for which a record keeps its story
+KEPT_SHORTLY = 60.0  # the same where this node serves more groups with a story than `MOST_KEPT`
+MOST_KEPT = 10
 _LONGEST = 160  # characters of a detail
 
 
@@ -106,13 +109,13 @@ def note_serving(turn: Turn, name: str) -> None:
     """Notes that this node serves the group from now on, and for how long nobody did."""
     group, last = turn.groups[name], turn.state.store.served.get(name)
     gap = 0.0 if last is None else max(turn.now - last, 0.0)
-    tale = Tale(served_at=turn.now, gap=gap, took=_round_all(group), due_at=turn.now)
+    tale = Tale(served_at=turn.now, gap=gap, took=_round_all(group), kept_since=turn.now)
     turn.put_group(name, tale=tale)
 
 
 def note_adopted(turn: Turn, name: str) -> None:
     """Notes that an earlier life served the group already."""
-    turn.put_group(name, tale=Tale(due_at=turn.now + KEPT_FOR))
+    turn.put_group(name, tale=Tale(kept_since=turn.now))
 
 
 def note_leaving(turn: Turn, name: str, leaving: Leaving) -> None:
@@ -132,24 +135,21 @@ def tell(turn: Turn) -> None:
     """Tells in the record of one group since when it is served, or takes an old story out of it."""
     if turn.state.stopping or turn.state.paused:
         return
-    for name, group in turn.groups.items():
-        due_at = group.tale.due_at
-        if due_at is None or turn.now < due_at or group.role is not Role.ACTIVE or turn.busy(GROUPS + name):
-            continue
+    kept = {name: group.tale for name, group in turn.groups.items() if group.tale.kept_since is not None}
+    kept_for = KEPT_FOR if len(kept) <= MOST_KEPT else KEPT_SHORTLY
+    for name, tale in kept.items():
         record, version = turn.state.ownership(name)
-        if record is None or record.session != turn.state.session.id or record.wanted is not None:
+        ours = record is not None and record.session == turn.state.session.id and record.wanted is None
+        if record is None or not ours or turn.groups[name].role is not Role.ACTIVE or turn.busy(GROUPS + name):
             continue
         if record.change is None:
-            turn.put_group(name, tale=replace(group.tale, due_at=None))
+            turn.put_group(name, tale=replace(tale, kept_since=None))
             continue
-        change = _tell_serving(turn.state, record.change, group.tale)
-        kept_until = due_at if group.tale.served_at is None else group.tale.served_at + KEPT_FOR
-        if change is None and turn.now < kept_until:
-            turn.put_group(name, tale=replace(group.tale, due_at=kept_until))
-            continue
-        told = next_record(record, turn.state.life.writer, change=change, after=None)
-        turn.write(GROUPS + name, Purpose.TELL, told, version)
-        return
+        change = _tell_serving(turn.state, record.change, tale)
+        if change is not None or turn.now >= (tale.kept_since or 0.0) + kept_for:
+            told = next_record(record, turn.state.life.writer, change=change, after=None)
+            turn.write(GROUPS + name, Purpose.TELL, told, version)
+            return
 
 
 def _tell_serving(state: State, change: Change, tale: Tale) -> Change | None:

@@ -226,6 +226,9 @@ class Untold(Telemetry):
     def transitioned(self, transitions: Iterable[Transition]) -> None:
         """Do nothing, because the story reports transitions."""
 
+    def noticed(self, state: State) -> None:
+        """Do nothing."""
+
     def ran(self, event: object) -> None:
         """Do nothing."""
 

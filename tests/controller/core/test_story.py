@@ -8,6 +8,7 @@ import pytest
 
 from controller.core import events as ev
 from controller.core.events import Step
+from controller.core.group import GroupState, Tale
 from controller.core.machine import GroupPolicy, Reason, Role
 from controller.core.records import (
     CLUSTER,
@@ -21,7 +22,7 @@ from controller.core.records import (
     Wanted,
     decode,
 )
-from controller.core.story import KEPT_FOR, clip
+from controller.core.story import KEPT_FOR, KEPT_SHORTLY, MOST_KEPT, clip
 from tests.lab.node.lone import TIMING, Lone
 
 UNIX = 100.0  # what the wall clock is ahead of the node's clock
@@ -338,9 +339,8 @@ def taken(node: Lone) -> Lone:
 def age(lone: Lone, seconds: float) -> None:
     """Make it longer ago that this node began to serve."""
     group = lone.state.groups["web"]
-    assert group.tale.due_at is not None
-    served_at = None if group.tale.served_at is None else group.tale.served_at - seconds
-    tale = replace(group.tale, due_at=group.tale.due_at - seconds, served_at=served_at)
+    assert group.tale.kept_since is not None
+    tale = replace(group.tale, kept_since=group.tale.kept_since - seconds)
     lone.state = lone.state.with_group("web", replace(group, tale=tale))
 
 
@@ -351,7 +351,19 @@ def test_an_hour_later_the_record_is_as_short_as_before(taken: Lone) -> None:
     age(taken, 5)
     taken.run(2)
     assert ownership(taken).change is None
-    assert taken.state.groups["web"].tale.due_at is None
+    assert taken.state.groups["web"].tale.kept_since is None
+
+
+def test_of_many_stories_each_is_kept_for_a_minute(taken: Lone) -> None:
+    """Two hundred stories would make every listing two thirds longer."""
+    age(taken, KEPT_SHORTLY)
+    taken.run(1)
+    assert told(taken).served
+    others = {f"g{n}": GroupState(role=Role.STANDBY, tale=Tale(kept_since=taken.now)) for n in range(MOST_KEPT)}
+    taken.policy = replace(taken.policy, groups={**taken.policy.groups, **dict.fromkeys(others, GroupPolicy())})
+    taken.state = replace(taken.state, groups={**taken.state.groups, **others})
+    taken.run(1)
+    assert ownership(taken).change is None
 
 
 def test_who_adopted_takes_the_story_out_an_hour_later() -> None:
