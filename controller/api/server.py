@@ -2,6 +2,7 @@
 
 - ``GET /v1/status``: `controller.api.status.NodeStatus`
 - ``GET /v1/history[?group=NAME]``: a list of `controller.telemetry.history.HistoryEntry`
+- ``GET /v1/chronicle[?group=NAME]``: a list of `controller.telemetry.chronicle.ChronicleEntry`
 - ``POST /v1/switchover {"group", "to", "timeout_seconds"}``: answers when the new node serves
 - ``POST /v1/pause``, ``POST /v1/resume``: answer when a listing of the store shows it
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import pwd
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -25,6 +27,7 @@ from aiohttp import web
 
 from controller.api.socket import SocketAccess, claim
 from controller.api.status import NodeStatus
+from controller.telemetry.chronicle import ChronicleEntry
 from controller.telemetry.history import HistoryEntry
 from controller.telemetry.logs import emit
 from health.errors import AnyvipError
@@ -99,8 +102,14 @@ class ControlApi(Protocol):
     def history(self) -> list[HistoryEntry]:
         """Returns the remembered transitions, the oldest first. Never waits."""
 
-    async def switchover(self, group: str, to: str | None) -> Moved:
-        """Hands the group over to the node `to` (None: the next by priority), and returns when that node serves."""
+    def chronicle(self) -> list[ChronicleEntry]:
+        """Returns what this node has seen of the whole cluster, the oldest first. Never waits."""
+
+    async def switchover(self, group: str, to: str | None, by: str) -> Moved:
+        """Hands the group over to the node `to` (None: the next by priority), and returns when that node serves.
+
+        `by` is the user who asks, for people to read.
+        """
 
     async def pause(self, paused: bool) -> None:
         """Pauses or resumes the cluster, and returns when a listing of the store shows it."""
@@ -132,6 +141,7 @@ class AdminApi:
         app = web.Application(client_max_size=_LONGEST_BODY)
         app.router.add_get("/v1/status", _answer_refusals(self._status))
         app.router.add_get("/v1/history", _answer_refusals(self._history))
+        app.router.add_get("/v1/chronicle", _answer_refusals(self._chronicle))
         app.router.add_post("/v1/switchover", _answer_refusals(self._switchover))
         app.router.add_post("/v1/pause", _answer_refusals(self._pause))
         app.router.add_post("/v1/resume", _answer_refusals(self._resume))
@@ -146,12 +156,17 @@ class AdminApi:
         entries = self._control.history()
         return web.json_response([entry for entry in entries if group in (None, entry["group"])])
 
+    async def _chronicle(self, request: web.Request) -> web.Response:
+        group = request.query.get("group")
+        entries = self._control.chronicle()
+        return web.json_response([entry for entry in entries if group in (None, entry["group"])])
+
     async def _switchover(self, request: web.Request) -> web.Response:
         group, to, limit = _switchover_of(await _body(request))
         emit(_log, logging.INFO, "switchover requested", group=group, to=to, uid=_uid(request))
         who = to or "another node"
         late = f"{who} does not serve {group} within {limit:g} s; the request stands: see anyvip status"
-        moved = await _within(limit, self._control.switchover(group, to), late)
+        moved = await _within(limit, self._control.switchover(group, to, _find_user(request)), late)
         return web.json_response(asdict(moved))
 
     async def _pause(self, request: web.Request) -> web.Response:
@@ -233,3 +248,12 @@ def _uid(request: web.Request) -> int | None:
         return None
     _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
     return int(uid)
+
+
+def _find_user(request: web.Request) -> str:
+    """Returns the name of the user who asks, or the number if it has none."""
+    uid = _uid(request)
+    try:
+        return "somebody" if uid is None else pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"

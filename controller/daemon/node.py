@@ -63,13 +63,19 @@ class Node:
         return left
 
     def _tell(self, event: ev.Event, decision: Decision) -> None:
-        if isinstance(event, ev.Ran):
-            self._telemetry.ran(event)
+        """Report the event before the transitions that it causes, so that the log shows causes first."""
+        match event:
+            case ev.Ran():
+                self._telemetry.ran(event)
+            case ev.Judged():
+                self._telemetry.judged(event)
+            case ev.Drifted():
+                self._telemetry.drifted(event)
+            case ev.Listed() | ev.Wrote() | ev.Hint():
+                self._telemetry.noticed(decision.state)
+            case _:
+                pass
         self._telemetry.transitioned(decision.transitions)
-        if isinstance(event, ev.Judged):
-            self._telemetry.judged(event)
-        elif isinstance(event, ev.Drifted):
-            self._telemetry.drifted(event)
 
     def _wake_waiting(self) -> None:
         for holds, reached in tuple(self._waiting):

@@ -8,7 +8,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import StrEnum
 
 from controller.core.events import Drifted, Judged, Ran, Step
-from controller.core.group import Role, Transition
+from controller.core.group import Reason, Role, Transition
+from controller.core.state import State
+from controller.telemetry.chronicle import LEFT, OWNER, Chronicle, ChronicleEntry
 from controller.telemetry.history import History, HistoryEntry
 from controller.telemetry.logs import emit, utc
 from controller.telemetry.metrics import Metrics
@@ -16,6 +18,13 @@ from controller.telemetry.metrics import Metrics
 _log = logging.getLogger("anyvip")
 
 _BAD = frozenset({Role.FAULT})
+# Why a node loses a group that it did not give up in good order.
+_LOSSES = frozenset(
+    {
+        Reason.EXPIRED, Reason.TAKEN, Reason.DELETED, Reason.SESSION_OVER, Reason.RESTORED, Reason.STEP_FAILED,
+        Reason.UNHEALTHY,
+    }
+)  # fmt: skip
 
 
 class Op(StrEnum):
@@ -44,6 +53,7 @@ class Telemetry:
         *,
         now: Callable[[], float],
         wall: Callable[[], float] = time.time,
+        chronicle: Chronicle | None = None,
     ) -> None:
         self._node = node
         self._now = now
@@ -54,6 +64,8 @@ class Telemetry:
         self.contact_at: float | None = None  # when the store last answered
         self.store_error = ""
         self.history = history
+        self.chronicle = chronicle or Chronicle(node, wall=wall)
+        self.cut_off_since: float | None = None  # Unix time; None while the store answers
         self.metrics = Metrics()
 
     def watch(self, groups: Collection[str]) -> None:
@@ -67,6 +79,11 @@ class Telemetry:
         """Logs and counts each transition, and adds it to the history."""
         for transition in transitions:
             self._record_transition(transition)
+
+    def noticed(self, state: State) -> None:
+        """Notes what the store shows now of owners and members, and logs what is new."""
+        for entry in self.chronicle.notice(state.store.sightings):
+            _emit_event(entry)
 
     def _record_transition(self, transition: Transition) -> None:
         group, began = transition.group, self._since.get(transition.group)
@@ -87,8 +104,9 @@ class Telemetry:
         self.metrics.changed(group, entry["after"], entry["reason"], transition.epoch)
         emit(
             _log,
-            logging.WARNING if transition.after in _BAD else logging.INFO,
+            _find_level(transition),
             "transition",
+            time=entry["time"],
             **{"group": group, "from": entry["before"], "to": entry["after"], "reason": entry["reason"]},
             epoch=transition.epoch or None,
             detail=transition.detail,
@@ -147,8 +165,13 @@ class Telemetry:
             return
         if not reachable:
             emit(_log, logging.WARNING, "store does not answer", op=op.value, error=error)
-        elif self.reachable is False:
+            contact = self._now() - seconds if self.contact_at is None else self.contact_at
+            self.cut_off_since = self._wall() - (self._now() - contact)
+            self.chronicle.cut_off(self.cut_off_since)
+        elif self.cut_off_since is not None:
             emit(_log, logging.INFO, "store answers again", op=op.value)
+            self.chronicle.cut_off(self.cut_off_since, self._wall())
+            self.cut_off_since = None
         self.reachable = reachable
         self.metrics.reachable.set(reachable)
 
@@ -161,3 +184,20 @@ class Telemetry:
         """Renders the metrics. `expires_at`: when each group's grant ends, None where there is none."""
         now = self._now()
         return self.metrics.render({group: at - now for group, at in expires_at.items() if at is not None})
+
+
+def _find_level(transition: Transition) -> int:
+    lost = transition.after is Role.DEMOTING and transition.reason in _LOSSES
+    return logging.WARNING if lost or transition.after in _BAD else logging.INFO
+
+
+def _emit_event(entry: ChronicleEntry) -> None:
+    """Logs one event of the cluster. Of a change of owner, only what was not logged before is new."""
+    told = {name: entry[name] for name in ("was", "why", "detail", "asked_by", "since", "told_by", "shut")}
+    if entry["kind"] == LEFT:
+        emit(_log, logging.INFO, "member left", **told)
+    elif entry["kind"] == OWNER:
+        emit(
+            _log, logging.INFO, "owner", group=entry["group"], epoch=entry["epoch"], owner=entry["owner"] or "nobody",
+            **told, taken_as=entry["taken_as"], served=entry["served"], gap_seconds=entry["gap_seconds"],
+        )  # fmt: skip

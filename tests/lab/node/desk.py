@@ -12,6 +12,7 @@ from controller.api.client import Client
 from controller.api.server import AdminApi, Moved, RequestRefused
 from controller.api.socket import SocketAccess
 from controller.api.status import GroupView, Member, NodeStatus
+from controller.telemetry.chronicle import ChronicleEntry
 from controller.telemetry.history import HistoryEntry
 
 
@@ -31,6 +32,9 @@ def group_view(**changes: Any) -> GroupView:
         grant_seconds_left=1.93,
         waits_for="",
         error="",
+        served=True,
+        standbys=["n2"],
+        not_standby={},
     )
     return GroupView(**{**view, **changes})  # type: ignore[typeddict-item]
 
@@ -38,7 +42,8 @@ def group_view(**changes: Any) -> GroupView:
 def member(node: str, **changes: Any) -> Member:
     """Returns a live member that is fit for the group web, with these changes."""
     groups = {"web": {"priority": 100, "healthy": True, "serving": 12 if node == "n1" else 0}}
-    base = {"node": node, "session": f"{node}-3f2a", "here": node == "n1", "live": True, "campaigning": True}
+    base = {"node": node, "session": f"{node}-3f2a", "here": node == "n1", "live": True, "seen_seconds": 0.2}
+    base |= {"campaigning": True}
     return Member(**{**base, "groups": groups, **changes})  # type: ignore[typeddict-item]
 
 
@@ -51,9 +56,10 @@ def status(**changes: Any) -> NodeStatus:
         session="n1-3f2a",
         paused=False,
         uptime_seconds=93784.0,
-        store={"type": "etcd", "reachable": True, "contact_seconds": 0.1, "error": ""},
+        store={"type": "etcd", "reachable": True, "contact_seconds": 0.1, "cut_off_since": None, "error": ""},
         groups={"web": group_view()},
         members=[member("n1"), member("n2")],
+        left=[],
     )
     return NodeStatus(**{**base, **changes})  # type: ignore[typeddict-item]
 
@@ -81,6 +87,7 @@ class Desk:
     def __init__(self) -> None:
         self.now = status()
         self.entries = [entry("web"), entry("db")]
+        self.events: list[ChronicleEntry] = []
         self.asked: list[Any] = []
         self.refusal: RequestRefused | None = None
         self.hold = asyncio.Event()
@@ -94,8 +101,13 @@ class Desk:
         """Returns `entries`."""
         return self.entries
 
-    async def switchover(self, group: str, to: str | None) -> Moved:
+    def chronicle(self) -> list[ChronicleEntry]:
+        """Returns `events`."""
+        return self.events
+
+    async def switchover(self, group: str, to: str | None, by: str) -> Moved:
         """Waits for `hold`, then succeeds or raises the refusal."""
+        assert by, "whoever asks has a name"
         self.asked.append((group, to))
         await self.hold.wait()
         if self.refusal:
