@@ -66,15 +66,15 @@ def test_members_that_are_not_well() -> None:
     shown = {line.split()[0]: " ".join(line.split()[1:]) for line in lines[lines.index("") :] if line.startswith("n")}
     assert shown == {
         "n1": "(here) live healthy, priority 100, serves",
-        "n2": "silent healthy, priority 100",
-        "n3": "not known yet unhealthy, priority 50",
+        "n2": "silent for 200 ms healthy, priority 100",
+        "n3": "not known unhealthy, priority 50",
         "n4": "live -",
         "n5": "name taken healthy, priority 100",
     }
 
 
 def test_a_store_that_has_never_answered() -> None:
-    never = {"type": "etcd", "reachable": False, "contact_seconds": None, "error": ""}
+    never = {"type": "etcd", "reachable": False, "contact_seconds": None, "cut_off_since": None, "error": ""}
     assert status_text(status(store=never, members=[])).endswith("\n\nstore: never answered")
 
 
