@@ -2,6 +2,7 @@
 
 - ``GET /v1/status``: `controller.api.status.NodeStatus`
 - ``GET /v1/history[?group=NAME]``: a list of `controller.telemetry.history.HistoryEntry`
+- ``GET /v1/chronicle[?group=NAME]``: a list of `controller.telemetry.chronicle.ChronicleEntry`
 - ``POST /v1/switchover {"group", "to", "timeout_seconds"}``: answers when the new node serves
 - ``POST /v1/pause {"for_seconds", "reason"}``, ``POST /v1/resume``: answer when a listing of the store shows it
 
@@ -28,6 +29,7 @@ from aiohttp import web
 
 from controller.api.socket import SocketAccess, claim
 from controller.api.status import NodeStatus
+from controller.telemetry.chronicle import ChronicleEntry
 from controller.telemetry.history import HistoryEntry
 from controller.telemetry.logs import emit
 from health.errors import AnyvipError
@@ -114,8 +116,13 @@ class ControlApi(Protocol):
     def history(self) -> list[HistoryEntry]:
         """Returns the remembered transitions, the oldest first. Never waits."""
 
-    async def switchover(self, group: str, to: str | None, seconds: float) -> Moved:
+    def chronicle(self) -> list[ChronicleEntry]:
+        """Returns what this node has seen of the whole cluster, the oldest first. Never waits."""
+
+    async def switchover(self, group: str, to: str | None, seconds: float, by: str) -> Moved:
         """Hands the group over to the node `to` (None: the next by priority), and returns when that node serves.
+
+        `by` is the user who asks, for people to read.
 
         Withdraws the request when `seconds` have passed, or when it is cancelled.
         """
@@ -152,6 +159,7 @@ class AdminApi:
         app = web.Application(client_max_size=_LONGEST_BODY)
         app.router.add_get("/v1/status", _answer_refusals(self._status))
         app.router.add_get("/v1/history", _answer_refusals(self._history))
+        app.router.add_get("/v1/chronicle", _answer_refusals(self._chronicle))
         app.router.add_post("/v1/switchover", _answer_refusals(self._switchover))
         app.router.add_post("/v1/pause", _answer_refusals(self._pause))
         app.router.add_post("/v1/resume", _answer_refusals(self._resume))
@@ -166,10 +174,15 @@ class AdminApi:
         entries = self._control.history()
         return web.json_response([entry for entry in entries if group in (None, entry["group"])])
 
+    async def _chronicle(self, request: web.Request) -> web.Response:
+        group = request.query.get("group")
+        entries = self._control.chronicle()
+        return web.json_response([entry for entry in entries if group in (None, entry["group"])])
+
     async def _switchover(self, request: web.Request) -> web.Response:
         group, to, limit = _switchover_of(await _body(request))
         emit(_log, logging.INFO, "switchover requested", group=group, to=to, uid=_uid(request))
-        moved = await self._control.switchover(group, to, limit)
+        moved = await self._control.switchover(group, to, limit, _user(_uid(request)) or "somebody")
         return web.json_response(asdict(moved))
 
     async def _pause(self, request: web.Request) -> web.Response:
@@ -273,3 +286,12 @@ def _uid(request: web.Request) -> int | None:
         return None
     _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
     return int(uid)
+
+
+def _find_user(request: web.Request) -> str:
+    """Returns the name of the user who asks, or the number if it has none."""
+    uid = _uid(request)
+    try:
+        return "somebody" if uid is None else pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"

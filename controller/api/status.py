@@ -14,12 +14,13 @@ class MemberGroup(TypedDict):
 
 
 class Member(TypedDict):
-    """One session. `live` is None until this node has watched it for long enough to tell."""
+    """One session. `live` is None if this node cannot tell, because it is cut off from the store."""
 
     node: str
     session: str
     here: bool
     live: bool | None
+    seen_seconds: float  # how long ago this node last saw a sign of life
     campaigning: bool
     version: str  # empty: a version that does not say
     differs: list[str]  # in what its configuration differs from this node's
@@ -34,8 +35,22 @@ class FailureView(TypedDict):
     seconds: float
 
 
+class LeftMember(TypedDict):
+    """A node that left within the last day and is not back. Moments are Unix seconds, on the clock of the node `by`.
+
+    `why`: ``left`` (in order), or how it was fenced: ``silent``, ``missing`` (its record), ``earlier-life`` (its own).
+    """
+
+    node: str
+    session: str
+    at: float
+    why: str
+    by: str
+    silent_since: float | None
+
+
 class GroupView(TypedDict):
-    """One group as this node sees it. `active`: the node that owns it, as far as this node knows."""
+    """One group as this node sees it. `active`: the node that owns it; None if nobody does or this node cannot tell."""
 
     role: str
     role_seconds: float  # how long this node has had the role
@@ -52,6 +67,9 @@ class GroupView(TypedDict):
     error: str  # of the last step; empty if that step did not fail
     wanted: str | None  # the node that an operator wants the group on; empty: any other. None: nobody has asked
     failed: FailureView | None  # None once this node has served the group since
+    served: bool | None  # whether a node serves it; None: this node cannot tell
+    standbys: list[str]  # the nodes that could take over now
+    not_standby: dict[str, str]  # why each other member could not
 
 
 class PauseView(TypedDict):
@@ -70,11 +88,15 @@ class PauseView(TypedDict):
 
 
 class StoreView(TypedDict):
-    """Whether the store answers. `contact_seconds`: how long ago it last did, None if it never did."""
+    """Whether the store answers. `contact_seconds`: how long ago it last did, None if it never did.
+
+    `cut_off_since`: since when this node has no answer (Unix seconds), None while it has.
+    """
 
     type: str
     reachable: bool
     contact_seconds: float | None
+    cut_off_since: float | None
     error: str
 
 
@@ -91,3 +113,4 @@ class NodeStatus(TypedDict):
     store: StoreView
     groups: dict[str, GroupView]
     members: list[Member]
+    left: list[LeftMember]

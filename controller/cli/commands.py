@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import sys
 import time
 from contextlib import contextmanager
@@ -12,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from controller.api.client import Client, NotThere
-from controller.cli.output import complain, duration, history_text, say, status_text
+from controller.cli.narrative import chronicle_text, tell
+from controller.cli.output import check_text, complain, duration, history_text, say, status_text
 from controller.config import paths
 from controller.config.problem import ConfigError, describe_found
 from controller.config.yaml_lines import read
+from health.errors import AnyvipError
 
 if TYPE_CHECKING:
     import argparse
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from controller.config.plugins import Plugin
 
 DONE, FAILED, USAGE = 0, 1, 2
+UNKNOWN = 3  # of `anyvip status --check`, as monitoring plugins have it
 
 _WATCH_SECONDS = 1.0
 _CLEAR = "\x1b[2J\x1b[H"
@@ -36,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     """Runs the daemon until a signal stops it."""
     gc.disable()  # imported modules stay, and searching them for garbage takes a tenth of the start
     try:
-        config = _config(options.config, on_this_node=True)
+        config = _config(options.config or paths.CONFIG_FILE, on_this_node=True)
 
         from controller.daemon import daemon  # noqa: PLC0415  (other commands start without it)
         from controller.telemetry import logs  # noqa: PLC0415  (other commands start without it)
@@ -52,7 +56,7 @@ def check_config(options: argparse.Namespace) -> int:
     if options.schema:
         say(json.dumps(_schema(), indent=2))
         return DONE
-    config = _config(options.config, on_this_node=not options.no_host_checks)
+    config = _config(options.config or paths.CONFIG_FILE, on_this_node=not options.no_host_checks)
     choose_provider = [] if options.no_host_checks else _places(config)
     asked = _describe_request(config) if options.ask_store else ""
     timing = config.timing()
@@ -69,7 +73,7 @@ def check_config(options: argparse.Namespace) -> int:
 
 def doctor(options: argparse.Namespace) -> int:
     """Reports what would break a failover to this node. Returns FAILED when it finds an error."""
-    config = _config(options.config, on_this_node=False)
+    config = _config(options.config or paths.CONFIG_FILE, on_this_node=False)
 
     import asyncio  # noqa: PLC0415
 
@@ -83,6 +87,8 @@ def doctor(options: argparse.Namespace) -> int:
 
 def status(options: argparse.Namespace) -> int:
     """Prints the state of this node and what it knows of the others, once or every second."""
+    if options.check:
+        return _check(options)
     client = _client(options)
     if not options.watch:
         say(_status(client, as_json=options.json))
@@ -96,15 +102,42 @@ def status(options: argparse.Namespace) -> int:
         time.sleep(_WATCH_SECONDS)
 
 
+def _check(options: argparse.Namespace) -> int:
+    """Prints one line for monitoring. Returns 0 to 3: served with a standby, served without, not served, not known."""
+    try:
+        answer = _client(options).get("/v1/status")
+    except (ConfigError, AnyvipError) as error:
+        say(f"UNKNOWN: {' '.join(str(error).split())}")
+        return UNKNOWN
+    code, text = check_text(answer)
+    say(json.dumps({"code": code, "text": text}) if options.json else text)
+    return code
+
+
+def explain(options: argparse.Namespace) -> int:
+    """Tells how a group came to its owner, or to an earlier one."""
+    entries = _client(options).get(f"/v1/chronicle?{urlencode({'group': options.group})}")
+    chosen = [entry for entry in entries if options.epoch in (None, entry["epoch"])]
+    if not chosen:
+        epochs = ", ".join(dict.fromkeys(str(entry["epoch"]) for entry in entries)) or "nothing"
+        what = options.group if options.epoch is None else f"epoch {options.epoch} of {options.group}"
+        complain(f"anyvip: this node remembers no {what}; of {options.group}, it remembers {epochs}")
+        return FAILED
+    shown = chosen[-1:] if options.epoch is None else chosen
+    for entry in shown:
+        say(json.dumps(entry) if options.json else tell(entry))
+    return DONE
+
+
 def history(options: argparse.Namespace) -> int:
-    """Prints the transitions that this node remembers."""
+    """Prints the transitions that this node remembers, or what it has seen of the whole cluster."""
     query = f"?{urlencode({'group': options.group})}" if options.group else ""
-    entries = _client(options).get(f"/v1/history{query}")
+    entries = _client(options).get(f"/v1/{'chronicle' if options.cluster else 'history'}{query}")
     if options.json:
         for entry in entries:
             say(json.dumps(entry))
         return DONE
-    say(history_text(entries))
+    say(chronicle_text(entries) if options.cluster else history_text(entries))
     return DONE
 
 
@@ -186,8 +219,16 @@ def _status(client: Client, *, as_json: bool) -> str:
 
 
 def _client(options: argparse.Namespace) -> Client:
-    """Returns a client of the daemon in the configuration's state_dir. Ignores all other keys, which may be wrong."""
-    document = read(options.config)
+    """Returns a client of the daemon in the configuration's state_dir. Ignores all other keys, which may be wrong.
+
+    Whoever may use the socket need not be able to read the file: without a name for it, the usual socket is asked.
+    """
+    if options.socket is not None:
+        return Client(Path(options.socket))
+    file = options.config or paths.CONFIG_FILE
+    if not options.config and not os.access(file, os.R_OK):
+        return Client(Path(paths.STATE_DIR) / paths.SOCKET)
+    document = read(file)
     data = document.data if isinstance(document.data, dict) else {}
     state_dir = data.get("state_dir", paths.STATE_DIR)
     if not isinstance(state_dir, str):

@@ -20,9 +20,10 @@ from health.errors import AnyvipError
 
 _DESCRIPTION = "One virtual IP, exactly one owner, on any metal and any cloud."
 _EPILOG = """\
-exit codes: 0 done, 1 failed, 2 mistake in usage or configuration.
+exit codes: 0 done, 1 failed, 2 mistake in usage or configuration; `status --check` has its own.
 The configuration file is --config FILE, or else $ANYVIP_CONFIG, or else /etc/anyvip/anyvip.yml. Commands that ask the
-running daemon read only state_dir from it (default: /run/anyvip) and use the socket anyvip.sock there.
+running daemon read only state_dir from it (default: /run/anyvip) and use the socket anyvip.sock there. With --socket
+PATH they need no file, nor if they may not read the usual one.
 """
 
 
@@ -85,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_switchover(verbs)
     _add_pause(verbs)
     _add_history(verbs)
+    _add_explain(verbs)
     verbs.add_parser("demo", help="show a failover, a freeze and a switchover in network namespaces", add_help=False)
     return parser
 
@@ -98,8 +100,17 @@ def _add(verbs: Any, name: str, command: Any, text: str, more: str = "") -> argp
     parser.add_argument(
         "--config",
         metavar="FILE",
-        default=os.environ.get("ANYVIP_CONFIG") or paths.CONFIG_FILE,
+        default=os.environ.get("ANYVIP_CONFIG"),
         help=f"the configuration file (default: $ANYVIP_CONFIG, or else {paths.CONFIG_FILE})",
+    )
+    return parser
+
+
+def _add_asking(verbs: Any, name: str, command: Any, text: str, more: str = "") -> argparse.ArgumentParser:
+    """Adds a subcommand that asks the running daemon."""
+    parser = _add(verbs, name, command, text, more)
+    parser.add_argument(
+        "--socket", metavar="PATH", help=f"the daemon's socket, such as {paths.STATE_DIR}/{paths.SOCKET}; needs no file"
     )
     return parser
 
@@ -159,13 +170,19 @@ def _add_doctor(verbs: Any) -> None:
 
 
 def _add_status(verbs: Any) -> None:
-    parser = _add(verbs, "status", commands.status, "show this node, its groups and the members of the cluster")
+    parser = _add_asking(verbs, "status", commands.status, "show this node, its groups and the members of the cluster")
     parser.add_argument("--json", action="store_true", help="print JSON, one object on one line")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="print one line for monitoring; exit code 0: all groups are served and have a standby, 1: one has no "
+        "standby, 2: one is not served, 3: not known",
+    )
     parser.add_argument("--watch", action="store_true", help="show it again every second, until interrupted")
 
 
 def _add_switchover(verbs: Any) -> None:
-    parser = _add(
+    parser = _add_asking(
         verbs,
         "switchover",
         commands.switchover,
@@ -184,7 +201,7 @@ def _add_switchover(verbs: Any) -> None:
 
 
 def _add_pause(verbs: Any) -> None:
-    parser = _add(
+    parser = _add_asking(
         verbs,
         "pause",
         commands.pause,
@@ -201,15 +218,34 @@ def _add_pause(verbs: Any) -> None:
         "(default: until `anyvip resume`)",
     )
     parser.add_argument("--reason", metavar="TEXT", default="", help="why, for others to read in `anyvip status`")
-    _add(verbs, "resume", commands.resume, "end the pause")
+    _add_asking(verbs, "resume", commands.resume, "end the pause")
 
 
 def _add_history(verbs: Any) -> None:
-    parser = _add(
+    parser = _add_asking(
         verbs, "history", commands.history, "show this node's last 1,000 transitions, with the duration of each stage"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON, one object on a line for each transition")
-    parser.add_argument("--group", metavar="GROUP", help="show only the transitions of this group")
+    parser.add_argument("--json", action="store_true", help="print JSON, one object on a line for each entry")
+    parser.add_argument("--group", metavar="GROUP", help="show only the entries of this group")
+    parser.add_argument(
+        "--cluster",
+        action="store_true",
+        help="tell what this node has seen of the whole cluster: each change of owner, from whom, why, and for how "
+        "long nobody served",
+    )
+
+
+def _add_explain(verbs: Any) -> None:
+    parser = _add_asking(
+        verbs,
+        "explain",
+        commands.explain,
+        "tell why a group has its owner",
+        "Tells from whom the owner has it, why, and for how long nobody served. Works on any node of the cluster.",
+    )
+    parser.add_argument("group", metavar="GROUP", help="the group")
+    parser.add_argument("epoch", metavar="EPOCH", nargs="?", type=int, help="an earlier epoch (default: the last)")
+    parser.add_argument("--json", action="store_true", help="print JSON, one object on a line for each entry")
 
 
 def _duration(text: str) -> float:

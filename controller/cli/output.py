@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from controller.api.status import GroupView, Member, MemberGroup, NodeStatus
+    from controller.api.status import GroupView, LeftMember, Member, MemberGroup, NodeStatus
     from controller.telemetry.history import HistoryEntry
 
 _VIPS_SHOWN = 2
@@ -89,7 +90,7 @@ def _group(name: str, view: GroupView) -> tuple[str, ...]:
     return (
         name,
         view["role"],
-        view["active"] or "nobody",
+        view["active"] or ("not known" if view["served"] is None else "nobody"),
         str(view["epoch"] or "-"),
         duration(view["role_seconds"]),
         "-" if left is None else duration(max(left, 0.0)),
@@ -111,7 +112,16 @@ def _members(status: NodeStatus) -> str:
         )
         for member in status["members"]
     ]
+    rows += [(left["node"], _gone(left), "-", "-", *("-" for _ in groups)) for left in status["left"]]
     return table(("MEMBER", "STATE", "VERSION", "CONFIG", *groups), rows) if rows else ""
+
+
+def _gone(left: LeftMember) -> str:
+    if left["why"] == "left":
+        return f"left in order at {moment(left['at'])}"
+    if left["why"] == "silent" and left["silent_since"]:
+        return f"gone: silent since {moment(left['silent_since'])}, fenced by {left['by']}"
+    return f"gone: fenced by {left['by']} at {moment(left['at'])}"
 
 
 def _membership(group: MemberGroup | None) -> str:
@@ -124,7 +134,8 @@ def _membership(group: MemberGroup | None) -> str:
 def _life(member: Member) -> str:
     if not member["campaigning"]:
         return "name taken"
-    return {True: "live", False: "silent", None: "not known yet"}[member["live"]]
+    silent = f"silent for {duration(member['seen_seconds'])}"
+    return {True: "live", False: silent, None: "not known"}[member["live"]]
 
 
 def _health(healthy: bool | None) -> str:
@@ -136,11 +147,18 @@ def _remarks(status: NodeStatus) -> Iterable[str]:
     if status["paused"]:
         yield _pause(status)
     store = status["store"]
-    if not store["reachable"]:
+    if store["cut_off_since"] is not None:
+        yield (
+            f"I am cut off from the store since {moment(store['cut_off_since'])}"
+            + (f" ({store['error']})" if store["error"] else "")
+            + ": what is shown of other nodes may be out of date"
+        )
+    elif not store["reachable"]:
         last = store["contact_seconds"]
         since = "never answered" if last is None else f"answered {duration(last)} ago"
         yield f"store: {since}" + (f": {store['error']}" if store["error"] else "")
     for name, view in status["groups"].items():
+        yield from _warn_of_loss(name, view)
         if view["healthy"] is False or view["role"] == "fault":
             said = view["why"] if view["healthy"] is False else view["detail"]
             yield ": ".join(part for part in (name, view["reason"], said or "not fit to serve") if part)
@@ -167,3 +185,55 @@ def _pause(status: NodeStatus) -> str:
     left = pause["seconds_left"]
     rest = "until `anyvip resume`" if left is None else f"for another {duration(left)}, or until `anyvip resume`"
     return f"paused{who} {duration(pause['seconds'])} ago{why}: nothing moves {rest}"
+
+
+def _warn_of_loss(name: str, view: GroupView) -> Iterable[str]:
+    """Yields a line if nobody serves the group, or if nobody could take it over."""
+    if view["served"] is False:
+        yield f"{name}: nobody serves it"
+    elif view["served"] is None:
+        yield f"{name}: this node does not know whether it is served"
+    if not view["standbys"] and view["served"] is not None:
+        why = "; ".join(f"{node}: {reason}" for node, reason in view["not_standby"].items())
+        yield f"{name}: no standby: {why or 'there is no other node'}"
+
+
+def check_text(status: NodeStatus) -> tuple[int, str]:
+    """Returns an exit code of monitoring plugins and one line: OK, WARNING, CRITICAL or UNKNOWN, and why."""
+    found = [_check(name, view) for name, view in status["groups"].items()]
+    code = max((code for code, _ in found), key=_SEVERITY.index, default=0)
+    unusual = list(_list_unusual(status))
+    if unusual:
+        code = max(code, 1, key=_SEVERITY.index)
+    texts = [text for level, text in found if level == code] + unusual
+    return code, f"{_LEVELS[code]}: {'; '.join(texts)}"
+
+
+def _list_unusual(status: NodeStatus) -> Iterable[str]:
+    """Yields what makes a cluster that serves worth a warning."""
+    cut_off = status["store"]["cut_off_since"]
+    if cut_off is not None:
+        yield f"this node is cut off from the store since {moment(cut_off)}"
+    if status["paused"]:
+        yield "the cluster is paused, so a node that fails is not replaced"
+
+
+_LEVELS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
+_SEVERITY = (0, 1, 3, 2)  # what is known to be bad is worse than what is not known
+
+
+def _check(name: str, view: GroupView) -> tuple[int, str]:
+    if view["served"] is None:
+        return 3, f"{name}: not known whether it is served"
+    if not view["served"]:
+        return 2, f"{name}: nobody serves it"
+    standbys = view["standbys"]
+    if not standbys:
+        return 1, next(text for text in _warn_of_loss(name, view) if "no standby" in text)
+    return 0, f"{name}: {view['active']} serves, standby {', '.join(standbys)}"
+
+
+def moment(unix: float) -> str:
+    """Renders Unix seconds as a time of day in UTC, with the date unless it is today."""
+    then, now = datetime.fromtimestamp(unix, UTC), datetime.now(UTC)
+    return then.strftime("%H:%M:%SZ" if then.date() == now.date() else "%Y-%m-%dT%H:%M:%SZ")

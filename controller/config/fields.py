@@ -19,6 +19,7 @@ _VIP = "an IPv4 or IPv6 address with prefix length, such as 10.0.0.5/24"
 _LISTEN = 'an IP address and a port, such as "0.0.0.0:9010" or "[::]:9010"'
 
 _STATE_DIR = "the absolute path of a directory, such as /run/anyvip"
+_DATA_DIR = "the absolute path of a directory, such as /var/lib/anyvip"
 
 
 def _describe_allowed(text: str) -> dict[str, Any]:
@@ -71,6 +72,12 @@ def _listen(text: str) -> str:
     return text
 
 
+def _data_dir(value: object) -> Path:
+    if not isinstance(value, str) or not value.startswith("/") or not value.isprintable():
+        raise ValueError(_DATA_DIR)
+    return Path(value)
+
+
 def _state_dir(value: object) -> Path:
     if not isinstance(value, str) or not value.startswith("/") or not value.isprintable():
         raise ValueError(_STATE_DIR)
@@ -112,4 +119,9 @@ StateDir = Annotated[
     Path,
     PlainValidator(_state_dir),
     WithJsonSchema({"type": "string", "pattern": "^/", **_describe_allowed(_STATE_DIR)}),
+]
+DataDir = Annotated[
+    Path,
+    PlainValidator(_data_dir),
+    WithJsonSchema({"type": "string", "pattern": "^/", **_describe_allowed(_DATA_DIR)}),
 ]

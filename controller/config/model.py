@@ -12,7 +12,18 @@ from pathlib import Path as FilePath
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from controller.config import paths
-from controller.config.fields import Argv, HealthPath, Listen, Name, Seconds, SocketMode, StateDir, VipField, address_of
+from controller.config.fields import (
+    Argv,
+    DataDir,
+    HealthPath,
+    Listen,
+    Name,
+    Seconds,
+    SocketMode,
+    StateDir,
+    VipField,
+    address_of,
+)
 from controller.config.plugins import AUTO, Plugin, ProviderPlugin, StorePlugin
 from controller.config.problem import Path, Problem
 from controller.config.yaml_lines import Document
@@ -180,8 +191,13 @@ class Config(Section):
     )
     state_dir: StateDir = Field(
         default=FilePath(paths.STATE_DIR),
-        description="Directory of the lock, the session state, the history and the socket. Must be empty after a boot.",
+        description="Directory of the lock, the session state and the socket. Must be empty after a boot.",
         json_schema_extra={"default": paths.STATE_DIR},
+    )
+    data_dir: DataDir | None = Field(
+        default=None,
+        description="Directory of what outlives a boot: the history of this node and of the cluster. "
+        f"Default: {paths.DATA_DIR}; if state_dir is not {paths.STATE_DIR}, that directory.",
     )
     store: StorePlugin = Field(description="Where the nodes agree which of them is active. The same on all nodes.")
     lease: Lease = Field(default_factory=Lease, description="The durations of the election. The same on all nodes.")
@@ -202,7 +218,18 @@ class Config(Section):
     @property
     def history_path(self) -> FilePath:
         """The path of the history file."""
-        return self.state_dir / paths.HISTORY
+        return self._data_path / paths.HISTORY
+
+    @property
+    def chronicle_path(self) -> FilePath:
+        """The path of the file with what this node saw of the cluster."""
+        return self._data_path / paths.CHRONICLE
+
+    @property
+    def _data_path(self) -> FilePath:
+        """`data_dir`, or its default. Daemons that share a host have state directories of their own."""
+        usual = self.state_dir == FilePath(paths.STATE_DIR)
+        return self.data_dir or (FilePath(paths.DATA_DIR) if usual else self.state_dir)
 
     @property
     def socket_path(self) -> FilePath:

@@ -7,4 +7,6 @@ from typing import Final
 CONFIG_FILE: Final = "/etc/anyvip/anyvip.yml"
 STATE_DIR: Final = "/run/anyvip"
 SOCKET: Final = "anyvip.sock"  # in the state directory
-HISTORY: Final = "history.jsonl"  # in the state directory
+DATA_DIR: Final = "/var/lib/anyvip"
+HISTORY: Final = "history.jsonl"  # in the data directory
+CHRONICLE: Final = "chronicle.jsonl"  # in the data directory

@@ -6,11 +6,12 @@ from math import inf
 
 from controller.core import claims
 from controller.core.election import Judgement, Verdict, View, judge, judge_holder
-from controller.core.group import Ask, GroupState, Owned, Reason, Role
+from controller.core.group import Ask, GroupState, Leaving, Owned, Reason, Role
 from controller.core.membership import best_fit
 from controller.core.records import GROUPS, SESSIONS, Ownership, Session, SessionId, Wanted, next_record
 from controller.core.rules import Rules
 from controller.core.state import Phase, Policy, Purpose, State
+from controller.core.story import end_session, explain_giving_back, tell_release, tell_taking
 from controller.core.turn import Turn
 from controller.core.values import replace
 
@@ -100,7 +101,7 @@ def _give_back(turn: Turn, name: str, *, onward: bool) -> None:
     if not _sits_out(group, turn.now, turn.policy.rules):
         until = turn.now + turn.policy.timing.lease_duration
         turn.put_group(name, campaign=replace(group.campaign, sits_out_until=until))
-    release(turn, name, onward=onward)
+    release(turn, name, explain_giving_back(turn, name), onward=onward)
 
 
 def _wait_for_listing(turn: Turn, name: str, *, mine: bool) -> None:
@@ -183,7 +184,7 @@ def _claim(state: State, now: float, policy: Policy, name: str, record: Ownershi
     return next_record(
         record, state.life.writer, session=state.session.id, node=policy.node,
         epoch=max(epoch, _find_first_epoch(state, now, policy.rules, name)) if record.new else epoch,
-        offered_to=None, wanted=None, after=None, new=False,
+        offered_to=None, wanted=None, after=None, new=False, change=tell_taking(state, now, policy, name, record),
     )  # fmt: skip
 
 
@@ -209,11 +210,15 @@ def _fence(turn: Turn, key: str) -> None:
         return
     record = seen.record if isinstance(seen.record, Session) else Session(node="")
     expected = None if seen.version is None else turn.policy.rules.fence_version(seen.version)
-    turn.write(key, Purpose.FENCE, next_record(record, turn.state.life.writer, fenced=True), expected)
+    past = key.removeprefix(SESSIONS) in turn.state.life.past
+    why = "earlier-life" if past else "missing" if seen.version is None else "silent"
+    ended = end_session(turn.state, turn.policy, turn.now, why, None if past else seen.since)
+    fenced = next_record(record, turn.state.life.writer, fenced=True, ended=ended)
+    turn.write(key, Purpose.FENCE, fenced, expected)
 
 
-def release(turn: Turn, name: str, *, onward: bool = True) -> None:
-    """Hands the group to the session it is meant for, or else to the next in rank.
+def release(turn: Turn, name: str, why: Leaving, *, onward: bool = True) -> None:
+    """Hands the group to the session it is meant for, or else to the next in rank. `why` is told in the record.
 
     A session that was not heard of lately is only offered the group. Without `onward`, the group is never handed over,
     only offered.
@@ -232,6 +237,7 @@ def release(turn: Turn, name: str, *, onward: bool = True) -> None:
         offered_to=None if node else successor,
         after=version if node else None,
         epoch=max(record.epoch, group.epoch) + bool(node),
+        change=tell_release(state, turn.now, policy, name, why),
     )  # fmt: skip
     right, campaign = replace(group.right, owned=None), replace(group.campaign, hand_to=None)
     turn.put_group(name, right=right, campaign=campaign)  # drop the grant before the release leaves
@@ -262,7 +268,7 @@ def ask_owner(turn: Turn, name: str) -> None:
     if record is None or owner is None or owner == state.session.id or turn.due_or_wake(ask.until):
         _drop_ask(turn, name)
     elif not turn.busy(GROUPS + name) and state.phase is Phase.MEMBER and not state.paused:
-        asked = next_record(record, state.life.writer, wanted=Wanted(ask.to, record.epoch))
+        asked = next_record(record, state.life.writer, wanted=Wanted(ask.to, record.epoch, ask.by))
         turn.write(GROUPS + name, Purpose.WANT, asked, version)
 
 
@@ -293,14 +299,12 @@ def meet_wish(turn: Turn, name: str) -> SessionId | None:
     if ask is not None and ask.withdrawn:
         _drop_ask(turn, name)  # we have taken the group meanwhile, by a record without requests
         ask = None
-    if ask is not None:
-        to = ask.to
-    elif written and wanted is not None:
-        to = wanted.to
-    else:
+    wish: Ask | Wanted | None = ask or (wanted if written else None)
+    if wish is None:
         return None
-    target = best_fit(turn.state, turn.now, turn.policy, name, to)
+    target = best_fit(turn.state, turn.now, turn.policy, name, wish.to)
     _drop_ask(turn, name)
+    turn.put_group(name, tale=replace(group.tale, asked_by=wish.by))
     if target is None and written and record is not None and not turn.busy(GROUPS + name):
         unwanted = next_record(record, turn.state.life.writer, wanted=None)
         turn.write(GROUPS + name, Purpose.WANT, unwanted, version)
@@ -318,7 +322,8 @@ def preempt(turn: Turn, name: str) -> None:
         return
     since = turn.now if campaign.preempt_since is None else campaign.preempt_since
     if turn.due_or_wake(since + policy.preempt_delay) and campaign.ask is None:
-        ask, again_at = Ask(turn.policy.node, turn.now + lease), turn.now + lease - policy.preempt_delay
+        by = f"{turn.policy.node}, whose priority is higher"
+        ask, again_at = Ask(turn.policy.node, turn.now + lease, by=by), turn.now + lease - policy.preempt_delay
         turn.put_group(name, campaign=replace(campaign, ask=ask, preempt_since=again_at))
     elif campaign.preempt_since is None:
         turn.put_group(name, campaign=replace(campaign, preempt_since=since))

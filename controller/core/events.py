@@ -53,7 +53,7 @@ class Started:
     saved: Saved | None = None
     open_groups: frozenset[str] = frozenset()
     open_slot: int | None = None
-    wall_offset: float = 0.0  # Unix time minus this clock; only sets the first epoch of a new record
+    wall_offset: float = 0.0  # Unix time minus this clock; sets the first epoch of a new record, and what people read
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,7 @@ class TimerStarted:
     slot: int
     at: float
     error: str | None = None
+    wall_offset: float | None = None  # Unix time minus this clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +167,7 @@ class Asked:
     group: str
     to: str | None
     ticket: int = 0
+    by: str = ""  # who asks, for people to read
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from controller.core.events import Step
@@ -84,6 +85,7 @@ class Ask:
     until: float
     ticket: int = 0
     withdrawn: bool = False
+    by: str = ""  # who asked, for people to read
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ class Steps:
     error: str = ""  # of the last step, for people to read
     hooked: bool = False  # the prepare or promote hook has been called, so the demote hook must be
     cleans: bool = False  # likewise, and so must the cleanup hook
+    took: Mapping[str, float] = field(default_factory=dict)  # the seconds that each step took, for people to read
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +198,24 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
+class Tale:
+    """What this node can tell of the group's last change, for people to read. No decision depends on it.
+
+    `left` and `stopped_at`: why and when this node last stopped serving. `served_at`, `gap` and `took`: since when it
+    serves now, for how many seconds at most nobody had, and how long its steps took.
+    """
+
+    left: Leaving | None = None
+    stopped_at: float | None = None
+    asked_by: str = ""
+    epoch: int = 0  # of the ownership that `left` ended
+    served_at: float | None = None
+    gap: float = 0.0
+    took: Mapping[str, float] = field(default_factory=dict)
+    kept_since: float | None = None  # since when the group's record can have a story; None: it has none
+
+
+@dataclass(frozen=True, slots=True)
 class GroupState:
     """One group, seen from this node."""
 
@@ -211,6 +232,8 @@ class GroupState:
     campaign: Campaign = Campaign()
     claim: Claim = Claim()
     failure: Failure | None = None
+    trouble: Trouble | None = None
+    tale: Tale = Tale()
 
     def must_prepare(self, policy: GroupPolicy | None) -> bool:
         """Returns whether the prepare hook must succeed before the guard opens. A guard that was open stays so."""
@@ -221,8 +244,6 @@ class GroupState:
         """Returns the group after a hook of its promotion was called: what it has begun must be undone."""
         cleans = policy is not None and policy.cleanup
         return replace(self, steps=replace(self.steps, hooked=True, cleans=cleans))
-
-    trouble: Trouble | None = None
 
     @property
     def fit(self) -> bool:

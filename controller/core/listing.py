@@ -22,6 +22,7 @@ def hear_listing(state: State, event: ev.Listed, now: float, policy: Policy) -> 
     state = replace(state, requests=requests)
     scope = _Scope(state, event.sent_at, policy)
     store = replace(state.store, answered_at=now, unread=False, sightings=_sight_all(state, event, now, policy, scope))
+    store = replace(store, served=_note_served(state, store.sightings, now))
     went_back = policy.rules.went_back
     if any(went_back(_find_last_seq(before, key), seen.record) for key, seen in store.sightings.items()):
         store = replace(store, quarantine_until=now + policy.timing.lease_duration)
@@ -50,6 +51,17 @@ def _remember_gone(before: State, sightings: Mapping[str, Sighting], policy: Pol
     keys = (*missing, *(before.store.gone.keys() - sightings.keys()))
     last = {key: _find_last_seq(before, key) for key in keys}
     return {key: seq for key, seq in last.items() if seq is not None}
+
+
+def _note_served(state: State, sightings: Mapping[str, Sighting], now: float) -> Mapping[str, float]:
+    """Returns when each group was last known to be served by another node: when a beat that says so arrived."""
+    served = dict(state.store.served)
+    own = {state.session.key, *(SESSIONS + session for session in state.life.past)}
+    for key, seen in sightings.items():
+        news = seen.since == now and key not in own
+        if news and isinstance(seen.record, Session) and not seen.record.fenced:
+            served.update((name, now) for name, member in seen.record.groups.items() if member.serving)
+    return {name: at for name, at in served.items() if name in state.groups}
 
 
 class _Scope:

@@ -34,7 +34,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from controller.core import claims, grant, membership, trouble
+from controller.core import claims, grant, membership, story, trouble
 from controller.core.campaign import ask_owner, contest, meet_wish, preempt, release
 from controller.core.events import Step
 from controller.core.group import Arming, GroupPolicy, GroupState, Leaving, Reason, Role, Transition
@@ -157,10 +157,12 @@ def _rest(turn: Turn, name: str) -> None:
 def _take_up(turn: Turn, name: str) -> None:
     group = turn.groups[name]
     reason, adopted = group.right.taken_as, group.right.taken_as is Reason.ADOPTED
-    steps = replace(group.steps, running=None, done=frozenset(), error="", hooked=group.steps.hooked or adopted)
+    hooked = group.steps.hooked or adopted
+    steps = replace(group.steps, running=None, done=frozenset(), error="", hooked=hooked, took={})
     turn.put_group(name, steps=steps, arming=replace(group.arming, confirmed=False))
     if adopted:
         turn.put_group(name, upkeep=replace(group.upkeep, refresh=True, announce=True))
+        story.note_adopted(turn, name)
     _move(turn, name, Role.ACTIVE if adopted else Role.PROMOTING, reason)
 
 
@@ -178,7 +180,7 @@ def _choose_rest(state: State, now: float, policy: Policy, name: str) -> tuple[R
     if group.trouble is not None:
         return Role.FAULT, Reason.INTERNAL, group.trouble.detail
     if state.phase is not Phase.MEMBER or own is None or state.rounds.renewed is None or group.right.adoptable:
-        return Role.INIT, state.session.over or Reason.STARTED, ""
+        return Role.INIT, state.session.over or (Reason.STOPPING if state.stopping else Reason.STARTED), ""
     if state.paused:
         return Role.PAUSED, Reason.PAUSED, ""
     if not state.session.established and membership.has_twin(state, now, policy):
@@ -217,6 +219,7 @@ def _promote(turn: Turn, name: str) -> None:
             turn.run(name, Step.PROMOTE, reason)
         else:
             turn.begin_round_now()  # our beat tells the other nodes that we serve
+            story.note_serving(turn, name)
             turn.put_group(name, failure=None)
             _move(turn, name, Role.ACTIVE, Reason.READY)
 
@@ -275,11 +278,12 @@ def _leave(turn: Turn, name: str, leaving: Leaving) -> None:
     if not leaving.lost:
         failed, until = leaving.reason is Reason.STEP_FAILED, turn.now + turn.policy.timing.lease_duration
         campaign = replace(campaign, failed=failed, sits_out_until=until)
+    story.note_leaving(turn, name, leaving)
     turn.put_group(
         name,
         leaving=leaving,
         campaign=campaign,
-        steps=replace(group.steps, done=frozenset(), retry_at=0.0),
+        steps=replace(group.steps, done=frozenset(), retry_at=0.0, took={}),
         upkeep=replace(group.upkeep, refresh=False, announce=False),
     )
     _move(turn, name, Role.DEMOTING, leaving.reason, leaving.detail)
@@ -289,7 +293,7 @@ def _demote(turn: Turn, name: str) -> None:
     leaving = turn.groups[name].leaving
     assert leaving is not None
     if not leaving.lost and not turn.state.session.over and not turn.groups[name].steps.cleans:
-        release(turn, name)
+        release(turn, name, leaving)
     group = turn.groups[name]
     running, left = group.steps.running, group.list_steps_left(lost=leaving.lost)
     if running in (Step.DEMOTE, Step.SHUT, Step.CLEANUP) or (running is Step.RESET and not leaving.lost):
@@ -308,7 +312,7 @@ def _settle(turn: Turn, name: str, leaving: Leaving) -> None:
     campaign = replace(group.campaign, sits_out_until=out)
     turn.put_group(name, leaving=None, steps=steps, right=right, campaign=campaign)
     after, reason, detail = _choose_rest(turn.state, turn.now, turn.policy, name)
-    calm = reason in (Reason.HEALTHY, Reason.STARTED, Reason.RESUMED)
+    calm = reason in (Reason.HEALTHY, Reason.STARTED, Reason.RESUMED, Reason.STOPPING)
     _move(turn, name, after, Reason.RELEASED if calm and not leaving.lost else Reason.SHUT if calm else reason, detail)
 
 

@@ -8,11 +8,12 @@ from controller.core import claims, differences
 from controller.core import events as ev
 from controller.core.election import Sighting, fit_sessions, live_sessions
 from controller.core.events import Step
-from controller.core.group import Role
+from controller.core.group import Reason, Role
 from controller.core.records import (
     CLUSTER,
     GROUPS,
     SESSIONS,
+    Change,
     Cluster,
     Membership,
     Ownership,
@@ -21,6 +22,7 @@ from controller.core.records import (
     next_record,
 )
 from controller.core.state import PauseSeen, PauseWish, Phase, Policy, Purpose, Round, State
+from controller.core.story import clip, end_session, tell
 from controller.core.turn import Turn
 from controller.core.values import replace
 
@@ -124,6 +126,7 @@ def _make_member(state: State, policy: Policy, name: str, *, in_full: bool) -> M
         stake=group.claim.stake,
         digest=claims.digest(raised),
         claims=tuple(sorted(raised)) if in_full else None,
+        why=clip(group.why, 80) if group.healthy is False else "",
     )
 
 
@@ -167,6 +170,7 @@ def _begin_round(turn: Turn) -> None:
     if arming or turn.busy(turn.state.session.key) or not turn.due_or_wake(rounds.next_at):
         return
     _collect(turn)
+    tell(turn)
     if rounds.renewed is not None:
         _disown(turn)
     turn.put(rounds=replace(rounds, current=Round(rounds.spare_slot, turn.now), next_at=turn.now))
@@ -181,7 +185,8 @@ def _collect(turn: Turn) -> None:
         record, sid = seen.record, key.removeprefix(SESSIONS)
         old = turn.now - seen.since >= COLLECT_AFTER and sid not in named and sid != turn.state.session.id
         if isinstance(record, Session) and old and not turn.busy(key):
-            fenced = None if record.fenced else next_record(record, writer, fenced=True)
+            ended = end_session(turn.state, turn.policy, turn.now, "silent", seen.since)
+            fenced = None if record.fenced else next_record(record, writer, fenced=True, ended=ended)
             turn.write(key, Purpose.COLLECT, fenced, seen.version)
             return
 
@@ -193,7 +198,8 @@ def _disown(turn: Turn) -> None:
         record = seen.record
         foreign = key.startswith(GROUPS) and key.removeprefix(GROUPS) not in turn.groups
         if foreign and isinstance(record, Ownership) and record.session == session and not turn.busy(key):
-            free = next_record(record, writer, session=None, node=None, offered_to=None, wanted=None)
+            change = Change(turn.policy.node, Reason.REMOVED.value)
+            free = next_record(record, writer, session=None, node=None, offered_to=None, wanted=None, change=change)
             turn.write(key, Purpose.RELEASE, free, seen.version)
 
 
@@ -286,7 +292,8 @@ def _leave(turn: Turn) -> None:
     elif state.phase is not Phase.MEMBER or state.session.doubt:
         _exit(turn)
     elif state.rounds.current is None and not turn.busy(state.session.key):
-        record = replace(_make_record(state, turn.policy, state.session.beat), fenced=True)
+        ended = end_session(state, turn.policy, turn.now, "left")
+        record = replace(_make_record(state, turn.policy, state.session.beat), fenced=True, ended=ended)
         turn.write(state.session.key, Purpose.LEAVE, record, state.session.version)
         turn.put(phase=Phase.LEAVING)
 

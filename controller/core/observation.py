@@ -101,6 +101,8 @@ def _note_timer(state: State, event: ev.TimerStarted, now: float, policy: Policy
     rounds, current = state.rounds, state.rounds.current
     if current is None or current.sent or current.slot != event.slot:
         return state
+    if event.wall_offset is not None:
+        state = replace(state, life=replace(state.life, wall_offset=event.wall_offset))
     if event.error is not None:
         retry_at = now + policy.timing.retry_period / 4
         return replace(state, rounds=replace(rounds, current=None, next_at=retry_at))
@@ -131,7 +133,7 @@ def _end_step(state: State, event: ev.Ran, now: float, policy: Policy) -> State:
         return state  # superseded by a later step
     if event.step is Step.SHUT:
         return state.with_group(event.group, _end_shut(group, event, now, policy))
-    steps = replace(group.steps, running=None, done=group.steps.done | {event.step}, error=event.error or "")
+    steps = replace(_note_duration(group, event), done=group.steps.done | {event.step})
     if event.step is Step.DEMOTE:
         steps = replace(steps, hooked=False)
     if event.step is Step.CLEANUP:
@@ -147,8 +149,14 @@ def _end_step(state: State, event: ev.Ran, now: float, policy: Policy) -> State:
     return state.with_group(event.group, replace(group, steps=steps))
 
 
+def _note_duration(group: GroupState, event: ev.Ran) -> Steps:
+    steps, step = group.steps, event.step.value
+    took = steps.took if event.step is Step.REFRESH else {**steps.took, step: steps.took.get(step, 0.0) + event.seconds}
+    return replace(steps, running=None, error=event.error or "", took=took)
+
+
 def _end_shut(group: GroupState, event: ev.Ran, now: float, policy: Policy) -> GroupState:
-    steps = replace(group.steps, running=None, error=event.error or "")
+    steps = _note_duration(group, event)
     if event.error is not None:  # it might be open until its timer in the kernel ends
         return replace(group, steps=replace(steps, retry_at=now + policy.timing.retry_period / 4))
     return replace(
@@ -174,7 +182,7 @@ def _note_ask(state: State, event: ev.Asked, now: float, policy: Policy) -> Stat
     group = state.groups.get(event.group)
     if group is None:
         return state
-    ask = Ask(event.to, now + 2 * policy.timing.lease_duration, event.ticket)
+    ask = Ask(event.to, now + 2 * policy.timing.lease_duration, event.ticket, by=event.by)
     state = replace(state, wishes=replace(state.wishes, heard=max(state.wishes.heard, event.ticket)))
     return state.with_group(event.group, replace(group, campaign=replace(group.campaign, ask=ask)))
 

@@ -8,7 +8,8 @@ There are two kinds, so that the cost of staying alive grows with the number of 
 
 A third record, ``cluster``, holds what an operator decided for all nodes: `Cluster.paused`.
 
-All time is the local CLOCK_BOOTTIME in float seconds. No timestamp ever crosses from one node to another.
+All time is the local CLOCK_BOOTTIME in float seconds. No node decides by a timestamp of another node. The Unix times in
+`Change` and `Ending` are for people to read.
 """
 
 from __future__ import annotations
@@ -59,6 +60,20 @@ class Membership:
     stake: Stake = Stake.HOLDS
     digest: str = ""
     claims: tuple[str, ...] | None = None
+    why: str = ""  # what made it unhealthy, for people to read
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a session ended, as told by the node that fenced it. For people to read: no node decides by it.
+
+    Times are Unix seconds on the clock of the node `by`.
+    """
+
+    by: str = ""
+    why: str = ""  # left, silent, missing, earlier-life or collected
+    at: float = 0.0
+    since: float = 0.0  # since when `by` had seen no sign of life; 0: not silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +91,7 @@ class Session:
     groups: Mapping[str, Membership] = field(default_factory=dict)
     seq: int = 0
     writer: str = ""
+    ended: Ending | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +100,28 @@ class Wanted:
 
     to: str | None  # a node's name; None: the next in rank
     epoch: int
+    by: str = ""  # who asked, for people to read
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How the group came to its present owner, or to none. For people to read: no node decides by it.
+
+    The write that changes the owner carries it. Times are Unix seconds, each on the clock of one node.
+    """
+
+    was: str = ""  # the node that owned the group before; empty: none that is known
+    why: str = ""  # why that ended (a `Reason`)
+    detail: str = ""
+    asked_by: str = ""
+    since: float = 0.0  # since when nobody served, on the clock of `told_by`
+    told_by: str = ""  # the node that saw that
+    shut: float = 0.0  # when `was` had shut its guard, on its clock
+    taken_as: str = ""  # how the owner came to it (a `Reason`)
+    taken: float = 0.0  # when, on the owner's clock
+    served: float = 0.0  # since when the owner serves, on its clock
+    gap: float = 0.0  # for how many seconds at most nobody had served then, on the owner's clock
+    stages: Mapping[str, float] = field(default_factory=dict)  # the seconds that each step of both nodes took
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +141,7 @@ class Ownership:
     new: bool = False
     seq: int = 0
     writer: str = ""
+    change: Change | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +212,9 @@ _CHECKS: Mapping[str, tuple[type, bool]] = {  # annotation -> (type, may be null
 _LONGEST: Mapping[str, float] = {"lease_duration": LONGEST_LEASE}  # seconds
 
 
+_PROSE: Mapping[str, type] = {"Change | None": Change, "Ending | None": Ending}
+
+
 def _make_plain(record: object) -> Any:
     if isinstance(record, Mapping):
         return {name: _make_plain(value) for name, value in record.items()}
@@ -219,6 +261,8 @@ def _check_field(value: Any, annotation: str, path: str, field_name: str) -> Any
         return None if value is None and nullable else _check_plain(value, expected, annotation, path, field_name)
     if annotation == "Mapping[str, Membership]":
         return _check_mapping(value, Membership, _join(path, field_name))
+    if annotation in _PROSE:
+        return _read_prose(value, _PROSE[annotation], _join(path, field_name))
     if annotation in _SPECIAL:
         return _SPECIAL[annotation](value, _join(path, field_name))
     return None if value is None else _check_type(value, Wanted, _join(path, field_name))
@@ -274,6 +318,23 @@ def _check_facts(value: Any, path: str) -> Mapping[str, Mapping[str, str]]:
     return value
 
 
+def _check_seconds(value: Any, path: str) -> Mapping[str, float]:
+    if not isinstance(value, dict):
+        raise BadRecord(f"{path}: {show(value)} is not an object")
+    _check_bounds(value, path)
+    for name in value:
+        _check_bounds(name, path)
+    return {name: _check_plain(inner, float, "float", path, name) for name, inner in value.items()}
+
+
+def _read_prose(value: Any, kind: type[Any], path: str) -> Any:
+    """Returns what is only for people, or None if it cannot be read: it must not spoil the record that it is in."""
+    try:
+        return None if value is None else _check_type(value, kind, path)
+    except BadRecord:
+        return None
+
+
 def _check_tokens(value: Any, path: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         raise BadRecord(f"{path}: {show(value)} is not a list of strings")
@@ -284,6 +345,7 @@ def _check_tokens(value: Any, path: str) -> tuple[str, ...]:
 
 _SPECIAL: Mapping[str, Callable[[Any, str], Any]] = {
     "Stake": _check_stake,
+    "Mapping[str, float]": _check_seconds,
     "tuple[str, ...] | None": _check_tokens,
     "Mapping[str, Mapping[str, str]] | None": _check_facts,
 }

@@ -56,6 +56,7 @@ class Purpose(StrEnum):
     RELEASE = "release"
     WANT = "want"
     PAUSE = "pause"
+    TELL = "tell"
     LEAVE = "leave"
     COLLECT = "collect"
 
@@ -97,7 +98,7 @@ class DaemonLife:
     """What this life of the daemon is, and what it found when it began."""
 
     writer: str = ""
-    wall_offset: float = 0.0
+    wall_offset: float = 0.0  # Unix time minus this clock, as of the last round
     past: frozenset[SessionId] = frozenset()  # our own sessions that are over: fenced without waiting
     clearing: bool = False
 
@@ -133,6 +134,7 @@ class Knowledge:
     quarantine_until: float = 0.0  # the store went back: nothing is taken or opened before this
     out_of_contact: bool = False
     unread: bool = False  # no listing was answered since one whose round's renewal was: only reading fails
+    served: Mapping[str, float] = field(default_factory=dict)  # when each group was last known to be served
 
 
 @dataclass(frozen=True, slots=True)

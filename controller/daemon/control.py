@@ -9,13 +9,16 @@ from controller.api.server import Code, Moved, PauseRequest, RequestRefused
 from controller.api.status import FailureView, GroupView, Member, MemberGroup, NodeStatus, PauseView, StoreView
 from controller.config.model import Config
 from controller.core import differences
+from controller.core import events as ev
 from controller.core.election import live_sessions
 from controller.core.group import GroupState, Role
 from controller.core.records import GROUPS, SESSIONS, Ownership, Session, SessionId
 from controller.core.state import State
 from controller.daemon.clock import Clock
 from controller.daemon.node import Node
+from controller.daemon.redundancy import explain_unfit, find_owner, find_standbys, is_served, is_silent, list_left
 from controller.daemon.requests import Requests, record_of
+from controller.telemetry.chronicle import ChronicleEntry
 from controller.telemetry.history import HistoryEntry
 from controller.telemetry.logs import utc
 from controller.telemetry.telemetry import Telemetry
@@ -49,16 +52,22 @@ class Control:
             store=self._store(config, now),
             groups={name: self._group(name, config, now, live) for name in config.groups},
             members=self._members(now),
+            left=list_left(state, now),
         )
 
     def history(self) -> list[HistoryEntry]:
         """Return the recorded transitions, oldest first."""
         return self._telemetry.history.entries()
 
-    async def switchover(self, group: str, to: str | None, seconds: float) -> Moved:
-        """Hand the group over, and return once the new owner serves it. Raises RequestRefused."""
+    def chronicle(self) -> list[ChronicleEntry]:
+        """Return what this node has seen of the whole cluster, oldest first."""
+        return self._telemetry.chronicle.entries()
+
+    async def switchover(self, group: str, to: str | None, seconds: float, by: str = "") -> Moved:
+        """Hand the group over, and return once the new owner serves it. `by`: who asks. Raises RequestRefused."""
         before = self._check(group, to)
-        return await self._requests.switchover(group, to, before, seconds)
+        asked = ev.Asked(group, to, by=f"{by} on {self._config().node}".strip())
+        return await self._requests.switchover(asked, before, seconds)
 
     async def pause(self, request: PauseRequest, seconds: float) -> None:
         """Pause or resume the cluster, and return once a listing shows it. Raises RequestRefused."""
@@ -110,11 +119,12 @@ class Control:
             type=config.store.type,
             reachable=self._telemetry.reachable is True,
             contact_seconds=None if contact is None else now - contact,
+            cut_off_since=self._telemetry.cut_off_since,
             error=self._telemetry.store_error,
         )
 
     def _group(self, name: str, config: Config, now: float, live: Collection[SessionId]) -> GroupView:
-        state = self._node.state
+        state, lease = self._node.state, self._node.policy.timing.lease_duration
         group = state.groups.get(name, GroupState())
         record = record_of(state, name)
         last = self._telemetry.history.last(name)
@@ -123,7 +133,7 @@ class Control:
             role_seconds=max(0.0, now - (group.since or self._began_at)),
             reason=last["reason"] if last else "",
             detail=last["detail"] if last else "",
-            active=None if record is None else record.node,
+            active=find_owner(state, name, now, lease),
             epoch=group.epoch,
             vips=[str(vip) for vip in config.groups[name].vips],
             priority=config.groups[name].priority,
@@ -134,6 +144,9 @@ class Control:
             error=group.steps.error,
             wanted=_wanted(record),
             failed=_failure(group, now),
+            served=is_served(state, name, now, lease),
+            standbys=find_standbys(state, name, now, lease),
+            not_standby=explain_unfit(state, name, now, lease),
         )
 
     def _waits_for(self, name: str, group: GroupState, live: Collection[SessionId]) -> str:
@@ -159,13 +172,14 @@ class Control:
                 name: MemberGroup(priority=m.priority, healthy=m.healthy, serving=m.serving)
                 for name, m in record.groups.items()
             }
-            session = key.removeprefix(SESSIONS)
+            session, silent = key.removeprefix(SESSIONS), is_silent(state, seen.since, now, lease)
             members.append(
                 Member(
                     node=record.node,
                     session=session,
                     here=session == state.session.id,
-                    live=now - seen.since < lease,
+                    live=None if silent is None else not silent,
+                    seen_seconds=now - seen.since,
                     campaigning=record.campaigning,
                     version=record.version,
                     differs=list(differing.get(SessionId(session), ())),

@@ -18,7 +18,6 @@ from controller.api.socket import AdminError, SocketAccess
 from controller.config.host_checks import host_problems
 from controller.config.loading import load
 from controller.config.model import Config
-from controller.config.paths import HISTORY
 from controller.config.problem import ConfigError, StartError
 from controller.core import differences
 from controller.core import events as ev
@@ -37,6 +36,7 @@ from controller.daemon.readiness import why_not_ready
 from controller.daemon.reconcile import Budget, Reconciler
 from controller.stores.base import Store, StoreError, Watcher
 from controller.stores.registry import store_type
+from controller.telemetry.chronicle import Chronicle
 from controller.telemetry.history import History
 from controller.telemetry.logs import emit
 from controller.telemetry.telemetry import Telemetry
@@ -71,9 +71,11 @@ class Daemon:
         self._life = Life(config.state_dir)
         self._local = Local(config, boottime)
         self._policy = self._local.policy(config, boot_id())
-        history = History(config.state_dir / HISTORY)
+        history = History(config.history_path)
         history.load()
-        self._telemetry = Telemetry(config.node, history, now=boottime)
+        chronicle = Chronicle(config.node, config.chronicle_path, wall=time.time)
+        chronicle.load()
+        self._telemetry = Telemetry(config.node, history, now=boottime, chronicle=chronicle)
         self._node = Node(self._policy, boottime, self._telemetry, self._follow)
         self._status = HealthStatus(groups={}, ready=False, live=True, detail="starting")
         self._compared: Mapping[str, Sighting] = {}
@@ -129,6 +131,7 @@ class Daemon:
             background = [
                 tasks.create_task(self._checker.run(), name="checks"),
                 tasks.create_task(self._telemetry.history.write(), name="history"),
+                tasks.create_task(self._telemetry.chronicle.write(), name="chronicle"),
                 tasks.create_task(self._local.watch(self._node.post, self._fitness), name="kernel"),
                 tasks.create_task(self._reconciler.run(), name="reconcile"),
                 tasks.create_task(self._reload_when_asked(), name="reload"),
@@ -271,7 +274,7 @@ class Daemon:
             _log.error("not reloaded: %s", problem)
         if problems:
             return
-        for key in ("cluster", "node", "state_dir", "store", "lease", "admin"):
+        for key in ("cluster", "node", "state_dir", "data_dir", "store", "lease", "admin"):
             if getattr(fresh, key) != getattr(self.config, key):
                 _log.error("not reloaded: %s has changed, which needs a restart", key)
                 return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -41,6 +42,7 @@ class Surroundings:
     clock: Clock
     mint: Callable[[], SessionId]  # returns a session id that was never used before
     call_timeout: float  # seconds
+    wall: Callable[[], float] = time.time  # returns Unix time, in seconds
 
 
 class Executor:
@@ -99,12 +101,13 @@ class Executor:
     async def _start_timer(self, action: ev.Action) -> ev.Event:
         assert isinstance(action, ev.StartTimer)
         at = self._around.clock()
+        offset = self._around.wall() - at
         try:
             await self._around.guard.start(action.slot, action.seconds)
         except _ANYTHING as error:
             _log.warning("cannot start the guard's timer: %s", line := _line(error))
             return ev.TimerStarted(action.slot, at, line)
-        return ev.TimerStarted(action.slot, at)
+        return ev.TimerStarted(action.slot, at, wall_offset=offset)
 
     async def _arm(self, action: ev.Action) -> ev.Event:
         assert isinstance(action, ev.Arm)

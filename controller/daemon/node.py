@@ -71,16 +71,21 @@ class Node:
         return left
 
     def _tell(self, event: ev.Event, decision: Decision) -> None:
-        if isinstance(event, ev.Ran):
-            self._telemetry.ran(event)
+        """Report the event before the transitions that it causes, so that the log shows causes first."""
+        match event:
+            case ev.Ran():
+                self._telemetry.ran(event)
+            case ev.Judged():
+                self._telemetry.judged(event)
+            case ev.Drifted():
+                self._telemetry.drifted(event)
+            case ev.Listed() | ev.Wrote() | ev.Hint():
+                self._telemetry.noticed(decision.state)
+                sightings = decision.state.store.sightings.items()
+                self._telemetry.unreadable({key: seen.problem for key, seen in sightings if seen.problem})
+            case _:
+                pass
         self._telemetry.transitioned(decision.transitions)
-        if isinstance(event, ev.Judged):
-            self._telemetry.judged(event)
-        elif isinstance(event, ev.Drifted):
-            self._telemetry.drifted(event)
-        elif isinstance(event, ev.Listed):
-            sightings = decision.state.store.sightings.items()
-            self._telemetry.unreadable({key: seen.problem for key, seen in sightings if seen.problem})
 
     def _report(self, group: str, error: Exception, what: str) -> None:
         _log.error(what, exc_info=error, extra={"fields": {"group": group} if group else {}})

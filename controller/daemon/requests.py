@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from itertools import count
 from typing import TypeVar
 
@@ -75,11 +76,12 @@ class Requests:
 
     # --- switchover ---
 
-    async def switchover(self, group: str, to: str | None, before: Ownership, seconds: float) -> Moved:
+    async def switchover(self, asked: ev.Asked, before: Ownership, seconds: float) -> Moved:
         """Hand the group over, and return once the new owner serves it. Raises RequestRefused."""
+        group, to = asked.group, asked.to
         began_at, ticket = self._clock(), next(self._tickets)
         withdrawn = ev.Withdrawn(ticket, group)
-        self._node.post(ev.Asked(group, to, ticket))
+        self._node.post(replace(asked, ticket=ticket))
         try:
             return await self._within(seconds, withdrawn, self._wait_for_owner(group, before, began_at))
         except TimeoutError as error:

@@ -9,8 +9,10 @@ from enum import StrEnum
 from math import inf
 
 from controller.core.events import Drifted, Judged, Ran, Step
-from controller.core.group import Role, Transition
+from controller.core.group import Reason, Role, Transition
 from controller.core.records import Cluster
+from controller.core.state import State
+from controller.telemetry.chronicle import LEFT, OWNER, Chronicle, ChronicleEntry
 from controller.telemetry.history import History, HistoryEntry
 from controller.telemetry.logs import emit, utc
 from controller.telemetry.metrics import Metrics
@@ -19,6 +21,13 @@ _log = logging.getLogger("anyvip")
 
 _BAD = frozenset({Role.FAULT})
 _MOST_KEYS = 20
+# Why a node loses a group that it did not give up in good order.
+_LOSSES = frozenset(
+    {
+        Reason.EXPIRED, Reason.TAKEN, Reason.DELETED, Reason.SESSION_OVER, Reason.RESTORED, Reason.STEP_FAILED,
+        Reason.UNHEALTHY,
+    }
+)  # fmt: skip
 
 
 class Op(StrEnum):
@@ -47,6 +56,7 @@ class Telemetry:
         *,
         now: Callable[[], float],
         wall: Callable[[], float] = time.time,
+        chronicle: Chronicle | None = None,
     ) -> None:
         self._node = node
         self._now = now
@@ -60,6 +70,8 @@ class Telemetry:
         self.store_error = ""
         self._unreadable: frozenset[str] = frozenset()  # the keys that were logged
         self.history = history
+        self.chronicle = chronicle or Chronicle(node, wall=wall)
+        self.cut_off_since: float | None = None  # Unix time; None while the store answers
         self.metrics = Metrics()
 
     def watch(self, groups: Collection[str]) -> None:
@@ -74,6 +86,11 @@ class Telemetry:
         """Logs and counts each transition, and adds it to the history."""
         for transition in transitions:
             self._record_transition(transition)
+
+    def noticed(self, state: State) -> None:
+        """Notes what the store shows now of owners and members, and logs what is new."""
+        for entry in self.chronicle.notice(state.store.sightings):
+            _emit_event(entry)
 
     def _record_transition(self, transition: Transition) -> None:
         group, began = transition.group, self._since.get(transition.group)
@@ -94,8 +111,9 @@ class Telemetry:
         self.metrics.changed(group, entry["after"], entry["reason"], transition.epoch)
         emit(
             _log,
-            logging.WARNING if transition.after in _BAD else logging.INFO,
+            _find_level(transition),
             "transition",
+            time=entry["time"],
             **{"group": group, "from": entry["before"], "to": entry["after"], "reason": entry["reason"]},
             epoch=transition.epoch or None,
             detail=transition.detail,
@@ -154,8 +172,13 @@ class Telemetry:
             return
         if not reachable:
             emit(_log, logging.WARNING, "store does not answer", op=op.value, error=error)
-        elif self.reachable is False:
+            contact = self._now() - seconds if self.contact_at is None else self.contact_at
+            self.cut_off_since = self._wall() - (self._now() - contact)
+            self.chronicle.cut_off(self.cut_off_since)
+        elif self.cut_off_since is not None:
             emit(_log, logging.INFO, "store answers again", op=op.value)
+            self.chronicle.cut_off(self.cut_off_since, self._wall())
+            self.cut_off_since = None
         self.reachable = reachable
         self.metrics.reachable.set(reachable)
 
@@ -215,3 +238,20 @@ class Telemetry:
         since, ends = pause or (now, now)
         self.metrics.paused_for(now - since, inf if ends is None else ends - now)
         return self.metrics.render({group: at - now for group, at in expires_at.items() if at is not None})
+
+
+def _find_level(transition: Transition) -> int:
+    lost = transition.after is Role.DEMOTING and transition.reason in _LOSSES
+    return logging.WARNING if lost or transition.after in _BAD else logging.INFO
+
+
+def _emit_event(entry: ChronicleEntry) -> None:
+    """Logs one event of the cluster. Of a change of owner, only what was not logged before is new."""
+    told = {name: entry[name] for name in ("was", "why", "detail", "asked_by", "since", "told_by", "shut")}
+    if entry["kind"] == LEFT:
+        emit(_log, logging.INFO, "member left", **told)
+    elif entry["kind"] == OWNER:
+        emit(
+            _log, logging.INFO, "owner", group=entry["group"], epoch=entry["epoch"], owner=entry["owner"] or "nobody",
+            **told, taken_as=entry["taken_as"], served=entry["served"], gap_seconds=entry["gap_seconds"],
+        )  # fmt: skip

@@ -15,8 +15,8 @@ LATE_TIMER = Plant(
     "the clock is read before the guard's timer is started",
     "the node's grant ends later than the kernel's timer",
     _EXECUTOR,
-    "        return ev.TimerStarted(action.slot, at)\n",
-    "        return ev.TimerStarted(action.slot, self._around.clock())\n",
+    "        return ev.TimerStarted(action.slot, at, wall_offset=offset)\n",
+    "        return ev.TimerStarted(action.slot, self._around.clock(), wall_offset=offset)\n",
     f"{_STAMPS}[timer]",
 )
 LATE_LISTING = Plant(

@@ -110,6 +110,7 @@ class Invariants:
             self._check_given_up(group, old, message)
             if owner.session is None:
                 self._remember_release(group, old.session)
+        _check_story(group, old, owner)
         if owner.session is not None and (old is None or old.session != owner.session):
             self._check_not_won_back(group, owner.session)
 
@@ -200,6 +201,18 @@ class Invariants:
     def _ownership(self, group: str) -> Ownership | None:
         entry = self._cluster.store.entries.get(GROUPS + group)
         return ownership_in(entry.value) if entry else None
+
+
+def _check_story(group: str, old: Ownership | None, owner: Ownership) -> None:
+    """Check that each change of owner says from whom and why. Nobody had a new record before."""
+    if old is None or old.new or owner.new or (old.session, old.epoch) == (owner.session, owner.epoch):
+        return
+    who, change = f"{group}: epoch {owner.epoch} of {owner.node or 'nobody'}", owner.change
+    if change is None or not change.why:
+        raise Violation(f"{who} does not say why it began")
+    handed = old.change is not None and change.was == old.change.was and not old.change.taken  # and not taken up
+    if change.was != old.node and not handed:
+        raise Violation(f"{who} is from {change.was or 'nobody'}, not from {old.node or 'nobody'}")
 
 
 @lru_cache(maxsize=4096)

@@ -158,6 +158,7 @@ class Process:
             clock=self.clock,
             mint=self.host.mint,
             call_timeout=self.policy.timing.call_timeout,
+            wall=self.cluster.unix_time,
         )
 
     def _steps_of(self, group: str) -> GroupSteps:
@@ -235,6 +236,9 @@ class Untold(Telemetry):
 
     def transitioned(self, transitions: Iterable[Transition]) -> None:
         """Do nothing, because the story reports transitions."""
+
+    def noticed(self, state: State) -> None:
+        """Do nothing."""
 
     def ran(self, event: object) -> None:
         """Do nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -65,7 +66,7 @@ class Story:
             at = before.version if before else None
             self.tell("store", lambda: f"{who}'s write of {action.key}{copied} is refused: it is at {at}")
             return
-        told = self.tell if _is_beat(action, before) else self.chapter
+        told = self.tell if _is_beat(action, before) or _is_telling(action, before) else self.chapter
         told("store", lambda: f"{action.key} = {record_line(action.key, action.value)}, by {who}{copied}")
 
     def text(self) -> Iterable[str]:
@@ -84,6 +85,19 @@ def _is_beat(action: Write, before: Entry | None) -> bool:
     if not action.key.startswith(SESSIONS) or action.value is None or before is None:
         return False
     return not decode(action.value, Session).fenced
+
+
+def _is_telling(action: Write, before: Entry | None) -> bool:
+    """Report whether the write changes only what people read of a group."""
+    if not action.key.startswith(GROUPS) or action.value is None or before is None:
+        return False
+    try:
+        old, new = decode(before.value, Ownership), decode(action.value, Ownership)
+    except BadRecord:
+        return False
+    return replace(old, change=None, after=None, seq=0, writer="") == replace(
+        new, change=None, after=None, seq=0, writer=""
+    )
 
 
 def transition_line(transition: Transition) -> str:

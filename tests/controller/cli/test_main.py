@@ -22,6 +22,9 @@ import pytest
 from controller.api.server import Code, RequestRefused
 from controller.api.status import NodeStatus
 from controller.cli.main import _duration, main
+from controller.core.election import Sighting
+from controller.core.records import Change, Ownership, SessionId
+from controller.telemetry.chronicle import Chronicle
 from tests.lab.host.processes import until
 from tests.lab.node.desk import Desk, entry, group_view, serving, status
 
@@ -255,6 +258,100 @@ async def test_status_is_json_as_the_daemon_gives_it(config: Path) -> None:
     assert json.loads(ran.out) == status()
 
 
+@pytest.mark.parametrize(
+    ("changes", "code", "line"),
+    [
+        ({}, 0, "OK: web: n1 serves, standby n2"),
+        (
+            {"standbys": [], "not_standby": {"n2": "silent for 9.0 s"}},
+            1,
+            "WARNING: web: no standby: n2: silent for 9.0 s",
+        ),
+        ({"served": False, "active": None}, 2, "CRITICAL: web: nobody serves it"),
+        ({"served": None, "active": None}, 3, "UNKNOWN: web: not known whether it is served"),
+    ],
+)
+async def test_the_check_of_monitoring(config: Path, changes: dict[str, object], code: int, line: str) -> None:
+    desk = Desk()
+    desk.now = status(groups={"web": group_view(**changes)})
+    async with serving(desk, config.with_name("anyvip.sock")):
+        assert await anyvip("status", "--check", "--config", str(config)) == Ran(code, f"{line}\n", "")
+        ran = await anyvip("status", "--check", "--json", "--config", str(config))
+    assert json.loads(ran.out) == {"code": code, "text": line}
+
+
+async def test_the_check_names_the_worst_group_and_what_else_is_unusual(config: Path) -> None:
+    desk = Desk()
+    desk.now = status(
+        paused=True,
+        groups={"web": group_view(), "db": group_view(served=None), "app": group_view(served=False)},
+    )
+    async with serving(desk, config.with_name("anyvip.sock")):
+        ran = await anyvip("status", "--check", "--config", str(config))
+        desk.now = status(store={**desk.now["store"], "cut_off_since": 0.5}, groups={"web": group_view()})
+        cut_off = await anyvip("status", "--check", "--config", str(config))
+    assert ran.out.startswith("CRITICAL: app: nobody serves it; the cluster is paused")
+    assert (cut_off.code, cut_off.out) == (
+        1,
+        "WARNING: this node is cut off from the store since 1970-01-01T00:00:00Z\n",
+    )
+
+
+async def test_the_check_without_a_daemon_does_not_know(config: Path, tmp_path: Path) -> None:
+    ran = await anyvip("status", "--check", "--config", str(config))
+    assert (ran.code, ran.err) == (3, "")
+    assert ran.out.startswith("UNKNOWN: the daemon is not running")
+    ran = await anyvip("status", "--check", "--config", str(tmp_path / "nowhere.yml"))
+    assert (ran.code, ran.out.count("\n")) == (3, 1)
+
+
+async def test_with_the_socket_no_file_is_needed(tmp_path: Path) -> None:
+    socket, nowhere = tmp_path / "there.sock", {"ANYVIP_CONFIG": str(tmp_path / "nowhere.yml")}
+    desk = Desk()
+    async with serving(desk, socket):
+        for command in (
+            ["status"],
+            ["history"],
+            ["history", "--cluster"],
+            ["pause"],
+            ["resume"],
+            ["switchover", "web"],
+        ):
+            ran = await anyvip(*command, "--socket", str(socket), **nowhere)
+            assert (ran.code, ran.err) == (0, "")
+    assert ("web", None) in desk.asked
+
+
+CHANGE = Change("n1", "switchover", asked_by="root on n3", taken=1.0)
+
+
+@pytest.fixture
+def chronicler() -> Desk:
+    """Has seen two owners."""
+    desk, book = Desk(), Chronicle("n1")
+    for epoch in (8, 9):
+        record = Ownership(SessionId("n2-a"), "n2", epoch, change=CHANGE)
+        book.notice({"groups/web": Sighting(0.0, 0.0, record=record)})
+    desk.events = book.entries()
+    return desk
+
+
+async def test_explaining_a_group(config: Path, chronicler: Desk) -> None:
+    async with serving(chronicler, config.with_name("anyvip.sock")):
+        last = await anyvip("explain", "web", "--config", str(config))
+        earlier = await anyvip("explain", "web", "8", "--config", str(config))
+        as_json = await anyvip("explain", "web", "8", "--json", "--config", str(config))
+        never = await anyvip("explain", "web", "7", "--config", str(config))
+        other = await anyvip("explain", "db", "--config", str(config))
+        whole = await anyvip("history", "--cluster", "--json", "--config", str(config))
+    assert "web, epoch 9: n2 took it from n1. Why: root on n3 asked for it." in last.out
+    assert "web, epoch 8: " in earlier.out
+    assert json.loads(as_json.out)["asked_by"] == "root on n3"
+    assert never == Ran(1, "", "anyvip: this node remembers no epoch 7 of web; of web, it remembers 8, 9\n")
+    assert other == Ran(1, "", "anyvip: this node remembers no db; of db, it remembers nothing\n")
+    assert [json.loads(line)["epoch"] for line in whole.out.splitlines()] == [8, 9]
+
+
 async def test_watching_outlives_the_daemon_and_ends_quietly(config: Path) -> None:
     path = config.with_name("anyvip.sock")
     async with started("status", "--watch", "--json", "--config", str(config)) as process:
@@ -426,12 +523,20 @@ async def test_what_is_wrong_is_said_below_the_table(config: Path) -> None:
         "type": "etcd",
         "reachable": False,
         "contact_seconds": 4.0,
+        "cut_off_since": 0.5,
         "error": "10.77.0.9: connection refused",
     }
     now["groups"] = {
-        "web": group_view(waits_for="n1 is preferred, for 0.5 s more", error="bind: eth0 is down"),
+        "web": group_view(waits_for="n1 is preferred, for 0.5 s more", error="bind: eth0 is down", served=None),
         "db": group_view(
-            role="fault", reason="unhealthy", healthy=False, why="check app: refused", grant_seconds_left=None
+            role="fault",
+            reason="unhealthy",
+            healthy=False,
+            why="check app: refused",
+            grant_seconds_left=None,
+            served=False,
+            standbys=[],
+            not_standby={"n2": "unhealthy: check app: refused", "n3": "left in order"},
         ),
         "app": group_view(role="fault", reason="duplicate-node-name", why="app passed", detail="'n1' is taken"),
         "new": group_view(role="init", reason="", healthy=False, why="check app: refused"),
@@ -439,11 +544,17 @@ async def test_what_is_wrong_is_said_below_the_table(config: Path) -> None:
     desk.now = now
     async with serving(desk, config.with_name("anyvip.sock")):
         ran = await anyvip("status", "--config", str(config))
-    assert ran.out.splitlines()[-7:] == [
+    assert ran.out.splitlines()[-10:] == [
         "paused: nothing moves until `anyvip resume`",
-        "store: answered 4.0 s ago: 10.77.0.9: connection refused",
+        (
+            "I am cut off from the store since 1970-01-01T00:00:00Z (10.77.0.9: connection refused): what is shown of other "
+            "nodes may be out of date"
+        ),
+        "web: this node does not know whether it is served",
         "web: bind: eth0 is down",
         "web: waits: n1 is preferred, for 0.5 s more",
+        "db: nobody serves it",
+        "db: no standby: n2: unhealthy: check app: refused; n3: left in order",
         "db: unhealthy: check app: refused",
         "app: duplicate-node-name: 'n1' is taken",
         "new: check app: refused",

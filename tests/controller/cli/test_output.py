@@ -69,8 +69,8 @@ def test_members_that_are_not_well() -> None:
     shown = {line.split()[0]: " ".join(line.split()[1:]) for line in lines[lines.index("") :] if line.startswith("n")}
     assert shown == {
         "n1": "(here) live 0.1.0 same healthy, priority 100, serves",
-        "n2": "silent 0.1.0 same healthy, priority 100",
-        "n3": "not known yet 0.1.0 same unhealthy, priority 50",
+        "n2": "silent for 200 ms 0.1.0 same healthy, priority 100",
+        "n3": "not known 0.1.0 same unhealthy, priority 50",
         "n4": "live 0.1.0 same -",
         "n5": "name taken 0.1.0 same healthy, priority 100",
     }
@@ -89,7 +89,7 @@ def test_a_group_that_waits_says_for_whom() -> None:
 
 
 def test_a_store_that_has_never_answered() -> None:
-    never = {"type": "etcd", "reachable": False, "contact_seconds": None, "error": ""}
+    never = {"type": "etcd", "reachable": False, "contact_seconds": None, "cut_off_since": None, "error": ""}
     assert status_text(status(store=never, members=[])).endswith("\n\nstore: never answered")
 
 

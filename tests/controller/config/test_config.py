@@ -55,12 +55,21 @@ def read(text: str) -> Config:
     return from_bytes(text.encode(), "anyvip.yml")
 
 
+def test_daemons_that_share_a_host_keep_their_histories_apart() -> None:
+    """With a state directory of its own, a daemon's history is there, unless the file says otherwise."""
+    elsewhere = read(f"state_dir: /run/second\n{SMALLEST}")
+    assert elsewhere.history_path == Path("/run/second/history.jsonl")
+    told = read(f"state_dir: /run/second\ndata_dir: /var/lib/second\n{SMALLEST}")
+    assert told.chronicle_path == Path("/var/lib/second/chronicle.jsonl")
+
+
 def test_what_is_left_out_has_its_default() -> None:
     config = read(SMALLEST)
     assert config.node == socket.gethostname()
     assert config.state_dir == Path("/run/anyvip")
     assert config.socket_path == Path("/run/anyvip/anyvip.sock")
-    assert config.history_path == Path("/run/anyvip/history.jsonl")
+    assert config.history_path == Path("/var/lib/anyvip/history.jsonl")
+    assert config.chronicle_path == Path("/var/lib/anyvip/chronicle.jsonl")
     assert config.health.addresses() == (("0.0.0.0", 9010), ("::", 9010))
     assert (config.admin.permissions, config.admin.owner, config.admin.group) == (0o660, None, None)
     web = config.groups["web"]

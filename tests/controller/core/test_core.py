@@ -14,6 +14,8 @@ from controller.core.records import CLUSTER, Cluster, Membership, Ownership, Ses
 from controller.stores.base import Entry, Version
 from tests.lab.node.lone import TIMING, Lone
 
+PREEMPTED = "n1, whose priority is higher"
+
 
 @pytest.fixture
 def node() -> Lone:
@@ -483,7 +485,7 @@ def serve_elsewhere(lone: Lone, seconds: int) -> None:
         lone.run(0.5)
 
 
-@pytest.mark.parametrize(("priority", "wanted"), [(99, None), (100, None), (101, Wanted("n1", 5000))])
+@pytest.mark.parametrize(("priority", "wanted"), [(99, None), (100, None), (101, Wanted("n1", 5000, PREEMPTED))])
 def test_only_a_node_of_higher_priority_preempts(priority: int, wanted: Wanted | None) -> None:
     lone = preempting(priority)
     serve_elsewhere(lone, 3)
@@ -504,7 +506,7 @@ def test_who_has_just_failed_does_not_preempt_for_a_lease() -> None:
     serve_elsewhere(lone, 2)
     assert ownership(lone).wanted is None
     serve_elsewhere(lone, 2)
-    assert ownership(lone).wanted == Wanted("n1", ownership(lone).epoch)
+    assert ownership(lone).wanted == Wanted("n1", ownership(lone).epoch, PREEMPTED)
 
 
 def test_events_before_one_decision_concern_the_groups_of_all_of_them(active: Lone) -> None:

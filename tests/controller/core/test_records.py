@@ -14,7 +14,9 @@ from pydantic import ValidationError
 from controller.config.model import Lease
 from controller.core.records import (
     BadRecord,
+    Change,
     Cluster,
+    Ending,
     Membership,
     Ownership,
     Session,
@@ -29,7 +31,11 @@ from controller.core.timing import LONGEST_LEASE, Timing, longest_renew_deadline
 TEXT = st.text(max_size=20)
 COUNT = st.integers(min_value=0, max_value=2**63 - 1)
 SESSION_ID = TEXT.map(SessionId)
-MEMBERSHIPS = st.builds(Membership, priority=st.integers(0, 1000), healthy=st.booleans(), serving=COUNT)
+MEMBERSHIPS = st.builds(Membership, priority=st.integers(0, 1000), healthy=st.booleans(), serving=COUNT, why=TEXT)
+TIMES = st.floats(allow_nan=False, allow_infinity=False)
+CHANGES = st.builds(
+    Change, was=TEXT, why=TEXT, since=TIMES, shut=TIMES, gap=TIMES, stages=st.dictionaries(TEXT, TIMES, max_size=3)
+)
 SESSIONS = st.builds(
     Session,
     node=TEXT,
@@ -39,6 +45,7 @@ SESSIONS = st.builds(
     groups=st.dictionaries(TEXT, MEMBERSHIPS, max_size=4),
     seq=COUNT,
     writer=TEXT,
+    ended=st.none() | st.builds(Ending, by=TEXT, why=TEXT, at=TIMES, since=TIMES),
 )
 OWNERSHIPS = st.builds(
     Ownership,
@@ -51,6 +58,7 @@ OWNERSHIPS = st.builds(
     new=st.booleans(),
     seq=COUNT,
     writer=TEXT,
+    change=st.none() | CHANGES,
 )
 CLUSTERS = st.builds(
     Cluster,
@@ -69,7 +77,10 @@ EXAMPLES = (
     Session("n1", beat=3, groups={"web": Membership(healthy=True, serving=2)}, seq=4, writer="w"),
     Ownership(SessionId("s1"), "n1", 7, SessionId("s2"), Wanted("n2", 7), "v8", False, 9, "w"),
     Cluster(paused=True, seq=1, writer="w"),
+    Session("n1", seq=4, ended=Ending("n2", "silent", 1000.5, 997.25)),
+    Ownership(change=Change("n1", "owner-fenced", since=997.25, told_by="n2", stages={"bind": 0.25})),
 )
+FOR_PEOPLE = {"change", "ended"}
 
 
 # --- records -----------------------------------------------------------------------------------------------------
@@ -94,7 +105,7 @@ def test_the_next_record_never_has_the_bytes_of_this_one(record: Any, writer: st
 
 
 def test_the_next_record_carries_the_changes_and_keeps_the_rest() -> None:
-    session, group, _ = EXAMPLES
+    session, group, *_ = EXAMPLES
     assert next_record(session, "v", beat=4) == replace(session, beat=4, seq=5, writer="v")
     assert next_record(group, "v", session=None) == replace(group, session=None, seq=10, writer="v")
 
@@ -105,6 +116,19 @@ def test_a_record_is_json_that_names_its_format_and_kind(record: Any) -> None:
     assert body["format"] == 1
     assert body["kind"] in {"session", "group", "cluster"}
     assert {"format", "kind", "seq"} <= set(body) <= {"format", "kind"} | {f.name for f in fields(record)}
+
+
+def test_what_is_only_for_people_costs_nothing_while_there_is_nothing_to_tell() -> None:
+    session, group, *_ = EXAMPLES
+    assert not FOR_PEOPLE & {*json.loads(encode(session)), *json.loads(encode(group))}
+    assert "why" not in json.loads(encode(session))["groups"]["web"]
+    assert json.loads(encode(Ownership(change=Change("n1", "stopping"))))["change"] == {"was": "n1", "why": "stopping"}
+
+
+@pytest.mark.parametrize("change", [5, {"was": 1}, {"stages": []}, {"stages": {"bind": "long"}}, {"since": 3}])
+def test_a_story_that_cannot_be_read_does_not_spoil_the_record_that_it_is_in(change: Any) -> None:
+    assert decode(valid("group", epoch=7, change=change), Ownership) == Ownership(node="n1", epoch=7)
+    assert decode(valid("session", beat=7, ended=5), Session) == Session("n1", beat=7)
 
 
 @given(st.binary(max_size=200))

@@ -177,7 +177,7 @@ class Late:
 @pytest.mark.parametrize(
     ("action", "answer"),
     [
-        pytest.param(ev.StartTimer(0, 7.0), ev.TimerStarted(0, 100.0), id="timer"),
+        pytest.param(ev.StartTimer(0, 7.0), ev.TimerStarted(0, 100.0, wall_offset=900.0), id="timer"),
         pytest.param(ev.Read(1), ev.Listed(1, 100.0, {}), id="listing"),
         pytest.param(ev.Write(1, "key", b"", None), ev.Wrote(1, 100.0, Version("1")), id="write"),
     ],
@@ -186,7 +186,7 @@ async def test_what_is_asked_is_dated_before_it_leaves(tmp_path: Path, action: e
     """Dated later, it would prove too much: another node counts from when it landed."""
     posted: list[ev.Event] = []
     late, life = Late(), Life(tmp_path)
-    around = Surroundings(late, late, {}, life, late.clock, lambda: SessionId("n1-1"), 1.0)
+    around = Surroundings(late, late, {}, life, late.clock, lambda: SessionId("n1-1"), 1.0, lambda: late.now + 900.0)
     telemetry = Telemetry("n1", History(None), now=late.clock)
     async with asyncio.TaskGroup() as tasks:
         Executor(around, telemetry, tasks, posted.append).begin(action)

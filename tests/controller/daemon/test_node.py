@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from controller.core.events import Tick
+from controller.core.events import Judged, Tick
+from controller.core.group import Transition
 from controller.core.state import Agenda, Policy
 from controller.core.timing import Timing
 from controller.daemon.node import Node
+from tests.lab.node.lone import Lone
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.process import Untold
 from tests.simulation.world import Clock, World
@@ -59,3 +61,25 @@ def test_after_a_suspend_it_turns_within_a_retry_period(machine: Machine) -> Non
     machine.suspended = 990.0
     machine.world.run(2.5 * RETRY)
     assert machine.turns == [0.0, 990.0 + RETRY, 990.0 + 2 * RETRY], "not 990 s after the core wanted to"
+
+
+class Order(Untold):
+    """Telemetry that notes what is reported, in order."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def judged(self, event: object) -> None:
+        self.told.append(type(event).__name__)
+
+    def transitioned(self, transitions: Iterable[Transition]) -> None:
+        self.told += [transition.reason.value for transition in transitions]
+
+
+def test_a_cause_is_reported_before_its_effect() -> None:
+    core = Lone().start().run(4)
+    order = Order()
+    node = Node(core.policy, lambda: core.now, order, lambda _: None)
+    event = Judged("web", healthy=False, why="app: refused")
+    node._tell(event, core.tell(event))
+    assert order.told == ["Judged", "unhealthy"]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from controller.api.server import Code, Moved, PauseRequest, RequestRefused
+from controller.core.events import Asked
 from controller.core.records import CLUSTER, GROUPS, Cluster, Ownership, decode
 from controller.daemon.requests import Requests, record_of
 from tests.simulation.mutant import NONE
@@ -47,7 +48,7 @@ class Operator:
     def switchover(self, name: str, to: str | None = "b", seconds: float = 30.0) -> asyncio.Task[Any]:
         before = record_of(self._process(name).state, "web")
         assert before is not None
-        return self.begin(name, self.requests(name).switchover("web", to, before, seconds))
+        return self.begin(name, self.requests(name).switchover(Asked("web", to), before, seconds))
 
     def scribble(self, key: str) -> None:
         self._stage.cluster.scribble(key)

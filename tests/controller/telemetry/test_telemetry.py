@@ -12,11 +12,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from controller.core.events import Drifted, Judged, Ran, Step
 from controller.core.group import Reason, Role, Transition
-from controller.core.records import Cluster
+from controller.core.records import Change, Cluster, Ending, Ownership, Session, SessionId
 from controller.telemetry.history import History
 from controller.telemetry.logs import JsonLines, TextLines, emit
 from controller.telemetry.metrics import ROLES
 from controller.telemetry.telemetry import Op, RequestOutcome, Telemetry
+from tests.lab.node.lone import Lone
 
 BOOT, UNIX = 5000.0, 1_767_225_600.0  # one moment on both clocks: 2026-01-01T00:00:00Z
 
@@ -120,6 +121,57 @@ def test_a_fault_is_a_warning(telemetry: Telemetry, caplog: pytest.LogCaptureFix
             'detail="check app: refused"'
         ),
     ]
+
+
+@pytest.mark.parametrize("reason", [Reason.EXPIRED, Reason.TAKEN, Reason.SESSION_OVER, Reason.UNHEALTHY])
+def test_the_loss_of_a_group_is_a_warning(
+    telemetry: Telemetry, caplog: pytest.LogCaptureFixture, reason: Reason
+) -> None:
+    caplog.set_level(logging.INFO)
+    telemetry.transitioned([change(BOOT, Role.ACTIVE, Role.DEMOTING, reason)])
+    telemetry.transitioned([change(BOOT, Role.ACTIVE, Role.DEMOTING, Reason.SWITCHOVER)])
+    assert [record.levelno for record in caplog.records] == [logging.WARNING, logging.INFO]
+
+
+def test_the_log_and_the_history_agree_on_the_time(
+    telemetry: Telemetry, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    at = clock.now
+    clock.now += 3  # the line is written late
+    telemetry.transitioned([change(at, Role.STANDBY, Role.PROMOTING, Reason.FREE)])
+    (line,) = [json.loads(JsonLines().format(record)) for record in caplog.records]
+    assert line["time"] == telemetry.history.entries()[0]["time"] == "2026-01-01T00:00:00.000Z"
+
+
+def test_an_event_of_the_cluster_is_a_line(telemetry: Telemetry, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    core = Lone()
+    ended = Ending("n3", "silent", UNIX, UNIX - 3)
+    core.put("sessions/n2-a", Session("n2", 1, seq=1, fenced=True, ended=ended))
+    core.put("groups/web", Ownership(SessionId("n3-a"), "n3", 7, seq=7, change=Change("n2", "owner-fenced")))
+    core.start().run(1)
+    telemetry.noticed(core.state)
+    telemetry.noticed(core.state)
+    assert lines(caplog) == [
+        (
+            'level=info logger=anyvip msg="member left" was=n2 why=silent since=2025-12-31T23:59:57.000Z told_by=n3 '
+            "shut=2026-01-01T00:00:00.000Z"
+        ),
+        "level=info logger=anyvip msg=owner group=web epoch=7 owner=n3 was=n2 why=owner-fenced",
+    ]
+
+
+def test_a_time_without_the_store_is_an_event(telemetry: Telemetry, clock: Clock) -> None:
+    telemetry.requested(Op.READ, RequestOutcome.OK, 0.1)
+    clock.now += 5
+    telemetry.requested(Op.READ, RequestOutcome.FAILED, 1.0, "refused")
+    assert telemetry.cut_off_since == UNIX
+    clock.now += 5
+    telemetry.requested(Op.READ, RequestOutcome.OK, 0.1)
+    assert telemetry.cut_off_since is None
+    (event,) = telemetry.chronicle.entries()
+    assert (event["since"], event["served"]) == ("2026-01-01T00:00:00.000Z", "2026-01-01T00:00:10.000Z")
 
 
 def test_the_roles_that_are_measured_are_all_roles() -> None:

@@ -12,6 +12,7 @@ from controller.api.client import Client
 from controller.api.server import PAUSE_SECONDS, AdminApi, Moved, PauseRequest, RequestRefused
 from controller.api.socket import SocketAccess
 from controller.api.status import GroupView, Member, NodeStatus
+from controller.telemetry.chronicle import ChronicleEntry
 from controller.telemetry.history import HistoryEntry
 
 
@@ -33,6 +34,9 @@ def group_view(**changes: Any) -> GroupView:
         error="",
         wanted=None,
         failed=None,
+        served=True,
+        standbys=["n2"],
+        not_standby={},
     )
     return GroupView(**{**view, **changes})  # type: ignore[typeddict-item]
 
@@ -41,7 +45,7 @@ def member(node: str, **changes: Any) -> Member:
     """Returns a live member that is fit for the group web, with these changes."""
     groups = {"web": {"priority": 100, "healthy": True, "serving": 12 if node == "n1" else 0}}
     base: dict[str, Any] = {"node": node, "session": f"{node}-3f2a", "here": node == "n1", "live": True}
-    base |= {"campaigning": True, "version": "0.1.0", "differs": []}
+    base |= {"seen_seconds": 0.2, "campaigning": True, "version": "0.1.0", "differs": []}
     return Member(**{**base, "groups": groups, **changes})  # type: ignore[typeddict-item]
 
 
@@ -55,9 +59,10 @@ def status(**changes: Any) -> NodeStatus:
         paused=False,
         pause=None,
         uptime_seconds=93784.0,
-        store={"type": "etcd", "reachable": True, "contact_seconds": 0.1, "error": ""},
+        store={"type": "etcd", "reachable": True, "contact_seconds": 0.1, "cut_off_since": None, "error": ""},
         groups={"web": group_view()},
         members=[member("n1"), member("n2")],
+        left=[],
     )
     return NodeStatus(**{**base, **changes})  # type: ignore[typeddict-item]
 
@@ -85,6 +90,7 @@ class Desk:
     def __init__(self) -> None:
         self.now = status()
         self.entries = [entry("web"), entry("db")]
+        self.events: list[ChronicleEntry] = []
         self.asked: list[Any] = []
         self.refusal: RequestRefused | None = None
         self.hold = asyncio.Event()
@@ -99,8 +105,13 @@ class Desk:
         """Returns `entries`."""
         return self.entries
 
-    async def switchover(self, group: str, to: str | None, seconds: float) -> Moved:
+    def chronicle(self) -> list[ChronicleEntry]:
+        """Returns `events`."""
+        return self.events
+
+    async def switchover(self, group: str, to: str | None, seconds: float, by: str) -> Moved:
         """Waits for `hold`, then succeeds or raises the refusal."""
+        assert by, "whoever asks has a name"
         self.asked.append((group, to, seconds))
         try:
             await self.hold.wait()
