@@ -21,6 +21,7 @@ from controller.core.records import (
     Ownership,
     Session,
     SessionId,
+    Stake,
     Wanted,
     decode,
     encode,
@@ -31,7 +32,16 @@ from controller.core.timing import LONGEST_LEASE, Timing, longest_renew_deadline
 TEXT = st.text(max_size=20)
 COUNT = st.integers(min_value=0, max_value=2**63 - 1)
 SESSION_ID = TEXT.map(SessionId)
-MEMBERSHIPS = st.builds(Membership, priority=st.integers(0, 1000), healthy=st.booleans(), serving=COUNT, why=TEXT)
+MEMBERSHIPS = st.builds(
+    Membership,
+    priority=st.integers(0, 1000),
+    healthy=st.booleans(),
+    serving=COUNT,
+    stake=st.sampled_from(Stake),
+    digest=TEXT,
+    claims=st.none() | st.lists(TEXT, max_size=2).map(tuple),
+    why=TEXT,
+)
 TIMES = st.floats(allow_nan=False, allow_infinity=False)
 CHANGES = st.builds(
     Change, was=TEXT, why=TEXT, since=TIMES, shut=TIMES, gap=TIMES, stages=st.dictionaries(TEXT, TIMES, max_size=3)
@@ -184,6 +194,13 @@ def valid(kind: str, **changes: Any) -> bytes:
         (valid("session", groups=[]), r"groups: \[\] is not an object"),
         (valid("session", groups={"web": 1}), "groups.web: 1 is not an object"),
         (valid("session", groups={"web": {"priority": "high"}}), "groups.web.priority: 'high' is not of type int"),
+        (
+            valid("session", groups={"web": {"stake": "some"}}),
+            r"groups\.web\.stake: 'some' is none of holds, asks, waits",
+        ),
+        (valid("session", groups={"web": {"stake": []}}), r"groups\.web\.stake: \[\] is none of"),
+        (valid("session", groups={"web": {"claims": "a"}}), r"groups\.web\.claims: 'a' is not a list of strings"),
+        (valid("session", groups={"web": {"claims": [1]}}), r"groups\.web\.claims: \[1\] is not a list of strings"),
         (b'{"format": 1, "kind": "session"}', "record: .*'node'"),
     ],
     ids=lambda value: str(value)[:60],
