@@ -46,8 +46,9 @@ class Host:
     def policy(self) -> Policy:
         """Return the policy of the machine's daemon."""
         groups = {
-            name: replace(own, claims=own.claims | self.uses[name], uses=self.uses[name])
+            name: replace(own, claims=own.claims | uses, uses=uses, leaves=uses - own.claims)
             for name, own in self.configured.items()
+            for uses in (self.uses[name],)
         }
         return Policy(self.node, self.boot_id, self.timing, groups, self.cluster.mutant.rules())
 
