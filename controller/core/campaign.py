@@ -53,11 +53,17 @@ def _contend(turn: Turn, name: str) -> None:
     """Prepares to take a group once our claim is clear: creates its record, and fences silent sessions in our way."""
     if not _is_proven(turn.state, turn.now, turn.policy):
         return
-    claim = turn.groups[name].claim
-    view = _make_view(turn.state, turn.now, turn.policy, name)
-    if judge(name, view).verdict is Verdict.BEGIN:
+    if judge(name, _make_view(turn.state, turn.now, turn.policy, name)).verdict is Verdict.BEGIN:
         _begin(turn, name)
-    new = turn.policy.groups[name].claims - claim.clear
+    fence_silent(turn, name)
+
+
+def fence_silent(turn: Turn, name: str) -> None:
+    """Fences silent sessions that claim what the group is to move: nobody else would, while they own no group."""
+    new = turn.policy.groups[name].claims - turn.groups[name].claim.clear
+    if not new or not _is_proven(turn.state, turn.now, turn.policy):
+        return
+    view = _make_view(turn.state, turn.now, turn.policy, name)
     for blocker in claims.find_blockers(turn.state, turn.policy, name, new):
         judgement = None if blocker.session is None else judge_holder(blocker.session, 0.0, view)
         if judgement is not None:

@@ -10,6 +10,9 @@ the claim of the other. A claim stays until the group is shut, so a claim that i
 fenced do not count. A node that finds another claim withdraws its own, and tries again when the other one is gone.
 
 Claims are made ahead: a standby claims what it would serve. A change of owner therefore costs no request more.
+
+An address that goes to another group of the same node is served in the old group until no other node has it there. If
+the old group waits for addresses itself, it is then given up: two groups that exchange addresses would wait for ever.
 """
 
 from __future__ import annotations
@@ -182,13 +185,36 @@ def is_shut(group: GroupState) -> bool:
 def may_use(state: State, group: str, tokens: frozenset[str]) -> bool:
     """Returns whether a configuration that moves these tokens can be put in place of the group's present one."""
     known = state.groups.get(group)
-    return known is None or is_shut(known) or tokens <= known.claim.clear
+    return known is None or is_shut(known) or (tokens <= known.claim.clear and known.claim.kept <= tokens)
 
 
 def may_open(turn: Turn, name: str) -> bool:
     """Returns whether all that the group moves is clear."""
     own = turn.policy.groups.get(name)
     return own is None or turn.policy.rules.needs_clear(own.uses, turn.groups[name].claim.clear)
+
+
+def is_in_the_way(turn: Turn, name: str) -> bool:
+    """Returns whether the group must be given up: it waits, and another group of this node waits for what it has."""
+    claim, own = turn.groups[name].claim, turn.policy.groups[name]
+    if not claim.blocked or claim.kept:
+        return False
+    return any(own.leaves & other.claims for heir, other in turn.policy.groups.items() if heir != name)
+
+
+def _find_kept(turn: Turn, name: str) -> frozenset[str]:
+    """Returns what the group must not let go of yet: another group of this node gets it, but another node still has it.
+
+    Without this, nobody would serve an address between the edits of two nodes.
+    """
+    kept = set[str]()
+    leaves = turn.policy.groups[name].leaves if name in turn.policy.groups else _NOTHING
+    for heir, other in turn.policy.groups.items() if leaves else ():
+        for token in leaves & other.claims if heir != name else ():
+            blockers = find_blockers(turn.state, turn.policy, heir, frozenset({token}))
+            if any(blocker.session is not None for blocker in blockers):
+                kept.add(token)
+    return frozenset(kept)
 
 
 def update(turn: Turn, name: str) -> None:
@@ -200,9 +226,11 @@ def update(turn: Turn, name: str) -> None:
     clear = claim.clear & raised
     complete = Stake.HOLDS if uses <= clear else Stake.WAITS
     stake = complete if raised <= clear else Stake.ASKS
-    changed = replace(claim, raised=raised, clear=clear, stake=stake, blocked=blocked)
+    changed = replace(claim, raised=raised, clear=clear, stake=stake, blocked=blocked, kept=_find_kept(turn, name))
     if changed != claim:
         turn.put_group(name, claim=changed)
+        if (bool(blocked), changed.kept) != (bool(claim.blocked), claim.kept):
+            turn.wake(turn.now)  # it can be in the way from now on
         if (raised, stake) != (claim.raised, claim.stake):
             turn.begin_round_now()
 
@@ -227,9 +255,10 @@ def _choose(turn: Turn, name: str) -> tuple[frozenset[str], str]:
     blockers = list(find_blockers(turn.state, turn.policy, name, new)) if new else []
     if not blockers:
         return wanted | kept, ""
+    what = next((blocker for blocker in blockers if blocker.session is not None), blockers[0]).what
     if wanted <= claim.raised and all(_yields_to(blocker, turn.state.session.id) for blocker in blockers):
-        return claim.raised, blockers[0].what
-    return kept, blockers[0].what
+        return claim.raised, what
+    return kept, what
 
 
 def _yields_to(blocker: Blocker, me: SessionId | None) -> bool:

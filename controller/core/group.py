@@ -62,7 +62,7 @@ class GroupPolicy:
     """How this node campaigns for one group. Priority 0 means never active. The delay is in seconds.
 
     The tokens name what the group moves (see `controller.core.claims`). `uses` is what would be served now; `claims`
-    includes it, and what is to be served once that is allowed.
+    includes it, and what is to be served once that is allowed. `leaves` is the part of `uses` that is to go then.
     """
 
     priority: int = 100
@@ -70,6 +70,7 @@ class GroupPolicy:
     preempt_delay: float = 0.0
     claims: frozenset[str] = frozenset()
     uses: frozenset[str] = frozenset()
+    leaves: frozenset[str] = frozenset()
     prepare: bool = False  # the guard stays shut until the prepare hook has succeeded
     cleanup: bool = False  # the group is handed on only after the cleanup hook has ended
 
@@ -116,6 +117,7 @@ class Claim:
     clear: frozenset[str] = frozenset()  # no other session claimed this when we looked after we had said it
     stake: Stake = Stake.HOLDS
     blocked: str = ""  # who else claims it, for people to read
+    kept: frozenset[str] = frozenset()  # what is to go, but must stay for now: no other group could serve it yet
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from controller.core import claims, grant, membership, story, trouble
-from controller.core.campaign import ask_owner, contest, meet_wish, preempt, release
+from controller.core.campaign import ask_owner, contest, fence_silent, meet_wish, preempt, release
 from controller.core.events import Step
 from controller.core.group import Arming, GroupPolicy, GroupState, Leaving, Reason, Role, Transition
 from controller.core.observation import observe
@@ -200,7 +200,7 @@ def _choose_rest(state: State, now: float, policy: Policy, name: str) -> tuple[R
 def _promote(turn: Turn, name: str) -> None:
     group = turn.groups[name]
     steps, reason = group.steps, group.right.taken_as.value
-    leaving = group.leaving or _why_leave(turn.state, turn.policy, name)
+    leaving = group.leaving or _why_leave(turn, name)
     if leaving is not None:
         _leave(turn, name, leaving)
     elif steps.running is None:
@@ -225,8 +225,9 @@ def _promote(turn: Turn, name: str) -> None:
 
 
 def _serve(turn: Turn, name: str) -> None:
-    leaving = turn.groups[name].leaving or _why_leave(turn.state, turn.policy, name)
+    leaving = turn.groups[name].leaving or _why_leave(turn, name)
     if leaving is None and not turn.state.paused:
+        fence_silent(turn, name)
         target = meet_wish(turn, name)
         if target is not None:
             turn.put_group(name, campaign=replace(turn.groups[name].campaign, hand_to=target))
@@ -252,7 +253,8 @@ def _keep(turn: Turn, name: str) -> None:
         turn.run(name, Step.ANNOUNCE, "contact-regained")
 
 
-def _why_leave(state: State, policy: Policy, name: str) -> Leaving | None:
+def _why_leave(turn: Turn, name: str) -> Leaving | None:
+    state, policy = turn.state, turn.policy
     group, own = state.groups[name], policy.groups.get(name)
     if own is None:
         return Leaving(Reason.REMOVED)
@@ -266,6 +268,8 @@ def _why_leave(state: State, policy: Policy, name: str) -> Leaving | None:
         return Leaving(Reason.NEVER_ACTIVE)
     if group.healthy is False:
         return Leaving(Reason.UNHEALTHY, detail=group.why)
+    if claims.is_in_the_way(turn, name):
+        return Leaving(Reason.CLAIMED, detail=group.claim.blocked)
     return None
 
 

@@ -125,11 +125,12 @@ class Groups:
         for bound in ready:
             self.take([self._waiting.pop(bound.name)])
 
-    def tokens(self, name: str) -> tuple[frozenset[str], frozenset[str]]:
-        """Return all that the group moves or is to move, and what it moves now."""
+    def tokens(self, name: str) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+        """Return all that the group moves or is to move, what it moves now, and what of that is to go."""
         before = [old.moves for old in self.replaced if old.name == name]
-        uses = self._bound[name].moves.union(*before)
-        return (uses | self._waiting[name].moves if name in self._waiting else uses), uses
+        now = self._bound[name].moves
+        coming = self._waiting[name].moves if name in self._waiting else now
+        return coming | now.union(*before), now.union(*before), now - coming
 
     def discard(self, made: Iterable[Bound]) -> None:
         """Close groups that were made and are not used after all."""

@@ -287,7 +287,7 @@ class Local:
             _log.warning("cannot read the guard: %s", error)
 
 
-def _group_policy(group: Group, claims: frozenset[str], uses: frozenset[str]) -> GroupPolicy:
+def _group_policy(group: Group, claims: frozenset[str], uses: frozenset[str], leaves: frozenset[str]) -> GroupPolicy:
     hooks = group.hooks
     return GroupPolicy(
         group.priority,
@@ -295,6 +295,7 @@ def _group_policy(group: Group, claims: frozenset[str], uses: frozenset[str]) ->
         group.preempt_delay_seconds,
         claims=claims,
         uses=uses,
+        leaves=leaves,
         prepare=bool(hooks.prepare),
         cleanup=bool(hooks.cleanup),
     )

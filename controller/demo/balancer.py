@@ -14,23 +14,23 @@ from controller.demo.samples import LAYOUT, SampleKind
 TIMEOUT_SECONDS = 0.25
 
 
-def ask(node: int, address: str, port: int, period: float) -> None:
+def ask(node: int, address: str, port: int, path: str, period: float) -> None:
     """Probes one node for ever. Writes each sample to stdout in one write, which a pipe keeps apart from others."""
     due = time.monotonic()
     while True:
         sent = time.monotonic()
-        status = _status(address, port)
+        status = _status(address, port, path)
         received = time.monotonic()
         os.write(1, LAYOUT.pack(SampleKind.HEALTH, node, status, sent, 0.0, received))
         due = max(due + period, received)
         time.sleep(due - received)
 
 
-def _status(address: str, port: int) -> int:
+def _status(address: str, port: int, path: str) -> int:
     """Returns the HTTP status, 0 when there is no answer."""
     connection = http.client.HTTPConnection(address, port, timeout=TIMEOUT_SECONDS)
     try:
-        connection.request("GET", "/health", headers={"Connection": "close"})
+        connection.request("GET", path, headers={"Connection": "close"})
         return connection.getresponse().status
     except (OSError, http.client.HTTPException):
         return 0
@@ -38,10 +38,10 @@ def _status(address: str, port: int) -> int:
         connection.close()
 
 
-def main(port: str, period: str, addresses: Sequence[str]) -> None:
-    """Probes each address every `period` seconds."""
+def main(port: str, period: str, path: str, addresses: Sequence[str]) -> None:
+    """Probes this path at each address every `period` seconds."""
     asking = [
-        threading.Thread(target=ask, args=(node, address, int(port), float(period)), daemon=True)
+        threading.Thread(target=ask, args=(node, address, int(port), path, float(period)), daemon=True)
         for node, address in enumerate(addresses)
     ]
     for thread in asking:
@@ -51,4 +51,4 @@ def main(port: str, period: str, addresses: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3:])
+    main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:])

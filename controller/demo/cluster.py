@@ -32,9 +32,9 @@ class DemoCluster:
     ) -> None:
         self._lab = lab
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
+        self._store, self._lease = store, lease
         for host in lab.nodes:
-            config = configuration(host, store, lease, groups or {GROUP: group(f"{VIP}/24")})
-            self.config_file(host).write_text(yaml.safe_dump(config, sort_keys=False))
+            self.edit(host, groups or {GROUP: group(f"{VIP}/24")})
 
     @staticmethod
     def config_file(host: Host) -> Path:
@@ -45,6 +45,11 @@ class DemoCluster:
     def log_file(host: Host) -> Path:
         """Returns the path of the log of the node's daemon. All its lives append to it."""
         return ROOT / f"{host.name}.log"
+
+    def edit(self, host: Host, groups: Mapping[str, Any]) -> None:
+        """Writes the node's configuration with these groups. A running daemon reads it when it is reloaded."""
+        config = configuration(host, self._store, self._lease, groups)
+        self.config_file(host).write_text(yaml.safe_dump(config, sort_keys=False))
 
     def start(self, host: Host) -> None:
         """Starts the node's daemon. Does not wait until it is ready."""
@@ -85,9 +90,9 @@ def _state_dir(host: Host) -> Path:
     return ROOT / "state" / host.name
 
 
-def group(*vips: str) -> dict[str, Any]:
-    """Returns the configuration of a group with these VIPs on the lab's interface."""
-    return {"vips": list(vips), "providers": [{"type": "baremetal", "interface": "eth0"}]}
+def group(*vips: str, **keys: Any) -> dict[str, Any]:
+    """Returns the configuration of a group with these VIPs on the lab's interface. `keys`: more of its keys."""
+    return {"vips": list(vips), "providers": [{"type": "baremetal", "interface": "eth0"}], **keys}
 
 
 def configuration(

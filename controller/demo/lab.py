@@ -66,6 +66,7 @@ class Lab:
         self.recording = Recording()
         self._processes: list[subprocess.Popen[bytes]] = []
         self._probers: dict[str, subprocess.Popen[bytes]] = {}
+        self._recordings: set[Recording] = set()
 
     def __enter__(self) -> Self:
         ROOT.mkdir(exist_ok=True)
@@ -91,7 +92,8 @@ class Lab:
             signal_group(process, signal.SIGKILL)
         for process in self._processes:
             process.wait()
-        self.recording.close()
+        for recording in self._recordings:
+            recording.close()
         hosts = (*self.nodes, *self.members, self.client, self.monitor)
         ip([f"link delete {host.port}" for host in hosts] + [f"netns delete {host.name}" for host in hosts])
         ip([f"link delete {link}" for link in (_UPLINK, "lan", "store")])
@@ -122,36 +124,42 @@ class Lab:
 
     # --- probers ---------------------------------------------------------------------------------------------------
 
-    def observe(self, cycle: float = 0.002, health_period: float = 0.1) -> None:
+    def observe(self, cycle: float = 0.002, health_period: float = 0.1, path: str = "/health") -> None:
         """Starts the responders, the client, the monitor and the load balancer's prober. Periods are in seconds."""
         self.respond()
-        macs = [node.mac for node in self.nodes]
-        self._probe("client", self.client, "client", VIP, str(cycle), *macs)
-        monitor = (VIP, str(cycle), self.monitor.mac, self.monitor.address, *macs)
-        self._probe("monitor", self.monitor, "monitor", *monitor)
-        self.balance(health_period)
+        self.watch(VIP, cycle, self.recording)
+        self.balance(health_period, path)
 
     def respond(self) -> None:
         """Starts the service on every node."""
         for number, node in enumerate(self.nodes):
             self._probe(f"responder {node.name}", node, "responder", str(number))
 
-    def balance(self, period: float) -> None:
-        """Starts only the load balancer's prober. `period` is in seconds."""
+    def watch(self, vip: str, cycle: float, recording: Recording) -> None:
+        """Starts the client and the monitor of one VIP. Each VIP needs a recording of its own."""
+        macs = [node.mac for node in self.nodes]
+        self._probe(f"client {vip}", self.client, "client", vip, str(cycle), *macs, into=recording)
+        monitor = (vip, str(cycle), self.monitor.mac, self.monitor.address, *macs)
+        self._probe(f"monitor {vip}", self.monitor, "monitor", *monitor, into=recording)
+
+    def balance(self, period: float, path: str = "/health", recording: Recording | None = None) -> None:
+        """Starts only the load balancer's prober, of one path. `period` is in seconds."""
         addresses = [node.address for node in self.nodes]
-        self._probe("balancer", self.monitor, "balancer", str(HEALTH_PORT), str(period), *addresses)
+        arguments = (str(HEALTH_PORT), str(period), path, *addresses)
+        self._probe(f"balancer {path}", self.monitor, "balancer", *arguments, into=recording)
 
     def dead_probers(self) -> list[str]:
         """Returns the probers that have ended. Without them the samples prove nothing."""
         return [name for name, process in self._probers.items() if process.poll() is not None]
 
-    def answering(self, within: float = 0.1) -> list[Host]:
+    def answering(self, within: float = 0.1, recording: Recording | None = None) -> list[Host]:
         """Returns the nodes that answered VIP traffic sent to their own MAC in the last `within` seconds."""
         now = time.monotonic()
-        seen = {s.node for s in self.recording.between(now - within, now) if s.kind == SampleKind.UDP}
+        samples = (recording or self.recording).between(now - within, now)
+        seen = {s.node for s in samples if s.kind == SampleKind.UDP}
         return [self.nodes[number] for number in sorted(seen)]
 
-    def _probe(self, name: str, host: Host, module: str, *arguments: str) -> None:
+    def _probe(self, name: str, host: Host, module: str, *arguments: str, into: Recording | None = None) -> None:
         read_end, write_end = os.pipe()
         command = [sys.executable, "-P", "-m", f"controller.demo.{module}", *arguments]
         with (ROOT / "probers.log").open("ab") as log, os.fdopen(write_end, "wb") as tape:
@@ -164,7 +172,9 @@ class Lab:
             )
         self._processes.append(process)
         self._probers[name] = process
-        self.recording.attach(os.fdopen(read_end, "rb", buffering=0))
+        recording = into or self.recording
+        recording.attach(os.fdopen(read_end, "rb", buffering=0))
+        self._recordings.add(recording)
 
     # --- faults ----------------------------------------------------------------------------------------------------
 

@@ -106,6 +106,7 @@ def sink() -> socket.socket:
     """Returns a socket that keeps the kernel from refusing each answer by ICMP. It is never read."""
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
+    udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # each monitor of this host has one
     udp.bind(("", PORT))
     return udp
 

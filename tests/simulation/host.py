@@ -55,8 +55,9 @@ class Host:
     def policy(self) -> Policy:
         """Return the policy of the machine's daemon."""
         groups = {
-            name: replace(own, claims=own.claims | self.uses[name], uses=self.uses[name])
+            name: replace(own, claims=own.claims | uses, uses=uses, leaves=uses - own.claims)
             for name, own in self.configured.items()
+            for uses in (self.uses[name],)
         }
         rules = BrokenRules() if self.broken else self.cluster.mutant.rules()
         return Policy(self.node, self.boot_id, self.timing, groups, rules)
