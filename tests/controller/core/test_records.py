@@ -125,7 +125,7 @@ def test_a_record_is_json_that_names_its_format_and_kind(record: Any) -> None:
     body = json.loads(encode(record))
     assert body["format"] == 1
     assert body["kind"] in {"session", "group", "cluster"}
-    assert {"format", "kind", "seq"} <= set(body) <= {"format", "kind"} | {f.name for f in fields(record)}
+    assert {"format", "kind"} <= set(body) <= {"format", "kind"} | {f.name for f in fields(record)}
 
 
 def test_what_is_only_for_people_costs_nothing_while_there_is_nothing_to_tell() -> None:
