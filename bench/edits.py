@@ -21,7 +21,8 @@ from bench.failover import VOID_LIMIT, Missed
 from bench.measure import Void
 from bench.peers import compile_packages
 from bench.report import highest, machine, markdown, milliseconds, package, write_section
-from bench.rolling import SCENARIOS, Run, Scenario, Stage, Unserved, measure, stage_of
+from bench.rolling import SCENARIOS, Run, Scenario, measure, stage_of
+from bench.stage import Stage, Unserved
 from controller.demo import sandbox
 from controller.demo.pace import hurry
 

@@ -35,6 +35,9 @@ _WHY = {
     "session-over": "the session of {was} had ended",
     "store-went-back": "the store showed older records than before",
     "released": "{was} gave it back",
+    "address-claimed": "its addresses were in another group",
+    "bad-record": "the group's record could not be read",
+    "internal-error": "an error on {was} stopped the decision about it",
 }
 
 

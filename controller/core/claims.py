@@ -229,7 +229,7 @@ def update(turn: Turn, name: str) -> None:
     changed = replace(claim, raised=raised, clear=clear, stake=stake, blocked=blocked, kept=_find_kept(turn, name))
     if changed != claim:
         turn.put_group(name, claim=changed)
-        if (bool(blocked), changed.kept) != (bool(claim.blocked), claim.kept):
+        if own is not None and own.leaves and blocked:
             turn.wake(turn.now)  # it can be in the way from now on
         if (raised, stake) != (claim.raised, claim.stake):
             turn.begin_round_now()

@@ -279,7 +279,7 @@ def _why_leave(turn: Turn, name: str) -> Leaving | None:
 def _leave(turn: Turn, name: str, leaving: Leaving) -> None:
     group = turn.groups[name]
     campaign = group.campaign
-    if not leaving.lost:
+    if not leaving.lost and leaving.reason is not Reason.CLAIMED:
         failed, until = leaving.reason is Reason.STEP_FAILED, turn.now + turn.policy.timing.lease_duration
         campaign = replace(campaign, failed=failed, sits_out_until=until)
     story.note_leaving(turn, name, leaving)
@@ -311,7 +311,8 @@ def _demote(turn: Turn, name: str) -> None:
 def _settle(turn: Turn, name: str, leaving: Leaving) -> None:
     """Puts a demoted group to rest. A node that gave it up stays out of the next race for one lease."""
     group = turn.groups[name]
-    out = group.campaign.sits_out_until if leaving.lost else turn.now + turn.policy.timing.lease_duration
+    stays_in = leaving.lost or leaving.reason is Reason.CLAIMED  # then its claim keeps it out for as long as it must
+    out = group.campaign.sits_out_until if stays_in else turn.now + turn.policy.timing.lease_duration
     steps, right = replace(group.steps, running=None, done=frozenset()), replace(group.right, owned=None)
     campaign = replace(group.campaign, sits_out_until=out)
     turn.put_group(name, leaving=None, steps=steps, right=right, campaign=campaign)
