@@ -51,7 +51,7 @@ class Slow(Lone):
         for name, tokens in self.file.items():
             old = self.policy.groups.get(name) or GroupPolicy(uses=self._used(name))
             uses = tokens if may_use(self.state, name, tokens) else old.uses
-            groups[name] = GroupPolicy(claims=tokens | uses, uses=uses)
+            groups[name] = GroupPolicy(claims=tokens | uses, uses=uses, leaves=uses - tokens)
         if groups != self.policy.groups:
             new = groups.keys() - self.policy.groups.keys()
             self.policy = replace(self.policy, groups=groups)

@@ -84,7 +84,14 @@ CLUSTERS = st.builds(
 )
 RECORDS = SESSIONS | OWNERSHIPS | CLUSTERS
 EXAMPLES = (
-    Session("n1", beat=3, groups={"web": Membership(healthy=True, serving=2)}, seq=4, writer="w"),
+    Session(
+        "n1",
+        beat=3,
+        facts={"": {"lease": "3 s"}, "web": {"vips": "10.77.0.100/24"}},
+        groups={"web": Membership(healthy=True, serving=2, claims=("10.77.0.100",))},
+        seq=4,
+        writer="w",
+    ),
     Ownership(SessionId("s1"), "n1", 7, SessionId("s2"), Wanted("n2", 7), "v8", False, 9, "w"),
     Cluster(paused=True, seq=1, writer="w"),
     Session("n1", seq=4, ended=Ending("n2", "silent", 1000.5, 997.25)),
@@ -201,6 +208,8 @@ def valid(kind: str, **changes: Any) -> bytes:
         (valid("session", groups={"web": {"stake": []}}), r"groups\.web\.stake: \[\] is none of"),
         (valid("session", groups={"web": {"claims": "a"}}), r"groups\.web\.claims: 'a' is not a list of strings"),
         (valid("session", groups={"web": {"claims": [1]}}), r"groups\.web\.claims: \[1\] is not a list of strings"),
+        (valid("session", facts={"web": {"vips": 1}}), r"facts\.web: .* is not a mapping of strings"),
+        (valid("session", facts=["web"]), r"facts: \['web'\] is not an object"),
         (b'{"format": 1, "kind": "session"}', "record: .*'node'"),
     ],
     ids=lambda value: str(value)[:60],
