@@ -243,8 +243,8 @@ TAKES_LATE = Plant(
     "a group wakes at the moment when it can be taken",
     "the group is taken only when something else happens",
     _CAMPAIGN,
-    "    turn.wake(judgement.at)\n",
-    "",
+    "    turn.wake(judgement.at)\n    if judgement",
+    "    if judgement",
     _CONCERNED,
 )
 ENDS_LATE = Plant(

@@ -132,7 +132,7 @@ REPLACED_UNGUARDED = Plant(
     "addresses that a reload takes from a group stay guarded until they are unbound",
     "an address that is not unbound yet answers without a grant",
     "controller.daemon.groups",
-    "        before = [*self._replaced, *(bound for name, bound in self._bound.items() if name in fresh)]\n",
+    "        before = [*self.replaced, *(bound for name, bound in self._bound.items() if name in fresh)]\n",
     "        before = [bound for name, bound in self._bound.items() if name in fresh]\n",
     "tests/controller/daemon/test_groups.py::test_what_a_reload_takes_from_a_group_is_guarded_until_it_is_unbound",
 )
