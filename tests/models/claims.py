@@ -4,7 +4,7 @@ A session names in its record the group under which it claims the address. A ste
 the request leaves, it takes effect, the reply arrives. There is no clock: whoever is slow may be slow for ever. The
 election is abstracted to what it guarantees: a group's record names one owner, and a session is fenced only when its
 guard has ended. The node of a fenced session begins a new one. Nobody deletes a session that the other node has not
-seen yet: no rule can help there.
+seen yet: the rules do not cover that case (docs/guarantees.md).
 
 `search` returns the shortest trace to a state in which both nodes let the address pass, or None. The rules are those of
 `controller.core.rules`; a subclass weakens one. Two states are one if they differ only in which node is A, or in what

@@ -72,7 +72,7 @@ def test_merging_states_loses_nothing(weaker: type[ClaimRules]) -> None:
     assert few < many
 
 
-def test_what_no_rule_helps_against() -> None:
+def test_the_case_that_the_rules_do_not_cover() -> None:
     """B's session is deleted by hand, and A, which restarts, has never seen it. Then B takes the group that it can."""
     trace, _ = search(Forgets())
     assert trace is not None
