@@ -169,16 +169,17 @@ def measure(stage: Stage, scenario: Scenario, number: int, stall: float) -> Run:
         stage.spread(before, over_two=scenario.spread)
     for view in stage.views:
         view.recording.forget()
-    time.sleep(BEFORE_SECONDS)
-    owner = stage.lab.answering()[0]
     began = time.monotonic()
+    time.sleep(BEFORE_SECONDS)
+    owner = stage.owner()
     said = scenario.act(stage, after, owner, others(stage.lab, owner)[0])
     if not wait_for(lambda: stage.settled(after), LIMIT_SECONDS):
         raise Unserved(f"{LIMIT_SECONDS:g} s after the last edit\n{stage.describe()}")
+    time.sleep(HOLD_SECONDS)  # for what might happen late
     end = time.monotonic()
     time.sleep(LAG_SECONDS)
     words = {} if len(before) > 1 else {next(iter(before)): "web", next(iter(after)): "www"}
-    return _judge(stage, scenario.name, (began - BEFORE_SECONDS, end), stall, [_reword(text, words) for text in said])
+    return _judge(stage, scenario.name, (began, end), stall, [_reword(text, words) for text in said])
 
 
 def _reword(text: str, words: Mapping[str, str]) -> str:

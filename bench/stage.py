@@ -75,6 +75,18 @@ class Stage:
         except NotThere:
             return None
 
+    def owner(self) -> Host:
+        """Return the node that answers for the first VIP. Raises Unserved."""
+        found: list[Host] = []
+
+        def answered() -> bool:
+            found[:] = self.lab.answering()
+            return bool(found)
+
+        if not wait_for(answered, LIMIT_SECONDS):
+            raise Unserved(f"nobody answers before the edit\n{self.describe()}")
+        return found[0]
+
     def spread(self, groups: Groups, *, over_two: bool) -> None:
         """Have each node serve one of the two groups, or one node both."""
         hosts = [self.lab.answering(SETTLED_SECONDS, view.recording)[0] for view in self.views]
