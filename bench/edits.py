@@ -38,10 +38,10 @@ HEADINGS = (
 )
 LEGEND = """\
 Milliseconds. *two answering*, *two 200s*: the sum over one run, maximum over the runs. *client outage*, *no owner*:
-the longest silence of any probed address from before the first edit until after the last one, median / max, seen by the
-client, and seen by asking each node by its own MAC. *named*: the runs in which `anyvip status` of the waiting node said
-for whom it waits; beside it such a text, with the address if one of them named it. Each run ends when one node answers
-for each address, in the group in which both files have it."""
+the longest silence of any probed address from before the first edit until after the last one, median / max, seen by
+the client, and seen by asking each node by its own MAC. *named*: the runs in which `anyvip status` of the waiting node
+said for whom it waits; beside it such a text, with the address if one of them named it. Each run ends when one node
+answers for each address, in the group in which both files have it."""
 _NAMED = re.compile(r"\bn\d has |this node still has ")
 
 
