@@ -447,7 +447,7 @@ async def test_a_switchover_that_is_interrupted_is_not_done(config: Path) -> Non
         serving(desk, config.with_name("anyvip.sock")),
         started("switchover", "web", "--config", str(config)) as process,
     ):
-        await line_from(process)
+        await until(lambda: bool(desk.asked))
         process.send_signal(signal.SIGINT)
         _, err = await asyncio.wait_for(process.communicate(), LIMIT_SECONDS)
         said = b"interrupted: the request is withdrawn; what it has done before, `anyvip status` shows\n"
