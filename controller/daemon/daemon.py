@@ -19,9 +19,7 @@ from controller.config.host_checks import host_problems
 from controller.config.loading import load
 from controller.config.model import Config
 from controller.config.problem import ConfigError, StartError
-from controller.core import differences
 from controller.core import events as ev
-from controller.core.election import Sighting
 from controller.core.machine import Role, State, serving_until
 from controller.core.records import Cluster
 from controller.daemon.clock import boot_id, boottime
@@ -78,8 +76,6 @@ class Daemon:
         self._telemetry = Telemetry(config.node, history, now=boottime, chronicle=chronicle)
         self._node = Node(self._policy, boottime, self._telemetry, self._follow)
         self._status = HealthStatus(groups={}, ready=False, live=True, detail="starting")
-        self._compared: Mapping[str, Sighting] = {}
-        self._differing: dict[str, tuple[str, ...]] = {}
         self._pause: Cluster | None = None
         self._fitness = Fitness(self._node.post)
         self._local.look_at_links(self._fitness, config.groups)
@@ -212,18 +208,8 @@ class Daemon:
         if (pause and pause.id) != (self._pause and self._pause.id):
             self._telemetry.paused(pause)
         self._pause = pause
-        self._telemetry.differing(self._find_differing(state))
-        self._telemetry.claimed({name: group.claim.blocked for name, group in state.groups.items()})
         if self._local.settle(state):
             self._set_policy()
-
-    def _find_differing(self, state: State) -> dict[str, tuple[str, ...]]:
-        """Return in what other nodes' configurations differ, by node."""
-        if state.store.sightings is not self._compared:
-            self._compared = state.store.sightings
-            nodes = {sid: record.node for sid, record in differences.list_others(state)}
-            self._differing = {nodes[sid]: phrases for sid, phrases in differences.find(state, self._policy).items()}
-        return self._differing
 
     def _set_policy(self) -> None:
         self._node.policy = self._policy = self._local.policy(self.config, self._policy.boot_id)

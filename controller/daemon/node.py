@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from controller.core import differences
 from controller.core import events as ev
 from controller.core.machine import Decision, Policy, State, initial
 from controller.daemon.advance import Advance
@@ -83,9 +84,17 @@ class Node:
                 self._telemetry.noticed(decision.state)
                 sightings = decision.state.store.sightings.items()
                 self._telemetry.unreadable({key: seen.problem for key, seen in sightings if seen.problem})
+                self._tell_others(decision.state)
             case _:
                 pass
         self._telemetry.transitioned(decision.transitions)
+
+    def _tell_others(self, state: State) -> None:
+        """Report in what the other nodes are configured otherwise, and which of our addresses they have."""
+        nodes = {sid: record.node for sid, record in differences.list_others(state)}
+        differing = differences.find(state, self.policy)
+        self._telemetry.differing({nodes[sid]: phrases for sid, phrases in differing.items()})
+        self._telemetry.claimed({name: group.claim.blocked for name, group in state.groups.items()})
 
     def _report(self, group: str, error: Exception, what: str) -> None:
         _log.error(what, exc_info=error, extra={"fields": {"group": group} if group else {}})
