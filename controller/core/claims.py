@@ -23,13 +23,12 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from controller.core.group import Claim, GroupState, Role
+from controller.core.group import AT_REST, Claim, GroupState, Role
 from controller.core.records import SESSIONS, Membership, Session, SessionId, Stake
 from controller.core.state import Policy, State
 from controller.core.turn import Turn
 from controller.core.values import replace
 
-_AT_REST = frozenset({Role.INIT, Role.STANDBY, Role.FAULT, Role.PAUSED})
 _NOTHING: frozenset[str] = frozenset()
 
 
@@ -179,7 +178,7 @@ def _read_tokens(state: State, policy: Policy, group: str, member: Membership) -
 
 def is_shut(group: GroupState) -> bool:
     """Returns whether the group is at rest, and the kernel lets none of its traffic pass."""
-    return group.role in _AT_REST and group.arming.shut and group.right.owned is None
+    return group.role in AT_REST and group.arming.shut and group.right.owned is None
 
 
 def may_use(state: State, group: str, tokens: frozenset[str]) -> bool:

@@ -24,6 +24,9 @@ class Role(StrEnum):
     PAUSED = "paused"  # the cluster is paused, and this node does not serve the group
 
 
+AT_REST = frozenset({Role.INIT, Role.STANDBY, Role.FAULT, Role.PAUSED})
+
+
 class Reason(StrEnum):
     """Why a role changed. Logs, metrics, `anyvip status` and tests read these."""
 

@@ -37,7 +37,7 @@ from collections.abc import Callable, Mapping
 from controller.core import claims, grant, membership, story, trouble
 from controller.core.campaign import ask_owner, contest, fence_silent, meet_wish, preempt, release
 from controller.core.events import Step
-from controller.core.group import Arming, GroupPolicy, GroupState, Leaving, Reason, Role, Transition
+from controller.core.group import AT_REST, Arming, GroupPolicy, GroupState, Leaving, Reason, Role, Transition
 from controller.core.observation import observe
 from controller.core.state import Decision, Phase, Policy, State
 from controller.core.turn import Turn
@@ -59,7 +59,6 @@ __all__ = [
     "serving_until",
 ]
 
-_REST = frozenset({Role.INIT, Role.STANDBY, Role.FAULT, Role.PAUSED})
 TRANSITIONS: Mapping[Role, frozenset[Role]] = {
     Role.INIT: frozenset({Role.STANDBY, Role.FAULT, Role.PAUSED, Role.PROMOTING, Role.ACTIVE, Role.DEMOTING}),
     Role.STANDBY: frozenset({Role.INIT, Role.FAULT, Role.PAUSED, Role.PROMOTING, Role.DEMOTING}),
@@ -67,7 +66,7 @@ TRANSITIONS: Mapping[Role, frozenset[Role]] = {
     Role.PAUSED: frozenset({Role.INIT, Role.STANDBY, Role.FAULT, Role.PROMOTING, Role.DEMOTING}),
     Role.PROMOTING: frozenset({Role.ACTIVE, Role.DEMOTING}),
     Role.ACTIVE: frozenset({Role.DEMOTING}),
-    Role.DEMOTING: _REST,
+    Role.DEMOTING: AT_REST,
 }
 
 
@@ -118,7 +117,7 @@ def _decide_group(turn: Turn, name: str) -> None:
         _ROLES[before](turn, name)
     claims.update(turn, name)
     group = turn.groups[name]
-    gone = group.role in _REST and group.arming.shut and name not in turn.policy.groups
+    gone = group.role in AT_REST and group.arming.shut and name not in turn.policy.groups
     if gone and not turn.busy(f"groups/{name}") and not turn.state.names_us(name):
         turn.forget(name)
 

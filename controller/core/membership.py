@@ -8,7 +8,7 @@ from controller.core import claims, differences
 from controller.core import events as ev
 from controller.core.election import Sighting, fit_sessions, live_sessions
 from controller.core.events import Step
-from controller.core.group import Reason, Role
+from controller.core.group import AT_REST, Reason, Role
 from controller.core.records import (
     CLUSTER,
     GROUPS,
@@ -27,7 +27,6 @@ from controller.core.turn import Turn
 from controller.core.values import replace
 
 COLLECT_AFTER = 24 * 3600.0  # seconds; longer than any write of a session can be late
-_AT_REST = frozenset({Role.INIT, Role.STANDBY, Role.FAULT, Role.PAUSED})
 
 
 def begin(turn: Turn) -> None:
@@ -314,7 +313,7 @@ def _may_go(turn: Turn) -> bool:
 
 def _has_released(state: State) -> bool:
     """Returns whether every group is shut and no record names us."""
-    if any(group.role not in _AT_REST or not group.arming.shut for group in state.groups.values()):
+    if any(group.role not in AT_REST or not group.arming.shut for group in state.groups.values()):
         return False
     if state.phase is Phase.CLEARING:
         return not state.life.clearing

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from controller.core.events import Step
-from controller.core.group import Leaving, Reason, Role, Trouble
+from controller.core.group import AT_REST, Leaving, Reason, Role, Trouble
 from controller.core.turn import Turn
 from controller.core.values import replace
 
 _LONGEST_DETAIL = 200  # characters
-_REST = frozenset({Role.INIT, Role.STANDBY, Role.FAULT, Role.PAUSED})
 
 Move = Callable[[Turn, str, Role, Reason, str], None]
 
@@ -27,13 +26,13 @@ def contain(turn: Turn, name: str, error: Exception, move: Move) -> None:
     group = turn.groups[name]
     detail = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_DETAIL]
     again = group.trouble is not None and turn.now < group.trouble.until
-    trouble = Trouble(turn.now + turn.policy.timing.lease_duration, detail, again and group.role in _REST)
+    trouble = Trouble(turn.now + turn.policy.timing.lease_duration, detail, again and group.role in AT_REST)
     right = replace(group.right, owned=None, expires_at=None, adoptable=False)
     turn.put_group(name, trouble=trouble, right=right)
     turn.report(name, error)
     if not again:
         turn.begin_round_now()  # our beat tells the other nodes that we are not fit
-    at_rest = group.role in _REST or (group.role is Role.DEMOTING and group.arming.shut)
+    at_rest = group.role in AT_REST or (group.role is Role.DEMOTING and group.arming.shut)
     leaving = None if at_rest else Leaving(Reason.INTERNAL, lost=True, detail=detail)
     turn.put_group(name, leaving=leaving)
     turn.wake(turn.now if at_rest and not trouble.helpless else trouble.until)  # give it back as soon as it is shut
@@ -52,7 +51,7 @@ def settle(turn: Turn, name: str) -> bool:
         turn.put_group(name, trouble=None)
         turn.begin_round_now()
         return False
-    at_rest = turn.groups[name].role in _REST
+    at_rest = turn.groups[name].role in AT_REST
     if trouble.helpless and at_rest:
         _shut(turn, name)
     return trouble.helpless and at_rest
