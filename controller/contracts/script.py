@@ -42,6 +42,7 @@ class Script:
 
     reads: list[str] = field(default_factory=list)  # the requests, in order
     writes: list[str] = field(default_factory=list)
+    settle: Callable[[], object] = lambda: None  # has the fake finish what takes it time: set it if anything does
     _fate: Callable[[str, bool], Fate] = lambda _request, _writes: Fate.SERVED
     _late: list[Callable[[], object]] = field(default_factory=list)
     _turn: RLock = field(default_factory=RLock)
@@ -75,9 +76,10 @@ class Script:
             self._fate = before
 
     def land(self) -> None:
-        """Let the late requests take effect now."""
+        """Let the late requests take effect. They have when it returns."""
         with self._turn:
             late, self._late = self._late, []
             for effect in late:
                 with suppress(Exception):  # the fake may refuse it, and no caller is waiting
                     effect()
+            self.settle()

@@ -32,6 +32,7 @@ class TestMovers(MoverContract):
     @pytest.fixture
     def gcp(self, script: Script) -> Iterator[Project]:
         compute = Compute(project())
+        script.settle = compute.finish
         with ExitStack() as stack:
             url = stack.enter_context(RestServer(scripted(compute.answer, script))).url
             stack.callback(compute.close)
