@@ -103,14 +103,6 @@ class Provider(Protocol):
 
 
 @runtime_checkable
-class Preparer(Protocol):
-    """A provider that can look up in advance what it needs to bind."""
-
-    def prepare(self) -> None:
-        """Prepare for a `bind` that might follow in a moment. Returns immediately, changes nothing, raises nothing."""
-
-
-@runtime_checkable
 class Lasting(Protocol):
     """A provider whose `bind` can take longer than a grant lasts."""
 
@@ -190,6 +182,14 @@ class Linked(Protocol):
     @property
     def interfaces(self) -> frozenset[str]:
         """Return the names of the links where the VIPs are bound."""
+
+
+@runtime_checkable
+class Adaptable(Protocol):
+    """A provider that depends on this host's addresses and routes."""
+
+    async def adapt(self) -> None:
+        """Follow a change of this host's addresses or routes, if the VIPs are bound. Raises ProviderError."""
 
 
 @runtime_checkable

@@ -282,7 +282,7 @@ def _place(plugin: Plugin, name: str, group: Group) -> Iterator[str]:
         yield f"group {name}: auto is {choice.type}: {choice.why}"
         local = BareMetalOptions() if choice.type == "baremetal" else None
     if isinstance(local, BareMetalOptions):
-        LocalVips(group.vips, local.interface).close()
+        LocalVips(name, group.vips, local.interface).close()
 
 
 def _describe_request(config: Config) -> str:

@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from controller.contracts.clock import LogicalClock
 from controller.contracts.rules import raises, rule
-from providers.base import Closer, Finding, Grant, Lasting, Place, Preparer, Provider, ProviderError, StaleGrant
+from providers.base import Closer, Finding, Grant, Lasting, Place, Provider, ProviderError, StaleGrant
 
 GRANT_SECONDS = 3600.0  # by the logical clock, so that no test depends on speed
 _TICK_SECONDS = 0.01
@@ -200,10 +200,8 @@ class ProviderContract:
 
     @rule
     async def test_getting_ready_binds_nothing(self, open_provider: OpenProvider, clock: LogicalClock) -> None:
-        """Prepare and extend must not bind a provider that is not bound."""
+        """Extend must not bind a provider that is not bound."""
         provider = open_provider()
-        if isinstance(provider, Preparer):
-            provider.prepare()
         if isinstance(provider, Lasting):
             await provider.extend(grant(clock))
         assert not await is_here(provider)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 class Capabilities:
     """One group's providers by capability, each in the order of the configuration."""
 
-    preparers: tuple[base.Preparer, ...]
     lasting: tuple[base.Lasting, ...]
     announcers: tuple[base.Announcer, ...]
     resetters: tuple[base.Resetter, ...]
@@ -29,6 +28,7 @@ class Capabilities:
     reconciled: tuple[base.Reconciled, ...]
     guarded: tuple[base.Guardable, ...]
     linked: tuple[base.Linked, ...]
+    adaptable: tuple[base.Adaptable, ...]
 
     @classmethod
     def of(cls, providers: Iterable[Provider]) -> Self:
@@ -41,7 +41,6 @@ _KINDS = tuple(
     zip(
         (field.name for field in fields(Capabilities)),
         (
-            base.Preparer,
             base.Lasting,
             base.Announcer,
             base.Resetter,
@@ -50,6 +49,7 @@ _KINDS = tuple(
             base.Reconciled,
             base.Guardable,
             base.Linked,
+            base.Adaptable,
         ),
         strict=True,
     )

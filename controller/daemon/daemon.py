@@ -25,6 +25,7 @@ from controller.core.records import Cluster
 from controller.daemon.clock import boot_id, boottime
 from controller.daemon.executor import Executor, Surroundings, new_session_id
 from controller.daemon.fitness import Fitness
+from controller.daemon.following import Follower
 from controller.daemon.hints import post_hints
 from controller.daemon.host import Local, LocalError
 from controller.daemon.life import Life, LifeError
@@ -128,7 +129,8 @@ class Daemon:
                 tasks.create_task(self._checker.run(), name="checks"),
                 tasks.create_task(self._telemetry.history.write(), name="history"),
                 tasks.create_task(self._telemetry.chronicle.write(), name="chronicle"),
-                tasks.create_task(self._local.watch(self._node.post, self._fitness), name="kernel"),
+                tasks.create_task(self._local.run(self._node.post, self._fitness), name="configuration"),
+                tasks.create_task(Follower(self._local, self._node.post, self._fitness).run(), name="kernel"),
                 tasks.create_task(self._reconciler.run(), name="reconcile"),
                 tasks.create_task(self._reload_when_asked(), name="reload"),
                 tasks.create_task(ping_watchdog(self._alive), name="watchdog"),

@@ -1,4 +1,4 @@
-"""Manages what is local to this node: the guard, the groups' providers, and the kernel's reports about both."""
+"""Manages what is local to this node: the guard and the groups' providers."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from controller.core import events as ev
 from controller.core.claims import is_shut
 from controller.core.differences import digest
 from controller.core.machine import GroupPolicy, Policy, Role, State
-from controller.core.records import GROUPS
-from controller.core.state import Purpose
 from controller.daemon.clock import Clock
 from controller.daemon.fitness import Fitness
 from controller.daemon.groups import Bound, Groups
@@ -26,15 +24,14 @@ from health.errors import AnyvipError
 from providers.baremetal.addresses import take_away
 from providers.base import GuardState, ProviderError
 from providers.linux.capabilities import explain, missing_capabilities
-from providers.linux.guard import GuardMissing, GuardUnsupported, KernelGuard
-from providers.linux.monitor import Change, ChangeKind, changes, links_up
+from providers.linux.guard import GuardUnsupported, KernelGuard
+from providers.linux.monitor import links_up
 from providers.linux.unguarded import Unguarded
 
 _log = logging.getLogger("anyvip")
 
 LIFETIME_OVERSHOOT = 1.0  # seconds by which an address can outlast its valid_lft, where there is no guard
-_COMING = frozenset({Purpose.TAKE, Purpose.WANT})  # writes after which a group can be ours
-_LOOK_SECONDS = 5.0  # the kernel reports changes itself; this finds those whose report was lost
+_AGAIN_SECONDS = 5.0  # after which what could not be unbound is tried again
 
 
 class LocalError(AnyvipError):
@@ -53,7 +50,6 @@ class Local:
         self._config = config
         self._active: frozenset[str] = frozenset()
         self._state: State | None = None
-        self._taking: frozenset[str] = frozenset()
         self._switched: set[str] = set()  # groups that were put in place anew, and are not bound anew yet
         self._letting_go = asyncio.Event()
         self._moved = False  # whether groups move something else than the policy says
@@ -141,13 +137,12 @@ class Local:
         waited for their addresses.
         """
         self._state = state
-        self._prepare(state)
         self._active = frozenset(name for name, group in state.groups.items() if group.role is Role.ACTIVE)
         serving = frozenset(name for name, group in state.groups.items() if not is_shut(group))
         if serving != self._groups.serving:
             self._groups.serving = serving
             if self._groups.overlapping:
-                self._reinstall()
+                self.reinstall()
         self._drop_gone(state)
         moved, self._moved = self._switch(state) or self._moved, False
         return moved
@@ -166,17 +161,23 @@ class Local:
         self._letting_go.set()
         return True
 
+    async def run(self, post: Callable[[ev.Event], None], fitness: Fitness) -> None:
+        """Finish changes of the configuration, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._groups.close_unused())
+            tasks.create_task(self._let_go(post, fitness))
+
     async def _let_go(self, post: Callable[[ev.Event], None], fitness: Fitness) -> None:
         """Unbind what groups no longer have, and only then take it out of the guard. Then have the rest bound."""
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_SECONDS if self._groups.replaced else None):
+                async with asyncio.timeout(_AGAIN_SECONDS if self._groups.replaced else None):
                     await self._letting_go.wait()
             self._letting_go.clear()
             switched, self._switched = self._switched, set()
             self.look_at_links(fitness, switched)
             await self._groups.let_go()
-            self._reinstall()
+            self.reinstall()
             self.drifted(switched, "configuration changed", post)
             self._moved = True
             post(ev.Tick())
@@ -185,20 +186,13 @@ class Local:
         gone = [name for name in self.groups if name not in self._config.groups and name not in state.groups]
         if gone:
             self._groups.drop(gone)
-            self._reinstall()
-
-    def _prepare(self, state: State) -> None:
-        """Let groups that are being taken prepare while the store answers, so that binding them takes less time."""
-        taking = frozenset(w.key.removeprefix(GROUPS) for w in state.requests.pending.values() if w.purpose in _COMING)
-        for name in (taking - self._taking) & self.groups.keys():
-            asyncio.get_running_loop().call_later(0, self.groups[name].prepare)  # after the request has been sent
-        self._taking = taking
+            self.reinstall()
 
     def _grant_end(self, name: str) -> float | None:
         group = None if self._state is None else self._state.groups.get(name)
         return None if group is None else group.right.expires_at
 
-    def _reinstall(self) -> None:
+    def reinstall(self) -> None:
         """Make the guard as it must be now. The next periodic check retries after a failure."""
         try:
             self._install()
@@ -209,33 +203,21 @@ class Local:
         for interface in self.guard.install(self._groups.plan(made)):
             _log.warning("interface %s does not exist, so nothing can be bound to it yet", interface)
 
-    # --- the kernel's reports ---
+    # --- looking again ---
 
-    async def watch(self, post: Callable[[ev.Event], None], fitness: Fitness) -> None:
-        """Report what others change in this kernel, and check periodically in case a report was lost."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._groups.close_unused())
-            tasks.create_task(self._let_go(post, fitness))
-            tasks.create_task(self._look(post, fitness))
-            tasks.create_task(self._follow(post, fitness))
+    def find_on(self, interface: str) -> list[str]:
+        """Return the groups that are bound to this interface."""
+        return self._groups.on(interface)
 
-    async def _follow(self, post: Callable[[ev.Event], None], fitness: Fitness) -> None:
-        table, port = ("", 0) if isinstance(self.guard, Unguarded) else (self.guard.table, self.guard.port)
-        while True:
-            try:
-                async for change in changes(table, port):
-                    await self._handle(change, post, fitness)
-            except ProviderError as error:
-                _log.warning("the kernel reports no changes: %s", error)
-            await asyncio.sleep(_LOOK_SECONDS)
+    def find_with(self, address: str) -> list[str]:
+        """Return the groups that have this address."""
+        return self._groups.with_address(address)
 
-    async def _look(self, post: Callable[[ev.Event], None], fitness: Fitness) -> None:
-        while True:
-            await asyncio.sleep(_LOOK_SECONDS)
-            await self._check_guard(post)
-            for name, down in self._without_carrier(self.groups).items():
-                for interface in self._groups.interfaces(name):
-                    (fitness.link_down if interface in down else fitness.link_up)(name, interface)
+    def look_at_all_links(self, fitness: Fitness) -> None:
+        """Tell `fitness` of each link of each group whether it has a carrier now."""
+        for name, down in self._without_carrier(self.groups).items():
+            for interface in self._groups.interfaces(name):
+                (fitness.link_down if interface in down else fitness.link_up)(name, interface)
 
     def look_at_links(self, fitness: Fitness, names: Iterable[str]) -> None:
         """Tell `fitness` which links of these groups have no carrier now: a node that starts without one is unfit."""
@@ -251,40 +233,10 @@ class Local:
             return {}
         return {name: self._groups.interfaces(name) - up for name in names}
 
-    async def _handle(self, change: Change, post: Callable[[ev.Event], None], fitness: Fitness) -> None:
-        what = f"{change.kind}: {change.interface or change.detail}"
-        match change.kind:
-            case ChangeKind.LINK_DOWN | ChangeKind.LINK_GONE:
-                for name in self._groups.on(change.interface):
-                    fitness.link_down(name, change.interface)
-            case ChangeKind.LINK_UP | ChangeKind.LINK_NEW:
-                self._reinstall()
-                if change.kind is ChangeKind.LINK_UP:
-                    for name in self._groups.on(change.interface):
-                        fitness.link_up(name, change.interface)
-                self.drifted(self._groups.on(change.interface), what, post)
-            case ChangeKind.ADDRESS_GONE:
-                self.drifted(self._groups.with_address(change.detail), what, post)
-            case ChangeKind.GUARD_CHANGED:
-                await self._check_guard(post)
-            case ChangeKind.OVERFLOW:
-                await self._check_guard(post)
-                self.drifted(list(self.groups), what, post)
-
     def drifted(self, names: Iterable[str], what: str, post: Callable[[ev.Event], None]) -> None:
         """Have those of these groups that are active bound again."""
         for name in self._active.intersection(names):
             post(ev.Drifted(name, what))
-
-    async def _check_guard(self, post: Callable[[ev.Event], None]) -> None:
-        try:
-            await self.guard.inspect()
-        except GuardMissing:
-            _log.warning("another process changed or removed the guard: it is installed again, shut")
-            self._reinstall()
-            post(ev.GuardLost())
-        except ProviderError as error:
-            _log.warning("cannot read the guard: %s", error)
 
 
 def _group_policy(group: Group, claims: frozenset[str], uses: frozenset[str], leaves: frozenset[str]) -> GroupPolicy:

@@ -73,11 +73,6 @@ class GroupSteps:
         """Carry out one step until it ends or its deadline passes."""
         await self._steps[order.step](order)
 
-    def prepare(self) -> None:
-        """Look up what binding will need, because the group is being taken."""
-        for provider in self.able.preparers:
-            provider.prepare()
-
     async def unbind(self) -> None:
         """Unbind all that is bound. Raises ProviderError."""
         async with asyncio.timeout(_SHUT_SECONDS):

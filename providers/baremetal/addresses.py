@@ -8,6 +8,7 @@ from typing import Final
 
 from providers.baremetal import placing
 from providers.baremetal.announcing import announcements
+from providers.baremetal.routes import Routes, list_networks
 from providers.base import Place, Placement, ProviderError, Vip
 from providers.linux import rtnetlink, sockdiag
 from providers.linux.netlink import ROUTE, SOCK_DIAG, Socket
@@ -21,18 +22,20 @@ _NAMED: Final = 3  # how many missing addresses a message names
 class LocalVips:
     """The VIPs of one group and their interfaces. Not safe for use by several threads at a time."""
 
-    def __init__(self, vips: tuple[Vip, ...], interface: str | None) -> None:
+    def __init__(self, group: str, vips: tuple[Vip, ...], interface: str | None) -> None:
         """Raises ProviderError when an interface is not given and cannot be found, or has a VIP as its own address."""
         self.vips = vips
         self._kernel = Socket(ROUTE)
+        self._routes = Routes(self._kernel, group)
         try:
             self.places: Mapping[str, tuple[Vip, ...]] = self._place(interface)
             self._refuse_own()
         except ProviderError:
             self._kernel.close()
             raise
-        self._with_route: Mapping[Vip, bool] = {}
-        self._put: set[tuple[int, Vip]] = set()  # VIPs that `put` might have added, by link index
+        loopback = {link.name for link in self.links() if link.loopback}
+        self._networks = {name: () if name in loopback else list_networks(some) for name, some in self.places.items()}
+        self._put: dict[int, tuple[str, set[bytes]]] = {}  # what `put` might have added, by link index, with its name
         self._wires: dict[
             int, PacketSocket
         ] = {}  # by link index; kept open, because closing one takes the kernel 10 ms
@@ -57,40 +60,46 @@ class LocalVips:
         needed = any(link.loopback for link in links if link.name in self.places)
         return placing.announcing_links(self.places, links, self.addresses() if needed else [])
 
-    def decide_routes(self) -> None:
-        """Decide which VIPs must bring the route to their network along. Raises ProviderError."""
-        self._with_route = placing.prefix_routes(self.vips, self.addresses())
-
     def put(self, seconds: Callable[[], int]) -> None:
-        """Add the addresses, or give them a new lifetime.
+        """Add the addresses, or give them a new lifetime. Then add the routes that their networks need.
 
         `seconds` returns the lifetime. It is called before each call to the kernel, and can raise.
         """
         for interface, vips in self.places.items():
             index = rtnetlink.index_of(self._kernel, interface)
+            _, put = self._put.setdefault(index, (interface, set()))
             for start in range(0, len(vips), _CHUNK):
-                valid = seconds()
-                messages = [
-                    rtnetlink.put_address(index, vip, _lifetime(vip, valid), prefix_route=self._with_route[vip])
-                    for vip in vips[start : start + _CHUNK]
-                ]
+                some, valid = vips[start : start + _CHUNK], seconds()
+                messages = [rtnetlink.put_address(index, vip.packed, _lifetime(vip, valid)) for vip in some]
                 seconds()  # raises if building the messages took too long
-                self._put.update((index, vip) for vip in vips[start : start + _CHUNK])
+                put.update(vip.packed for vip in some)
                 self._kernel.apply(messages, f"bind VIPs on {interface}")
+            self._routes.keep(index, self._networks[interface])
+
+    def adapt(self) -> None:
+        """Keep the routes as this host needs them now, where `put` has added addresses. Raises ProviderError."""
+        for index, (interface, _) in self._put.items():
+            self._routes.keep(index, self._networks[interface])
 
     def take_back(self) -> bool:
         """Remove what `put` added, without reading the addresses. Return whether it had added any.
 
         Raises ProviderError.
         """
-        put, self._put = self._put, set()
-        ours = (Address(index, vip.packed, vip.network.prefixlen, duplicate=False) for index, vip in put)
+        put, self._put = self._put, {}
+        ours = (
+            Address(index, packed, len(packed) * 8, duplicate=False)
+            for index, (_, some) in put.items()
+            for packed in some
+        )
         messages = [rtnetlink.delete_address(address) for address in ours]
         self._kernel.apply(messages, "unbind VIPs", ignore=rtnetlink.NOT_THERE)
+        for index, (interface, _) in put.items():
+            self._routes.drop(index, self._networks[interface])
         return bool(messages)
 
     def take(self) -> list[str]:
-        """Remove the VIPs from their interfaces, whatever prefix they have there. Raises ProviderError.
+        """Remove the VIPs from their interfaces, whatever prefix they have there, and our routes. Raises ProviderError.
 
         Returns those that another program had added, each as `ADDRESS/PREFIX on INTERFACE`.
         """
@@ -99,6 +108,8 @@ class LocalVips:
         found = [a for a in self.addresses() if a.packed in ours and names.get(a.index) in self.places]
         messages = [rtnetlink.delete_address(address) for address in found]
         self._kernel.apply(messages, "unbind VIPs", ignore=rtnetlink.NOT_THERE)
+        for index, name in names.items():
+            self._routes.drop(index, self._networks.get(name, ()))
         return [f"{address.interface} on {names[address.index]}" for address in found if address.permanent]
 
     def look(self) -> Placement:
@@ -162,7 +173,7 @@ def _lifetime(vip: Vip, valid: int) -> Lifetime:
     """Return a lifetime as long as the grant.
 
     An IPv6 VIP is never preferred, or the kernel would choose it as the source of what this host sends. IPv4 ignores
-    the preference, and uses the host's own address in the same network, which was there first.
+    the preference: there, the scope has the same effect (`rtnetlink.put_address`).
     """
     return Lifetime(valid, preferred=valid if vip.version == 4 else 0)
 

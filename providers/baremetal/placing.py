@@ -14,8 +14,11 @@ def interface_of(
 ) -> str:
     """Return the interface that has an address of its own in the VIP's network, else the one of the default route.
 
-    `default_routes`: interface index by IP version. Raises ProviderError when there is neither.
+    `default_routes`: interface index by IP version. Raises ProviderError when there is neither, and for a link-local
+    VIP, whose network is on every link.
     """
+    if vip.ip.is_link_local:
+        raise ProviderError(f"VIP {vip} is link-local, and each link has that network: set the provider's `interface`")
     names = {link.index: link.name for link in links}
     for address in addresses:
         if _next_to(address, vip) and address.index in names:
@@ -29,18 +32,25 @@ def interface_of(
     return names[index]
 
 
-def guarded_links(interfaces: Iterable[str], links: Iterable[Link]) -> tuple[str, ...]:
-    """Return the links that packets for VIPs on these interfaces cross.
+def guarded_links(
+    places: Mapping[str, Collection[Vip]], links: Iterable[Link], addresses: Iterable[Address]
+) -> tuple[str, ...]:
+    """Return the links that packets for these VIPs cross.
 
-    These are the interfaces themselves; for `lo`, every link that is not a loopback.
+    These are the VIPs' interfaces, and the other links that are in the network of a VIP: Linux answers ARP for any of
+    its addresses on any of its links. For VIPs on `lo`, it is every link that is not a loopback.
     """
     by_name = {link.name: link for link in links}
+    names = {link.index: link.name for link in by_name.values() if not link.loopback}
+    shared = [a for a in addresses if a.index in names and a.prefix < 8 * len(a.packed)]  # VIPs of ours are alone
+    near = [(names[address.index], address.interface.network) for address in shared]
     found: set[str] = set()
-    for interface in interfaces:
+    for interface, vips in places.items():
         if interface in by_name and by_name[interface].loopback:
-            found |= {link.name for link in by_name.values() if not link.loopback}
+            found.update(names.values())
         else:
             found.add(interface)
+            found.update(name for name, network in near if any(vip.ip in network for vip in vips))
     return tuple(sorted(found))
 
 
@@ -82,17 +92,6 @@ def own_address(
             if alone and address.interface.network.num_addresses > 1:
                 return f"{address.interface} on {name}"
     return None
-
-
-def prefix_routes(vips: Collection[Vip], addresses: Sequence[Address]) -> dict[Vip, bool]:
-    """Return whether each VIP must bring the route to its network along.
-
-    It must not if the host has an address of its own there: the route belongs to that address, and must not end with
-    the VIP.
-    """
-    ours = {vip.packed for vip in vips}
-    own = {address.interface.network for address in addresses if address.packed not in ours}
-    return {vip: vip.network not in own for vip in vips}
 
 
 def _next_to(own: Address, vip: Vip) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from providers.baremetal.addresses import LocalVips
 from providers.base import Finding, Level, Place, ProviderError, Vip
@@ -12,15 +12,18 @@ from providers.linux.netlink import SOCK_DIAG, Socket
 from providers.linux.rtnetlink import Link
 
 
-def findings(vips: LocalVips) -> list[Finding]:
-    """Return one finding per check. Raises ProviderError when the kernel does not answer."""
+def findings(vips: LocalVips, guarded: Collection[str]) -> list[Finding]:
+    """Return one finding per check. `guarded`: the links that the guard stands on.
+
+    Raises ProviderError when the kernel does not answer.
+    """
     links = {link.name: link for link in vips.links()}
     found = [capabilities()]
     for interface, some in vips.places.items():
         found.append(_link(interface, links.get(interface)))
         if interface in links:
             found += _networks(vips, links[interface], some)
-            found += _paths(vips, links[interface], some)
+            found += _paths(vips, links[interface], some, guarded)
     found += _elsewhere(vips)
     found += _settings(vips.vips)
     found.append(_resets())
@@ -54,31 +57,25 @@ def _networks(vips: LocalVips, link: Link, some: Sequence[Vip]) -> Iterator[Find
     ours = {vip.packed for vip in vips.vips}
     own = [a.interface for a in vips.addresses() if a.index == link.index and a.packed not in ours]
     alone = [vip for vip in some if not any(a.version == vip.version and vip.ip in a.network for a in own)]
-    hosts = [vip for vip in alone if vip.network.num_addresses == 1]
-    if hosts and not link.loopback:
-        yield Finding(
-            Level.WARNING,
-            "baremetal.network",
-            f"VIP {hosts[0]}",
-            f"{link.name} has no address in the VIP's network: other hosts need a route to the VIP",
-            "write the VIP with the prefix length of its network",
-        )
-    shared = [vip for vip in some if vip.version == 4 and vip.network in {a.network for a in own}]
-    if (
-        shared
-        and not _on("ipv4/conf/all/promote_secondaries")
-        and not _on(f"ipv4/conf/{link.name}/promote_secondaries")
-    ):
-        yield Finding(
-            Level.WARNING,
-            "baremetal.promote_secondaries",
-            "promote_secondaries",
-            f"if {shared[0].ip} ever comes to {link.name} before the host's own address, removing it removes both",
-            "sysctl net.ipv4.conf.all.promote_secondaries=1",
-        )
+    if not alone or link.loopback:
+        return
+    first = min(alone, key=lambda vip: vip.network.num_addresses)
+    single = first.network.num_addresses == 1
+    yield Finding(
+        Level.WARNING,
+        "baremetal.network",
+        f"VIP {first}",
+        f"{link.name} has no address in the VIP's network: other hosts need a route to the VIP"
+        if single
+        else f"{link.name} has no address in {first.network}: only hosts of that network on this link reach the VIP, "
+        "and others if a router there sends it here",
+        "write the VIP with the prefix length of its network"
+        if single
+        else "choose a VIP in a network of this host, or see that a router sends it to the active node",
+    )
 
 
-def _paths(vips: LocalVips, link: Link, some: Sequence[Vip]) -> Iterator[Finding]:
+def _paths(vips: LocalVips, link: Link, some: Sequence[Vip], guarded: Collection[str]) -> Iterator[Finding]:
     """Check for kernel settings that prevent binding, answer past the guard, or drop packets to the VIP."""
     if any(vip.version == 6 for vip in some) and _on(f"ipv6/conf/{link.name}/disable_ipv6", unknown=False):
         name = f"net.ipv6.conf.{link.name}.disable_ipv6"
@@ -87,7 +84,7 @@ def _paths(vips: LocalVips, link: Link, some: Sequence[Vip]) -> Iterator[Finding
         )
     if link.loopback or all(vip.version == 6 for vip in some):
         return
-    others = _others_next_to(vips, link, some)
+    others = [name for name in _others_next_to(vips, link, some) if name not in guarded]
     if others and highest("arp_ignore", others[0]) == 0:
         yield Finding(
             Level.WARNING,

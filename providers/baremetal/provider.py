@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from math import ceil, inf
+from math import ceil
 from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,7 +25,6 @@ T = TypeVar("T")
 
 
 _FEW = 16  # VIPs: a call takes some hundred microseconds
-_PREPARED_SECONDS = 0.5  # the greatest age of a lookup of this host's addresses that `bind` still uses
 _SETTLED_SECONDS = 0.05  # the delay of less urgent work, so that the takeover comes first
 
 
@@ -101,10 +100,9 @@ class BareMetal:
         self._options = options
         self._group = group
         self._clock = clock
-        self._local = LocalVips(vips, options.interface)
+        self._local = LocalVips(group, vips, options.interface)
         self._conflicts = Conflicts(group)
         self._expires_at: float | None = None  # None: not bound
-        self._prepared_at = -inf
         self._settled: asyncio.TimerHandle | None = None
         self._repeating: asyncio.Task[None] | None = None
         self._untold = False  # True: announcements are missing, because a send failed or the grant ended in between
@@ -131,7 +129,8 @@ class BareMetal:
             return Guarded(self._local.vips, self._options.guard_interfaces)
         with Socket(ROUTE) as kernel:  # the other socket belongs to the thread
             links = rtnetlink.links(kernel).values()
-        return Guarded(self._local.vips, placing.guarded_links(self._local.places, links))
+            addresses = rtnetlink.addresses(kernel)
+        return Guarded(self._local.vips, placing.guarded_links(self._local.places, links, addresses))
 
     @property
     def interfaces(self) -> frozenset[str]:
@@ -143,21 +142,13 @@ class BareMetal:
         """Return a finding for each other machine that has answered for a VIP since the VIP last came here."""
         return self._conflicts.found
 
-    def prepare(self) -> None:
-        """Look up what `bind` needs, because the group might be ours in a moment. Changes nothing, raises nothing.
-
-        A lookup that fails is repeated by `bind`, which raises the error.
-        """
-        if self._expires_at is None:
-            self._thread.submit(self._look_up)
-
     async def bind(self, grant: Grant) -> None:
         """Put the addresses on their interfaces; the kernel removes them when the grant ends."""
         self._seconds(grant)
         coming = self._expires_at is None
         if coming and self._settled is not None:
             self._settled.cancel()  # it finishes an earlier unbind, and would remove the addresses that come now
-        await self._in_thread(lambda: self._put(grant, coming=coming))
+        await self._in_thread(lambda: self._local.put(lambda: self._seconds(grant)))
         self._expires_at = grant.expires_at
         if coming and self.announced:
             self._when_settled(self._ask_for_conflicts)
@@ -168,6 +159,11 @@ class BareMetal:
         """Keep the addresses that are bound until this grant ends. Raises StaleGrant, ProviderError."""
         if self._expires_at is not None:
             await self.bind(grant)
+
+    async def adapt(self) -> None:
+        """Add the routes that the VIPs need by now, and remove ours where the host has one."""
+        if self._expires_at is not None:
+            await self._in_thread(self._local.adapt)
 
     async def unbind(self) -> None:
         """Remove the VIPs from their interfaces, whatever their prefix and whichever program left them there."""
@@ -185,7 +181,7 @@ class BareMetal:
 
     async def preflight(self) -> list[Finding]:
         """Return what would keep the VIPs from working here."""
-        return await self._in_thread(lambda: preflight.findings(self._local))
+        return await self._in_thread(lambda: preflight.findings(self._local, self.guarded().interfaces))
 
     async def announce(self) -> None:
         """Announce every VIP now, and again over the next seconds for as long as the grant lasts.
@@ -257,15 +253,6 @@ class BareMetal:
         return called.result() if called.done() else await asyncio.wrap_future(called)
 
     # --- in the thread ---
-
-    def _look_up(self) -> None:
-        self._local.decide_routes()
-        self._prepared_at = self._clock()
-
-    def _put(self, grant: Grant, *, coming: bool) -> None:
-        if coming and self._clock() - self._prepared_at > _PREPARED_SECONDS:
-            self._local.decide_routes()
-        self._local.put(lambda: self._seconds(grant))
 
     def _take(self) -> None:
         self._conflicts.stop()

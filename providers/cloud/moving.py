@@ -140,6 +140,11 @@ class Moving:
         """Return the names of the links where the VIPs are bound here."""
         return frozenset() if self._local is None else self._local.interfaces
 
+    async def adapt(self) -> None:
+        """See `BareMetal.adapt`."""
+        if self._local is not None:
+            await self._local.adapt()
+
     def guarded(self) -> Guarded:
         """Return what the guard must keep shut here. Raises ProviderError."""
         return Guarded((), ()) if self._local is None else self._local.guarded()

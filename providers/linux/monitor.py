@@ -1,4 +1,4 @@
-"""Changes that other programs make in this host's kernel: addresses, links, the guard (rtnetlink(7), nfnetlink).
+"""Changes that others make in this host's kernel: addresses, routes, links, the guard (rtnetlink(7), nfnetlink).
 
 A change is a hint, not proof: read the kernel's state after every `OVERFLOW`, and from time to time in any case.
 """
@@ -6,6 +6,7 @@ A change is a hint, not proof: read the kernel's state after every `OVERFLOW`, a
 from __future__ import annotations
 
 import asyncio
+import socket
 import struct
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import ExitStack
@@ -17,11 +18,37 @@ from typing import Final
 from providers.linux import nft_listing as listing
 from providers.linux import nftables as nft
 from providers.linux import rtnetlink
-from providers.linux.bpf import EVERYTHING, JUMP_IF_EQUAL, LOAD_HALF, LOAD_WORD, RETURN, Instruction, one_of
+from providers.linux.bpf import (
+    AND,
+    EVERYTHING,
+    JUMP_IF_EQUAL,
+    LOAD_BYTE,
+    LOAD_HALF,
+    LOAD_WORD,
+    RETURN,
+    Instruction,
+    Jump,
+    Label,
+    assemble,
+)
 from providers.linux.netlink import NETFILTER, ROUTE, Message, Socket
-from providers.linux.rtnetlink import DELETE_ADDRESS, DELETE_LINK, NEW_LINK, Link
+from providers.linux.rtnetlink import (
+    DELETE_ADDRESS,
+    DELETE_LINK,
+    DELETE_ROUTE,
+    MAIN_TABLE,
+    NEW_ADDRESS,
+    NEW_LINK,
+    NEW_ROUTE,
+    PROTOCOL,
+    SCOPE_HOST,
+    Link,
+)
 
-_ROUTE_GROUPS: Final = (1, 5, 9)  # RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR
+# RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE
+_ROUTE_GROUPS: Final = (1, 5, 7, 9, 11)
+_LOCAL_ORIGINS: Final = (2, 3, 4, 9, 16, PROTOCOL)  # kernel, boot, static, ra, dhcp: not those of routing daemons
+_DEPRECATED_NO_DAD: Final = 0x22  # the flags of an IPv6 VIP of ours
 _NFTABLES_GROUPS: Final = (7,)  # NFNLGRP_NFTABLES
 
 
@@ -29,10 +56,13 @@ class ChangeKind(StrEnum):
     """What has changed."""
 
     ADDRESS_GONE = "address gone"  # for any reason: another program, this one, or the end of its lifetime
+    ADDRESS_NEW = "address new"  # of the host's own
+    ROUTES_CHANGED = "routes changed"  # in the main table
     LINK_NEW = "link new"
     LINK_GONE = "link gone"
     LINK_UP = "link up"  # it is up and has a carrier
     LINK_DOWN = "link down"
+    LINK_MAC_NEW = "link has a new MAC"
     GUARD_CHANGED = "guard changed"  # by another program
     OVERFLOW = "overflow"  # some notifications were lost: read the whole state
 
@@ -54,8 +84,8 @@ async def changes(table: str = "", own_port: int = 0) -> AsyncGenerator[Change, 
     told: asyncio.Queue[Change] = asyncio.Queue()
     with ExitStack() as open_now:
         route = open_now.enter_context(Socket(ROUTE, groups=_ROUTE_GROUPS))
-        route.keep(one_of(LOAD_HALF, 4, [_as_loaded("=H", kind) for kind in (NEW_LINK, DELETE_LINK, DELETE_ADDRESS)]))
-        known = _Links()
+        route.keep(_worth_reading())
+        known = _Known()
         known.begin()  # after the groups were joined, so that nothing is missed in between
         _listen(open_now, route, known.changed, partial(_overflow, known), told)
         if table:
@@ -101,27 +131,32 @@ def _report_overflow() -> Iterator[Change]:
     yield Change(ChangeKind.OVERFLOW)
 
 
-def _overflow(known: _Links) -> Iterator[Change]:
+def _overflow(known: _Known) -> Iterator[Change]:
     yield Change(ChangeKind.OVERFLOW)
     yield from known.compared()
 
 
-# --- addresses and links -----------------------------------------------------------------------------------------
+# --- addresses, routes and links ---------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
-class _Links:
-    """The links as last reported. The kernel notifies of any change of a link; only some of them matter."""
+class _Known:
+    """The links and addresses as last reported. The kernel notifies of any change; only some of them matter."""
 
     by_index: dict[int, Link] = field(default_factory=dict)
+    addresses: set[tuple[int, bytes, int]] = field(default_factory=set)  # link's index, address, prefix
 
     def begin(self) -> None:
         self.by_index = self._now()
+        with Socket(ROUTE) as kernel:
+            self.addresses = {(a.index, a.packed, a.prefix) for a in rtnetlink.addresses(kernel)}
 
     def changed(self, message: Message) -> Iterator[Change]:
         """Yield what is new in a notification."""
-        if message.kind == DELETE_ADDRESS:
-            yield from self._address_gone(message)
+        if message.kind in (NEW_ROUTE, DELETE_ROUTE):
+            yield Change(ChangeKind.ROUTES_CHANGED)
+        elif message.kind in (NEW_ADDRESS, DELETE_ADDRESS):
+            yield from self._address(message)
         elif message.body[0] == 0:  # AF_UNSPEC; a bridge reports its ports in messages of its own family
             link = rtnetlink.parse_link(message)
             yield from self._link(link.index, link if message.kind == NEW_LINK else None)
@@ -136,11 +171,15 @@ class _Links:
         with Socket(ROUTE) as kernel:
             return {link.index: link for link in rtnetlink.links(kernel).values()}
 
-    def _address_gone(self, message: Message) -> Iterator[Change]:
+    def _address(self, message: Message) -> Iterator[Change]:
         address = rtnetlink.parse_address(message)
-        if address is not None:
-            link = self.by_index.get(address.index)
-            yield Change(ChangeKind.ADDRESS_GONE, link.name if link else "", str(address.interface.ip))
+        if address is None:
+            return
+        link, which = self.by_index.get(address.index), (address.index, address.packed, address.prefix)
+        kind = ChangeKind.ADDRESS_NEW if message.kind == NEW_ADDRESS else ChangeKind.ADDRESS_GONE
+        if kind is ChangeKind.ADDRESS_GONE or which not in self.addresses:
+            yield Change(kind, link.name if link else "", str(address.interface.ip))
+        (self.addresses.add if kind is ChangeKind.ADDRESS_NEW else self.addresses.discard)(which)
 
     def _link(self, index: int, now: Link | None) -> Iterator[Change]:
         before = self.by_index.pop(index, None)
@@ -154,8 +193,42 @@ class _Links:
         if before is None:
             yield Change(ChangeKind.LINK_NEW, now.name)
         was_up = before is not None and before.up and before.carrier
+        if before is not None and now.mac != before.mac:
+            yield Change(ChangeKind.LINK_MAC_NEW, now.name)
         if was_up != (now.up and now.carrier):
             yield Change(ChangeKind.LINK_DOWN if was_up else ChangeKind.LINK_UP, now.name)
+
+
+def _worth_reading() -> list[Instruction]:
+    """Keep changes of links, of the host's own addresses and of its routes, and drop what refreshing a VIP causes."""
+    address, six, route, keep, drop = map(Label, ("address", "six", "route", "keep", "drop"))
+    kinds = {NEW_LINK: keep, DELETE_LINK: keep, DELETE_ADDRESS: keep, NEW_ADDRESS: address}
+    kinds |= {NEW_ROUTE: route, DELETE_ROUTE: route}
+    return assemble(
+        [
+            (LOAD_HALF, 0, 0, 4),
+            *(Jump(_as_loaded("=H", kind), label) for kind, label in kinds.items()),
+            (RETURN, 0, 0, 0),
+            address,
+            (LOAD_BYTE, 0, 0, 16),  # ifa_family
+            Jump(socket.AF_INET, None, six),
+            (LOAD_BYTE, 0, 0, 19),  # ifa_scope
+            Jump(SCOPE_HOST, drop, keep),
+            six,
+            (LOAD_BYTE, 0, 0, 18),  # ifa_flags
+            (AND, 0, 0, _DEPRECATED_NO_DAD),
+            Jump(_DEPRECATED_NO_DAD, drop, keep),
+            route,
+            (LOAD_BYTE, 0, 0, 20),  # rtm_table
+            Jump(MAIN_TABLE, None, drop),
+            (LOAD_BYTE, 0, 0, 21),  # rtm_protocol
+            *(Jump(origin, keep) for origin in _LOCAL_ORIGINS),
+            drop,
+            (RETURN, 0, 0, 0),
+            keep,
+            (RETURN, 0, 0, EVERYTHING),
+        ]
+    )
 
 
 # --- the guard ---------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Links, addresses and default routes over rtnetlink (linux/rtnetlink.h, if_addr.h, if_link.h)."""
+"""Links, addresses and routes over rtnetlink (linux/rtnetlink.h, if_addr.h, if_link.h)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import socket
 import struct
 import sys
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Final
 
 from providers.base import Vip
 from providers.linux.attributes import attribute, attributes, string, text, u32
-from providers.linux.netlink import CREATE, REPLACE, Message, Socket
+from providers.linux.netlink import CREATE, REPLACE, Message, NetlinkError, Socket
 
 NEW_LINK, DELETE_LINK, GET_LINK = 16, 17, 18
 NEW_ADDRESS, DELETE_ADDRESS, GET_ADDRESS = 20, 21, 22
-_GET_ROUTE: Final = 26
+NEW_ROUTE, DELETE_ROUTE, _GET_ROUTE = 24, 25, 26
 
 _LINK: Final = struct.Struct("=BxHiII")
 _ADDRESS: Final = struct.Struct("=BBBBI")
@@ -25,11 +25,18 @@ _LIFETIME: Final = struct.Struct("=IIII")
 _UP, _LOOPBACK, _LOWER_UP = 0x1, 0x8, 0x10000
 _SECONDARY, _NO_DAD, _DAD_FAILED, _PERMANENT, _NO_PREFIX_ROUTE = 0x01, 0x02, 0x08, 0x80, 0x200
 _ETHERNET: Final = 1
-_MAIN_TABLE: Final = 254
-_UNICAST: Final = 1
+MAIN_TABLE: Final = 254
+_UNICAST, _LOCAL = 1, 2
+_NO_ROUTE: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL)  # none, or one that refuses
+_GATEWAYS: Final = {5, 9, 18, 30}  # RTA_GATEWAY, RTA_MULTIPATH, RTA_VIA, RTA_NH_ID
+_SCOPE_LINK, SCOPE_HOST = 253, 254
+_FIB_MATCH: Final = 0x2000  # RTM_F_FIB_MATCH: answer with the route itself, not with what follows from it
+PROTOCOL: Final = 118  # the origin of the routes that anyvip adds, as `ip route` shows it; nobody else's (rtnetlink.h)
 
-# The kernel's errors for an address that it does not have (IPv4, IPv6), and for an interface that is gone.
-NOT_THERE: Final = (errno.EADDRNOTAVAIL, errno.ENODEV)
+Network = IPv4Network | IPv6Network
+
+# The kernel's errors for an address or a route that it does not have, and for an interface that is gone.
+NOT_THERE: Final = (errno.EADDRNOTAVAIL, errno.ENODEV, errno.ESRCH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,16 @@ class Address:
         if len(self.packed) == 4:
             return IPv4Interface((IPv4Address(self.packed), self.prefix))
         return IPv6Interface((IPv6Address(self.packed), self.prefix))
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where the kernel sends packets for a destination: a unicast route of the main table, or an address of its own."""
+
+    prefix: int
+    protocol: int
+    local: bool
+    gateway: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +126,26 @@ def default_interface(kernel: Socket, version: int) -> int | None:
     for message in listed:
         _, length, _, _, table, _, _, kind, _ = _ROUTE.unpack_from(message.body)
         told = dict(attributes(message.body, _ROUTE.size))
-        if (length, table, kind) == (0, _MAIN_TABLE, _UNICAST) and 4 in told:
+        if (length, table, kind) == (0, MAIN_TABLE, _UNICAST) and 4 in told:
             found.append((_number(told.get(6, b"\0\0\0\0")), _number(told[4])))
     return min(found)[1] if found else None
+
+
+def find_route(kernel: Socket, packed: bytes) -> Route | None:
+    """Return the route to an address, None when there is none or one that refuses. Raises NetlinkError."""
+    family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
+    head = _ROUTE.pack(family, len(packed) * 8, 0, 0, 0, 0, 0, 0, _FIB_MATCH)
+    try:
+        found = kernel.get(Message(_GET_ROUTE, 0, head + attribute(1, packed)), "look up a route")
+    except NetlinkError as error:
+        if error.code in _NO_ROUTE:
+            return None
+        raise
+    _, length, _, _, _, protocol, _, kind, _ = _ROUTE.unpack_from(found.body)
+    told = dict(attributes(found.body, _ROUTE.size))
+    if kind not in (_UNICAST, _LOCAL):
+        return None
+    return Route(length, protocol, local=kind == _LOCAL, gateway=bool(told.keys() & _GATEWAYS))
 
 
 def parse_link(message: Message) -> Link:
@@ -145,11 +179,18 @@ def parse_address(message: Message) -> Address | None:
 # --- changing ----------------------------------------------------------------------------------------------------
 
 
-def put_address(index: int, vip: Vip, lifetime: Lifetime, *, prefix_route: bool) -> Message:
-    """Add the address, or give it this lifetime. IPv6 skips duplicate address detection, which takes a second."""
-    flags = (0 if prefix_route else _NO_PREFIX_ROUTE) | (_NO_DAD if vip.version == 6 else 0)
+def put_address(index: int, packed: bytes, lifetime: Lifetime) -> Message:
+    """Add the address by itself, or give it this lifetime.
+
+    Its prefix is its whole length, so it is never the first of a network in which other addresses are secondary. It
+    brings no route along. For IPv4, its scope keeps the kernel from choosing it as a source; IPv6 has no such scope.
+    IPv6 skips duplicate address detection, which takes a second.
+    """
+    version4 = len(packed) == 4
+    flags = _NO_PREFIX_ROUTE | (0 if version4 else _NO_DAD)
     told = attribute(6, _LIFETIME.pack(lifetime.preferred, lifetime.valid, 0, 0)) + u32(8, flags)
-    return Message(NEW_ADDRESS, CREATE | REPLACE, _head(index, vip.packed, vip.network.prefixlen) + told)
+    head = _head(index, packed, 8 * len(packed), SCOPE_HOST if version4 else 0)
+    return Message(NEW_ADDRESS, CREATE | REPLACE, head + told)
 
 
 def delete_address(address: Address) -> Message:
@@ -157,9 +198,25 @@ def delete_address(address: Address) -> Message:
     return Message(DELETE_ADDRESS, 0, _head(address.index, address.packed, address.prefix))
 
 
-def _head(index: int, packed: bytes, prefix: int) -> bytes:
+def _head(index: int, packed: bytes, prefix: int, scope: int = 0) -> bytes:
     family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
-    return _ADDRESS.pack(family, prefix, 0, 0, index) + attribute(2, packed) + attribute(1, packed)
+    return _ADDRESS.pack(family, prefix, 0, scope, index) + attribute(2, packed) + attribute(1, packed)
+
+
+def put_route(index: int, network: Network, metric: int) -> Message:
+    """Add a route to hosts on this link, marked as ours."""
+    return Message(NEW_ROUTE, CREATE | REPLACE, _route(index, network, metric))
+
+
+def delete_route(index: int, network: Network, metric: int) -> Message:
+    """Remove a route that `put_route` added, and no other."""
+    return Message(DELETE_ROUTE, 0, _route(index, network, metric))
+
+
+def _route(index: int, network: Network, metric: int) -> bytes:
+    family = socket.AF_INET if network.version == 4 else socket.AF_INET6
+    head = _ROUTE.pack(family, network.prefixlen, 0, 0, MAIN_TABLE, PROTOCOL, _SCOPE_LINK, _UNICAST, 0)
+    return head + attribute(1, network.network_address.packed) + u32(4, index) + u32(6, metric)
 
 
 def _number(value: bytes) -> int:

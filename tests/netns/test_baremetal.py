@@ -35,6 +35,12 @@ def shown(lan: Lan, address: object, interface: str = "") -> str:
     return lan.node.run(f"ip -o addr show dev {interface or lan.interface} to {address}")
 
 
+def routes_of(lan: Lan) -> list[str]:
+    """The routes of both families, sorted, without what only says how old they are."""
+    lines = [*lan.node.run("ip -4 route").splitlines(), *lan.node.run("ip -6 route").splitlines()]
+    return sorted(line.partition(" expires")[0].strip() for line in lines)
+
+
 def seconds_left(lan: Lan) -> int:
     """How long the IPv4 VIP lives on, as the kernel tells it: whole seconds."""
     words = shown(lan, lan.vip4.ip).split()
@@ -124,8 +130,54 @@ async def test_a_vip_in_a_network_of_its_own_brings_the_route_along(lan: Lan, ba
     assert f"2001:db8::/64 dev {lan.interface}" in lan.node.run("ip -6 route")
     await web.unbind()
     assert "192.0.2.0/24" not in lan.node.run("ip -4 route")
-    left = [line for line in lan.node.run("ip -6 route").splitlines() if "2001:db8::/64" in line]
-    assert all("expires" in line for line in left), "the kernel keeps IPv6's until the lifetime ends"
+    assert "2001:db8::/64" not in lan.node.run("ip -6 route")
+
+
+async def test_our_route_yields_to_the_hosts_own(lan: Lan, bare_metal: Make, clock: Clock) -> None:
+    web = bare_metal(IPv4Interface("192.0.2.1/24"), IPv6Interface("2001:db8::1/64"), interface=lan.interface)
+    await web.bind(grant(clock))
+    before = routes_of(lan)
+    lan.node.run(f"ip addr add 192.0.2.7/24 dev {lan.interface}")
+    lan.node.run(f"ip addr add 2001:db8::7/64 dev {lan.interface}")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.connect(("192.0.2.50", 9))
+        assert asking.getsockname()[0] == "192.0.2.7", "the host's own route is the first at once"
+    await web.adapt()
+    assert [line for line in routes_of(lan) if "proto 118" in line] == []
+    lan.node.run(f"ip addr del 192.0.2.7/24 dev {lan.interface}")
+    lan.node.run(f"ip addr del 2001:db8::7/64 dev {lan.interface}")
+    await web.adapt()
+    assert routes_of(lan) == before
+
+
+async def test_the_host_is_what_it_is_without_the_vip_when_its_address_comes_back(
+    lan: Lan, bare_metal: Make, clock: Clock
+) -> None:
+    lan.node.run(f"ip route add default dev {lan.interface}")
+    routes, own = routes_of(lan), f"10.77.0.11/24 dev {lan.interface}"
+    web = bare_metal()
+    await web.bind(grant(clock))
+    lan.node.run(f"ip addr del {own}")
+    await web.bind(grant(clock))
+    lan.node.run(f"ip addr add {own}")
+    lan.node.run(f"ip route replace default dev {lan.interface}")
+    for away in ("10.77.0.50", "198.51.100.1"):
+        assert "src 10.77.0.11" in lan.node.run(f"ip route get {away}")
+    assert "secondary" not in shown(lan, "10.77.0.11")
+    await web.bind(grant(clock))
+    await web.unbind()
+    assert (routes_of(lan), bool(shown(lan, "10.77.0.11"))) == (routes, True)
+
+
+async def test_groups_do_not_remove_each_others_routes(lan: Lan, bare_metal: Make, clock: Clock) -> None:
+    before = routes_of(lan)
+    one, two = (bare_metal(IPv4Interface(f"192.0.2.{n}/24"), group=f"g{n}", interface=lan.interface) for n in (1, 2))
+    await one.bind(grant(clock))
+    await two.bind(grant(clock))
+    await one.unbind()
+    assert "192.0.2.0/24" in lan.node.run("ip route get fibmatch 192.0.2.50")
+    await two.unbind()
+    assert routes_of(lan) == before
 
 
 async def test_unbind_removes_leftovers_of_any_prefix_and_nothing_else(lan: Lan, bare_metal: Make) -> None:
@@ -163,7 +215,7 @@ async def test_the_hosts_own_address_is_no_vip(lan: Lan, bare_metal: Make, own: 
 async def test_what_was_added_beside_ours_goes_a_moment_later(lan: Lan, bare_metal: Make, clock: Clock) -> None:
     web = bare_metal()
     await web.bind(grant(clock))
-    lan.node.run(f"ip addr add 10.77.0.100/32 dev {lan.interface}")
+    lan.node.run(f"ip addr add {lan.vip4} dev {lan.interface}")
     await web.unbind()
     assert not shown(lan, lan.vip6.ip)
     async with asyncio.timeout(LIVENESS):
@@ -184,20 +236,12 @@ async def test_what_is_bound_again_is_not_tidied_up(
     assert (await web.inspect()).place is Place.HERE, "and calls are made in order"
 
 
-async def test_a_bind_that_was_prepared_for_binds_the_same(lan: Lan, bare_metal: Make, clock: Clock) -> None:
-    web = bare_metal(IPv4Interface("192.0.2.1/24"), interface=lan.interface)
-    web.prepare()
-    assert not shown(lan, "192.0.2.1")
-    await web.bind(grant(clock))
-    assert f"192.0.2.0/24 dev {lan.interface}" in lan.node.run("ip -4 route")
-
-
 async def test_inspect_says_where_they_are(lan: Lan, bare_metal: Make, clock: Clock) -> None:
     web = bare_metal()
     placement = await web.inspect()
     assert (placement.place, "10.77.0.100 on eth0, fd77::100 on eth0" in placement.where) == (Place.NOWHERE, True)
     await web.bind(grant(clock))
-    lan.node.run(f"ip addr del {lan.vip6} dev {lan.interface}")
+    lan.node.run(f"ip addr del {lan.vip6.ip}/128 dev {lan.interface}")
     placement = await web.inspect()
     assert (placement.place, placement.where) == (Place.NOWHERE, "missing: fd77::100 on eth0")
     lan.node.run(f"ip addr add {lan.vip6} dev lo")
@@ -315,7 +359,7 @@ async def test_preflight_finds_what_would_break_a_failover(lan: Lan, bare_metal:
     web = bare_metal()
     await web.bind(grant(clock))
     assert not [finding for finding in await web.preflight() if finding.level is Level.ERROR]
-    lan.node.run(f"ip addr del {lan.vip4} dev {lan.interface}")
+    lan.node.run(f"ip addr del {lan.vip4.ip}/32 dev {lan.interface}")
     lan.node.run(f"ip addr add {lan.vip4} dev lo")
     errors = [finding for finding in await web.preflight() if finding.level is Level.ERROR]
     assert [error.message for error in errors] == ["this host has 10.77.0.100 on lo"]
@@ -323,18 +367,15 @@ async def test_preflight_finds_what_would_break_a_failover(lan: Lan, bare_metal:
 
 async def test_preflight_names_settings(lan: Lan, bare_metal: Make) -> None:
     lan.node.run("sysctl -qw net.ipv4.ip_nonlocal_bind=0 net.ipv6.ip_nonlocal_bind=1")
-    lan.node.run(
-        f"sysctl -qw net.ipv4.conf.all.promote_secondaries=0 net.ipv4.conf.{lan.interface}.promote_secondaries=0"
-    )
     found = {finding.subject: finding for finding in await bare_metal(lan.vip4, lan.vip6).preflight()}
     assert found["net.ipv4.ip_nonlocal_bind"].level is Level.WARNING
     assert found["net.ipv6.ip_nonlocal_bind"].level is Level.OK
-    assert found["promote_secondaries"].level is Level.WARNING
     assert found["capabilities"].level is Level.OK
-    lan.node.run(f"sysctl -qw net.ipv4.conf.{lan.interface}.promote_secondaries=1")
-    found = {
-        finding.subject: finding
-        for finding in await bare_metal(IPv4Interface("192.0.2.1/32"), interface=lan.interface).preflight()
-    }
-    assert "promote_secondaries" not in found
-    assert found["VIP 192.0.2.1/32"].level is Level.WARNING
+
+
+@pytest.mark.parametrize(("vip", "said"), [("192.0.2.1/32", "other hosts need a route"), ("192.0.2.1/24", "a router")])
+async def test_preflight_names_a_vip_outside_every_network(lan: Lan, bare_metal: Make, vip: str, said: str) -> None:
+    findings = await bare_metal(IPv4Interface(vip), interface=lan.interface).preflight()
+    (found,) = (finding for finding in findings if finding.code == "baremetal.network")
+    assert (found.level, found.subject) == (Level.WARNING, f"VIP {vip}")
+    assert said in found.message

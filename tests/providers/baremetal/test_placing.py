@@ -85,10 +85,18 @@ def test_without_either_it_must_be_named(routes: dict[int, int | None]) -> None:
 
 
 def test_guarded_where_the_packets_cross() -> None:
-    assert placing.guarded_links(["eth0"], LINKS) == ("eth0",)
-    assert placing.guarded_links(["lo"], LINKS) == ("eth0", "eth1", "tun0")
-    assert placing.guarded_links(["eth1", "lo"], LINKS) == ("eth0", "eth1", "tun0")
-    assert placing.guarded_links(["later0"], LINKS) == ("later0",)
+    some = [vip("10.0.0.100/24")]
+    assert placing.guarded_links({"eth0": some}, LINKS, OWN) == ("eth0",)
+    assert placing.guarded_links({"lo": some}, LINKS, OWN) == ("eth0", "eth1", "tun0")
+    assert placing.guarded_links({"eth1": some, "lo": some}, LINKS, OWN) == ("eth0", "eth1", "tun0")
+    assert placing.guarded_links({"later0": [vip("192.0.2.1/32")]}, LINKS, OWN) == ("later0",)
+
+
+def test_every_link_in_the_vips_network_is_guarded() -> None:
+    second = address(ETH1, "10.0.0.2/24")
+    assert placing.guarded_links({"eth0": [vip("10.0.0.100/32")]}, LINKS, [*OWN, second]) == ("eth0", "eth1")
+    alone = address(ETH1, "10.0.0.101/32")  # such as another VIP of ours
+    assert placing.guarded_links({"eth0": [vip("10.0.0.101/24")]}, LINKS, [*OWN, alone]) == ("eth0",)
 
 
 def test_announced_on_the_vips_link() -> None:
@@ -106,7 +114,7 @@ def test_on_lo_announced_where_neighbours_know_it_by_mac() -> None:
     assert placing.announcing_links({"lo": [near, far]}, LINKS, OWN) == [(ETH1, [near])]
 
 
-def test_the_route_comes_along_only_where_the_host_has_none() -> None:
-    near, far, host = vip("10.0.0.100/24"), vip("192.0.2.1/24"), vip("10.0.0.101/32")
-    bound = [*OWN, address(ETH0, "192.0.2.1/24")]  # our own VIP, adopted
-    assert placing.prefix_routes((near, far, host), bound) == {near: False, far: True, host: True}
+@pytest.mark.parametrize("where", ["fe80::100/64", "169.254.7.7/16"])
+def test_a_link_local_vip_needs_its_interface(where: str) -> None:
+    with pytest.raises(ProviderError, match=r"link-local.* set the provider's `interface`"):
+        placing.interface_of(vip(where), LINKS, OWN, NOWHERE)
