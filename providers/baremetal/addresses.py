@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from providers.baremetal import placing
@@ -131,9 +131,13 @@ class LocalVips:
     def tell(self) -> None:
         """Announce every VIP once. Raises ProviderError when a frame does not leave."""
         for link, vips in self.audience():
-            if link.index not in self._wires:
-                self._wires[link.index] = PacketSocket(link.name)
-            self._wires[link.index].send(announcements((vip.ip for vip in vips), link.mac or b""))
+            self.send(link, vips)
+
+    def send(self, link: Link, vips: Iterable[Vip]) -> None:
+        """Announce these VIPs once on a link. Raises ProviderError when a frame does not leave."""
+        if link.index not in self._wires:
+            self._wires[link.index] = PacketSocket(link.name)
+        self._wires[link.index].send(announcements((vip.ip for vip in vips), link.mac or b""))
 
     def reset(self) -> int:
         """Reset the TCP connections to the VIPs and return how many there were. Raises ProviderError."""

@@ -6,6 +6,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from functools import partial
+from itertools import chain, repeat
 from math import ceil
 from typing import Annotated, Any, Self, TypeVar
 
@@ -24,6 +26,8 @@ InterfaceName = Annotated[str, Field(min_length=1, max_length=15, pattern=r"^[^/
 T = TypeVar("T")
 
 
+_BURST = 100  # VIPs that are announced again at the same time; some switches drop more ARP than that
+_BURST_SECONDS = 0.02
 _FEW = 16  # VIPs: a call takes some hundred microseconds
 _SETTLED_SECONDS = 0.05  # the delay of less urgent work, so that the takeover comes first
 
@@ -52,6 +56,13 @@ class Announce(BaseModel):
         ge=0.1,
         le=60,
         description="Pause between them. Above 1, because Linux ignores some of them for a second after a change.",
+    )
+    every_seconds: float | None = Field(
+        default=None,
+        ge=1,
+        le=86400,
+        description="Announce again and again at this interval for as long as the VIPs are here, for switches that "
+        "forget. Default: not after `count` announcements.",
     )
 
 
@@ -219,13 +230,20 @@ class BareMetal:
         return self._expires_at is not None and self._clock() < self._expires_at
 
     async def _tell_again(self) -> None:
-        for _ in range(self._options.announce.count - 1):
-            await asyncio.sleep(self._options.announce.interval_seconds)
-            if not self._serving():
-                self._untold = self._expires_at is not None
-                return
+        """Announce every VIP again and again, some at a time: the first announcement has told who must know at once."""
+        announce = self._options.announce
+        pauses = repeat(announce.interval_seconds, announce.count - 1)
+        for pause in chain(pauses, () if announce.every_seconds is None else repeat(announce.every_seconds)):
+            await asyncio.sleep(pause)
             try:
-                await self._in_thread(self._local.tell)
+                for link, vips in await self._in_thread(self._local.audience):
+                    for start in range(0, len(vips), _BURST):
+                        if start:
+                            await asyncio.sleep(_BURST_SECONDS)
+                        if not self._serving():
+                            self._untold = self._expires_at is not None
+                            return
+                        await self._in_thread(partial(self._local.send, link, vips[start : start + _BURST]))
             except ProviderError as error:
                 _log.warning("group %s: announcement not sent: %s", self._group, error)
 

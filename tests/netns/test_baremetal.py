@@ -279,6 +279,25 @@ async def test_any_interface_name(lan: Lan, bare_metal: Make, clock: Clock) -> N
     assert lan.neighbour.answered(lan.vip4.ip, LIVENESS) == lan.mac
 
 
+async def test_announced_again_and_again_if_asked(lan: Lan, bare_metal: Make, clock: Clock) -> None:
+    web = bare_metal(announce={"count": 1, "every_seconds": 1})
+    await web.bind(grant(clock))
+    await web.announce()
+    for _ in range(5):  # two frames each time
+        announced = await asyncio.to_thread(lan.neighbour.announced, lan.vip4.ip, LIVENESS)
+        assert announced == lan.mac
+
+
+async def test_hundreds_are_announced_again_all_of_them(lan: Lan, bare_metal: Make, clock: Clock) -> None:
+    vips = [IPv4Interface(f"10.77.0.{number}/24") for number in range(51, 251)]
+    web = bare_metal(*vips, announce={"count": 2, "interval_seconds": 0.1})
+    await web.bind(grant(clock))
+    await web.announce()
+    for _ in range(3):  # two frames each time
+        announced = await asyncio.to_thread(lan.neighbour.announced, vips[-1].ip, LIVENESS)
+        assert announced == lan.mac
+
+
 async def test_vips_on_lo(lan: Lan, bare_metal: Make, clock: Clock) -> None:
     web = bare_metal(IPv4Interface("10.77.0.100/32"), IPv4Interface("192.0.2.1/32"), interface="lo")
     assert web.guarded().interfaces == (lan.interface,)
