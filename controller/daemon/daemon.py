@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("anyvip")
 
+_STORES_SHARE = 0.95  # of a call's time: the store's own deadline must end first, because it knows what went wrong
+
 
 def run(config: Config) -> int:
     """Run until SIGTERM or SIGINT. Returns the exit code; raises ConfigError, StartError."""
@@ -170,7 +172,7 @@ class Daemon:
 
     def _store(self) -> Store:
         plugin = self.config.store
-        timeout = self._policy.timing.call_timeout
+        timeout = _STORES_SHARE * self._policy.timing.call_timeout
         try:
             return store_type(plugin.type).open(plugin.options, cluster=self.config.cluster, call_timeout=timeout)
         except StoreError as error:  # such as unreadable certificates; the network has not been used yet

@@ -36,6 +36,7 @@ class Host:
     running: subprocess.Popen[bytes] | None = None
     listen: str = "127.0.0.1:9010"
     lease: float = 2.0
+    store: dict[str, Any] | None = None  # None: a directory
 
     @property
     def file(self) -> Path:
@@ -50,7 +51,7 @@ class Host:
             "cluster": "test",
             "node": "n1",
             "state_dir": str(self.directory / "state"),
-            "store": {"type": "file", "path": str(self.directory / "store")},
+            "store": self.store or {"type": "file", "path": str(self.directory / "store")},
             "lease": {"duration_seconds": self.lease},
             "health": {"listen": [self.listen]},
             "groups": groups,
@@ -248,6 +249,25 @@ def test_one_line_says_what_started_and_readyz_whether_the_store_answers(host: H
     store.unlink()
     (host.directory / "elsewhere").rename(store)
     assert eventually(lambda: host.says("/readyz") == "ready", LIVENESS), host.says("/readyz")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "reason"),
+    [
+        ("http://127.0.0.1:1", ":1: connection refused"),
+        ("https://127.0.0.1:1", ":1: connection refused"),
+        ("http://no-such-host.invalid:1", "no-such-host.invalid"),
+    ],
+)
+def test_why_the_store_does_not_answer_is_said_in_the_words_of_the_failure(
+    host: Host, endpoint: str, reason: str
+) -> None:
+    host.store = {"type": "etcd", "endpoints": [endpoint]}
+    host.start(web=WEB)
+    assert eventually(lambda: "store does not answer" in host.log, LIVENESS), host.log
+    (line,) = [line for line in host.log.splitlines() if "store does not answer" in line]
+    assert reason in line
+    assert "no answer in time" not in line
 
 
 def test_readyz_says_which_group_a_node_is_not_fit_for(host: Host) -> None:
