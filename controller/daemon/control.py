@@ -86,7 +86,7 @@ class Control:
             raise RequestRefused(Code.STOPPING, "this daemon is stopping")
         if state.paused:
             raise RequestRefused(Code.PAUSED, "the cluster is paused: run `anyvip resume` first")
-        if self._telemetry.reachable is False:
+        if self._telemetry.contact.reachable is False:
             raise RequestRefused(Code.STORE, f"the {self._config().store.type} store does not answer: nothing can move")
         record = record_of(state, group)
         if record is None or record.session is None:
@@ -114,13 +114,13 @@ class Control:
     # --- status ---
 
     def _store(self, config: Config, now: float) -> StoreView:
-        contact = self._telemetry.contact_at
+        contact = self._telemetry.contact
         return StoreView(
             type=config.store.type,
-            reachable=self._telemetry.reachable is True,
-            contact_seconds=None if contact is None else now - contact,
+            reachable=contact.reachable is True,
+            contact_seconds=None if contact.at is None else now - contact.at,
             cut_off_since=self._telemetry.cut_off_since,
-            error=self._telemetry.store_error,
+            error=contact.error,
         )
 
     def _group(self, name: str, config: Config, now: float, live: Collection[SessionId]) -> GroupView:

@@ -13,6 +13,7 @@ from controller.core.group import Reason, Role, Transition
 from controller.core.records import Cluster
 from controller.core.state import State
 from controller.telemetry.chronicle import LEFT, OWNER, Chronicle, ChronicleEntry
+from controller.telemetry.contact import Contact
 from controller.telemetry.history import History, HistoryEntry
 from controller.telemetry.logs import emit, utc
 from controller.telemetry.metrics import Metrics
@@ -65,9 +66,7 @@ class Telemetry:
         self._stages: dict[str, dict[str, float]] = {}  # the steps of that role, in seconds
         self._differing: dict[str, Sequence[str]] = {}  # in what other nodes' configurations differ
         self._blocked: dict[str, str] = {}  # who else claims the group's addresses
-        self.reachable: bool | None = None  # whether the store answers; None: it was never asked
-        self.contact_at: float | None = None  # when the store last answered
-        self.store_error = ""
+        self.contact = Contact()
         self._unreadable: frozenset[str] = frozenset()  # the keys that were logged
         self.history = history
         self.chronicle = chronicle or Chronicle(node, wall=wall)
@@ -159,28 +158,28 @@ class Telemetry:
         emit(_log, logging.INFO, "drift repaired", group=group)
 
     def requested(self, op: Op, outcome: RequestOutcome, seconds: float, error: str = "") -> None:
-        """Counts a request to the store that ended. Logs when the store stops answering, and when it answers again."""
+        """Counts a request to the store that ended. Logs when reads or writes are no longer answered, or again."""
         self.metrics.requests.labels(op.value, outcome.value).inc()
         self.metrics.request_seconds.labels(op.value).observe(seconds)
         if op is Op.WRITE:
             self.metrics.writes.inc()
-        reachable = outcome in (RequestOutcome.OK, RequestOutcome.REFUSED)
-        self.store_error = "" if reachable else error
-        if reachable:
-            self.contact_at = self._now()
-        if reachable is self.reachable:
-            return
-        if not reachable:
+        if outcome in (RequestOutcome.OK, RequestOutcome.REFUSED):
+            if self.contact.answered(op.value, self._now()):
+                emit(_log, logging.INFO, "store answers again", op=op.value)
+        elif self.contact.failed(op.value, error):
             emit(_log, logging.WARNING, "store does not answer", op=op.value, error=error)
-            contact = self._now() - seconds if self.contact_at is None else self.contact_at
-            self.cut_off_since = self._wall() - (self._now() - contact)
+        self._follow_contact(seconds)
+
+    def _follow_contact(self, seconds: float) -> None:
+        reachable = self.contact.reachable is True
+        self.metrics.reachable.set(reachable)
+        if not reachable and self.cut_off_since is None:
+            last = self._now() - seconds if self.contact.at is None else self.contact.at
+            self.cut_off_since = self._wall() - (self._now() - last)
             self.chronicle.cut_off(self.cut_off_since)
-        elif self.cut_off_since is not None:
-            emit(_log, logging.INFO, "store answers again", op=op.value)
+        elif reachable and self.cut_off_since is not None:
             self.chronicle.cut_off(self.cut_off_since, self._wall())
             self.cut_off_since = None
-        self.reachable = reachable
-        self.metrics.reachable.set(reachable)
 
     def claimed(self, groups: Mapping[str, str]) -> None:
         """Reports by whom each group's addresses are claimed in another group; empty: by nobody. Logs changes."""

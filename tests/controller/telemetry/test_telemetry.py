@@ -240,16 +240,37 @@ def test_a_store_that_is_away_is_logged_when_it_goes_and_when_it_comes(
     telemetry.requested(Op.READ, RequestOutcome.FAILED, 0.5, "10.77.0.9:2379: timed out")
     assert samples(telemetry)["anyvip_store_reachable",] == 0
     telemetry.requested(Op.WRITE, RequestOutcome.REFUSED, 0.003)
+    assert telemetry.contact.error == "reads: 10.77.0.9:2379: timed out"
+    assert samples(telemetry)["anyvip_store_reachable",] == 0
+    telemetry.requested(Op.READ, RequestOutcome.OK, 0.003)
     assert lines(caplog) == [
         'level=warning logger=anyvip msg="store does not answer" op=write error="10.77.0.9:2379: timed out"',
+        'level=warning logger=anyvip msg="store does not answer" op=read error="10.77.0.9:2379: timed out"',
         'level=info logger=anyvip msg="store answers again" op=write',
+        'level=info logger=anyvip msg="store answers again" op=read',
     ]
     found = samples(telemetry)
     assert found["anyvip_store_requests_total", "write", "unsure"] == 3
     assert found["anyvip_store_requests_total", "write", "refused"] == 1
     assert found["anyvip_store_writes_total",] == 4
     assert found["anyvip_store_reachable",] == 1
-    assert found["anyvip_store_seconds_count", "read"] == 2
+    assert found["anyvip_store_seconds_count", "read"] == 3
+
+
+def test_writes_that_fail_while_reads_are_answered_are_one_line(
+    telemetry: Telemetry, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "anyvip")
+    telemetry.requested(Op.READ, RequestOutcome.OK, 0.002)
+    since = telemetry.contact.at
+    for _ in range(100):
+        clock.now += 1
+        telemetry.requested(Op.WRITE, RequestOutcome.UNSURE, 0.5, "no space")
+        telemetry.requested(Op.READ, RequestOutcome.OK, 0.002)
+    assert lines(caplog) == ['level=warning logger=anyvip msg="store does not answer" op=write error="no space"']
+    assert (telemetry.contact.reachable, telemetry.contact.error) == (False, "writes: no space")
+    assert since is not None
+    assert telemetry.cut_off_since == UNIX
 
 
 def test_what_is_left_of_a_grant_is_read_when_it_is_asked(telemetry: Telemetry) -> None:
