@@ -70,7 +70,7 @@ class LocalVips:
             _, put = self._put.setdefault(index, (interface, set()))
             for start in range(0, len(vips), _CHUNK):
                 some, valid = vips[start : start + _CHUNK], seconds()
-                messages = [rtnetlink.put_address(index, vip.packed, _lifetime(vip, valid)) for vip in some]
+                messages = [rtnetlink.put_address(index, interface, vip.packed, _lifetime(vip, valid)) for vip in some]
                 seconds()  # raises if building the messages took too long
                 put.update(vip.packed for vip in some)
                 self._kernel.apply(messages, f"bind VIPs on {interface}")

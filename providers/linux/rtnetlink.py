@@ -31,6 +31,8 @@ _NO_ROUTE: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.E
 _GATEWAYS: Final = {5, 9, 18, 30}  # RTA_GATEWAY, RTA_MULTIPATH, RTA_VIA, RTA_NH_ID
 _SCOPE_LINK, SCOPE_HOST = 253, 254
 _FIB_MATCH: Final = 0x2000  # RTM_F_FIB_MATCH: answer with the route itself, not with what follows from it
+_LABELS: Final = (":vip", ":v")  # ends of labels; what precedes the colon must be the interface's name
+_LONGEST_NAME: Final = 15
 PROTOCOL: Final = 118  # the origin of the routes that anyvip adds, as `ip route` shows it; nobody else's (rtnetlink.h)
 
 Network = IPv4Network | IPv6Network
@@ -179,18 +181,20 @@ def parse_address(message: Message) -> Address | None:
 # --- changing ----------------------------------------------------------------------------------------------------
 
 
-def put_address(index: int, packed: bytes, lifetime: Lifetime) -> Message:
-    """Add the address by itself, or give it this lifetime.
+def put_address(index: int, name: str, packed: bytes, lifetime: Lifetime) -> Message:
+    """Add the address by itself to the interface of this index and name, or give it this lifetime.
 
     Its prefix is its whole length, so it is never the first of a network in which other addresses are secondary. It
-    brings no route along. For IPv4, its scope keeps the kernel from choosing it as a source; IPv6 has no such scope.
-    IPv6 skips duplicate address detection, which takes a second.
+    brings no route along. For IPv4, its scope keeps the kernel from choosing it as a source, and its label keeps
+    SIOCGIFADDR (netdevice(7)) from taking it for the interface's address. IPv6 has neither, and skips duplicate address
+    detection, which takes a second.
     """
     version4 = len(packed) == 4
     flags = _NO_PREFIX_ROUTE | (0 if version4 else _NO_DAD)
     told = attribute(6, _LIFETIME.pack(lifetime.preferred, lifetime.valid, 0, 0)) + u32(8, flags)
     head = _head(index, packed, 8 * len(packed), SCOPE_HOST if version4 else 0)
-    return Message(NEW_ADDRESS, CREATE | REPLACE, head + told)
+    label = next((name + end for end in _LABELS if len(name + end) <= _LONGEST_NAME), "") if version4 else ""
+    return Message(NEW_ADDRESS, CREATE | REPLACE, head + told + (text(3, label) if label else b""))
 
 
 def delete_address(address: Address) -> Message:

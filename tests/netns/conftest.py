@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ import pytest
 from providers.baremetal.provider import BareMetal, BareMetalOptions
 from providers.base import Guarded, Plan, Vip
 from providers.linux.guard import KernelGuard
+from tests.lab.host.daemon import Host, link
 from tests.lab.host.namespaces import Namespace, Neighbour, eventually, interface_mac, namespaces, source_root
 from tests.lab.host.processes import LIVENESS
 
@@ -268,3 +270,16 @@ async def bare_metal(lan: Lan, clock: Callable[[], float]) -> AsyncIterator[Call
     yield make
     for each in made:
         await each.close()
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    with namespaces("d") as (namespace,):
+        namespace.ip("link set lo up", *link("eth0", "10.77.0.11/24"), *link("eth1", "10.78.0.11/24"))
+        made = Host(namespace, tmp_path)
+        try:
+            yield made
+        finally:
+            if made.running is not None and made.running.poll() is None:
+                made.running.kill()
+                made.running.wait()

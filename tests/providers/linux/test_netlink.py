@@ -40,7 +40,7 @@ def test_an_attribute_that_claims_more_than_there_is_is_left_out() -> None:
 @pytest.mark.parametrize("vip", ["10.77.0.100/24", "192.0.2.1/32", "fd77::100/64", "2001:db8::1/128"])
 def test_an_address_that_is_put_reads_back_by_itself(vip: str) -> None:
     wanted = ip_interface(vip)
-    message = rtnetlink.put_address(7, wanted.packed, rtnetlink.Lifetime(3, 3))
+    message = rtnetlink.put_address(7, "eth0", wanted.packed, rtnetlink.Lifetime(3, 3))
     address = rtnetlink.parse_address(message)
     assert address is not None
     assert (address.index, address.interface) == (7, ip_interface(wanted.ip))
@@ -48,14 +48,16 @@ def test_an_address_that_is_put_reads_back_by_itself(vip: str) -> None:
 
 
 def test_what_is_told_to_the_kernel_of_a_vip() -> None:
-    def told(vip: str) -> tuple[int, int, tuple[int, ...]]:
-        message = rtnetlink.put_address(1, ip_address(vip).packed, rtnetlink.Lifetime(3, 0))
+    def told(vip: str, name: str = "eth0") -> tuple[int, int, tuple[int, ...], bytes | None]:
+        message = rtnetlink.put_address(1, name, ip_address(vip).packed, rtnetlink.Lifetime(3, 0))
         found = dict(attributes(message.body, 8))
-        return message.body[3], struct.unpack("=I", found[8])[0], struct.unpack("=IIII", found[6])
+        return message.body[3], struct.unpack("=I", found[8])[0], struct.unpack("=IIII", found[6]), found.get(3)
 
     scope_host, no_prefix_route, no_dad = 254, 0x200, 0x02
-    assert told("10.0.0.1") == (scope_host, no_prefix_route, (0, 3, 0, 0))
-    assert told("fd00::1") == (0, no_prefix_route | no_dad, (0, 3, 0, 0))
+    assert told("10.0.0.1") == (scope_host, no_prefix_route, (0, 3, 0, 0), b"eth0:vip\0")
+    assert told("fd00::1") == (0, no_prefix_route | no_dad, (0, 3, 0, 0), None)
+    labels = {name: told("10.0.0.1", name)[3] for name in ("a" * 11, "a" * 13, "a" * 14)}
+    assert list(labels.values()) == [b"a" * 11 + b":vip\0", b"a" * 13 + b":v\0", None], "15 characters at most"
 
 
 def test_other_families_have_no_address() -> None:

@@ -1,0 +1,143 @@
+"""A host whose network is restarted, edited or flushed while it serves stays what it is without anyvip.
+
+Each test does the same to a twin of the host, where no daemon runs, and compares.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import re
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from ipaddress import IPv4Address
+
+import pytest
+
+from tests.lab.host.daemon import LIVENESS, Host, link
+from tests.lab.host.namespaces import Namespace, eventually, namespaces
+
+pytestmark = pytest.mark.netns
+
+_SIOCGIFADDR = 0x8915  # netdevice(7)
+OWN4, OWN6 = "10.77.0.11/24", "fd77::11/64"
+VIPS = ["10.77.0.100/24", "fd77::100/64", "192.0.2.100/24"]  # the last one in a network that the host is not in
+GROUP = {"vips": VIPS, "providers": [{"type": "baremetal", "interface": "eth0"}]}
+MAC = "02:00:00:00:00:11"
+AWAY = ["10.77.0.50", "198.51.100.1", "203.0.113.1", "fd77::50", "2001:db8::1"]
+
+SET_UP = [
+    f"address replace {OWN4} dev eth0",
+    f"address replace {OWN6} dev eth0 nodad",
+    "route replace default via 10.77.0.50",
+    "route replace 198.51.100.0/24 dev eth0",
+    "-6 route replace default via fd77::1",
+]
+
+
+# The kernel then labels addresses anew, and the VIP is the first one: some programs take it for the interface's.
+RENAMED = "renamed and back"
+
+
+def restarts() -> dict[str, list[str]]:
+    """What is done to a host, by name: `ip` commands, and pauses in seconds."""
+    return {
+        "an address is removed and comes back": [f"address del {OWN4} dev eth0", "0.05", *SET_UP],
+        "it comes back later": [f"address del {OWN4} dev eth0", f"address del {OWN6} dev eth0", "1.5", *SET_UP],
+        "flushed": ["address flush dev eth0 scope global", *SET_UP],
+        "flushed, for a while": ["address flush dev eth0 scope global", "1", *SET_UP],
+        "routes flushed": ["route flush table main", "-6 route flush table main",
+                           f"route add 10.77.0.0/24 dev eth0 proto kernel scope link src {OWN4.split('/', maxsplit=1)[0]}",
+                           "-6 route add fd77::/64 dev eth0 proto kernel metric 256", *SET_UP],
+        "down and up": ["link set eth0 down", "0.2", "link set eth0 up", *SET_UP],
+        "another MAC": ["link set eth0 address 02:00:00:00:00:12"],
+        "another MTU": ["link set eth0 mtu 1400"],
+        RENAMED: ["link set eth0 down", "link set eth0 name eth9", "0.2", "link set eth9 name eth0",
+                             "link set eth0 up", *SET_UP],
+        "deleted and made anew": ["link del eth0", "0.5", *wired(), *SET_UP],
+        "another address, which was there first": ["address add 10.77.0.12/24 dev eth0", f"address del {OWN4} dev eth0",
+                                                   *SET_UP],
+    }  # fmt: skip
+
+
+def wired() -> tuple[str, ...]:
+    made, *rest = link("eth0", OWN4)
+    return (made.replace("type veth", f"address {MAC} type veth"), *rest)
+
+
+@pytest.fixture
+def twin() -> Iterator[Namespace]:
+    with namespaces("t") as (namespace,):
+        do(namespace, ["link set lo up", *wired(), *SET_UP])
+        yield namespace
+
+
+@pytest.fixture
+def alike(host: Host, twin: Namespace) -> Host:
+    """The host, set up like its twin."""
+    do(host.namespace, ["link del eth0", *wired(), *SET_UP])
+    return host
+
+
+def do(namespace: Namespace, commands: list[str]) -> None:
+    for command in commands:
+        if re.fullmatch(r"[\d.]+", command):
+            time.sleep(float(command))
+        else:
+            namespace.run(f"ip {command}")
+
+
+def describe(namespace: Namespace) -> list[str]:
+    """The addresses and routes of eth0, and which way and as whom the host sends; without the VIPs themselves."""
+    shown = [line.partition(" valid_lft")[0] for line in namespace.run("ip -o address show dev eth0").splitlines()]
+    found = [line.split(maxsplit=1)[1] for line in shown if not any(vip.split("/")[0] in line for vip in VIPS)]
+    for version in "46":
+        found += [f"route {line}" for line in namespace.run(f"ip -{version} route show dev eth0").splitlines()]
+    for away in AWAY:
+        found.append(namespace.run(f"ip route get {away}").replace("cache", "").strip())
+    return sorted(
+        re.sub(r" (expires \d+sec|uid \d+|pref medium|error -?\d+|\\)|(?<=eth0):\d+", "", line).strip()
+        for line in found
+    )
+
+
+def read_first(namespace: Namespace) -> str:
+    """What programs that know one address of an interface take for eth0's (netdevice(7))."""
+    with namespace.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        answer = fcntl.ioctl(asking, _SIOCGIFADDR, struct.pack("256s", b"eth0"))
+    return str(IPv4Address(answer[20:24]))
+
+
+def without_ours(described: list[str]) -> list[str]:
+    return [line for line in described if not (line.startswith("route 192.0.2.0/24") and "proto 118" in line)]
+
+
+def is_served(host: Host) -> bool:
+    shown = host.namespace.run("ip -o address show dev eth0")
+    return all(f" {vip.split('/')[0]}/" in shown for vip in VIPS) and host.role("web") == "active"
+
+
+def assert_same(left: Callable[[], list[str]], right: Callable[[], list[str]], log: str = "") -> None:
+    eventually(lambda: left() == right(), LIVENESS)
+    assert left() == right(), log
+
+
+@pytest.mark.parametrize("name", restarts())
+def test_a_host_stays_what_it_is_without_the_daemon(name: str, alike: Host, twin: Namespace) -> None:
+    host, commands = alike, restarts()[name]
+    here, there = partial(describe, host.namespace), partial(describe, twin)
+    assert_same(here, there)
+    host.start(web=GROUP)
+    assert eventually(lambda: is_served(host), LIVENESS), host.log
+    assert_same(lambda: without_ours(here()), there)
+    assert len(here()) == len(there()) + 1, "one route of ours, to the network that the host is not in"
+    for namespace in (host.namespace, twin):
+        do(namespace, commands)
+    assert eventually(lambda: is_served(host), LIVENESS), host.log
+    assert_same(lambda: without_ours(here()), there, host.log)
+    if name != RENAMED:
+        assert read_first(host.namespace) == read_first(twin)
+    assert host.stop() == 0
+    assert_same(here, there)
