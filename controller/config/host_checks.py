@@ -24,10 +24,12 @@ def host_problems(config: Config) -> list[Problem]:
 
 
 def _interfaces(config: Config) -> Iterator[Problem]:
-    here = sorted(name for _, name in socket.if_nameindex())
     for path, name in _list_named(config):
-        if name not in here:
-            yield config.problem(path, describe_found(name, f"an interface of this node: {', '.join(here)}"))
+        try:
+            socket.if_nametoindex(name)  # it also knows alternative names
+        except OSError:
+            here = ", ".join(sorted(name for _, name in socket.if_nameindex()))
+            yield config.problem(path, describe_found(name, f"an interface of this node: {here}"))
 
 
 def _list_named(config: Config) -> Iterator[tuple[Path, str]]:

@@ -154,7 +154,7 @@ class LocalVips:
 
     def _place(self, interface: str | None) -> Mapping[str, tuple[Vip, ...]]:
         if interface is not None:
-            return {interface: self.vips}
+            return {rtnetlink.find_name(self._kernel, interface): self.vips}
         links, addresses = self.links(), self.addresses()
         routes = {version: rtnetlink.default_interface(self._kernel, version) for version in (4, 6)}
         places: dict[str, list[Vip]] = defaultdict(list)

@@ -136,9 +136,10 @@ class BareMetal:
 
     def guarded(self) -> Guarded:
         """Return what the guard must keep shut, on the links that exist now. Raises ProviderError."""
-        if self._options.guard_interfaces is not None:
-            return Guarded(self._local.vips, self._options.guard_interfaces)
+        given = self._options.guard_interfaces
         with Socket(ROUTE) as kernel:  # the other socket belongs to the thread
+            if given is not None:
+                return Guarded(self._local.vips, tuple(rtnetlink.find_name(kernel, name) for name in given))
             links = rtnetlink.links(kernel).values()
             addresses = rtnetlink.addresses(kernel)
         return Guarded(self._local.vips, placing.guarded_links(self._local.places, links, addresses))

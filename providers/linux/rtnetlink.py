@@ -108,6 +108,19 @@ def link(kernel: Socket, name: str) -> Link:
     return parse_link(_find_named(kernel, name))
 
 
+def find_name(kernel: Socket, name: str) -> str:
+    """Return the interface's name, also if an alternative name is given; what is given when there is none of it.
+
+    Raises NetlinkError.
+    """
+    try:
+        return link(kernel, name).name
+    except NetlinkError as error:
+        if error.code in NOT_THERE:
+            return name
+        raise
+
+
 def index_of(kernel: Socket, name: str) -> int:
     """Return the index of the interface of this name. Raises NetlinkError (ENODEV when there is none)."""
     number: int = _LINK.unpack_from(_find_named(kernel, name).body)[2]

@@ -337,6 +337,15 @@ async def test_the_interface_is_found_by_network_then_by_default_route(lan: Lan,
     assert both.interfaces == {"other0", lan.interface}
 
 
+async def test_an_interface_can_be_given_by_an_alternative_name(lan: Lan, bare_metal: Make, clock: Clock) -> None:
+    lan.node.run(f"ip link property add dev {lan.interface} altname enp0s9")
+    web = bare_metal(interface="enp0s9")
+    assert web.interfaces == {lan.interface}
+    await web.bind(grant(clock))
+    assert shown(lan, lan.vip4.ip)
+    assert bare_metal(guard_interfaces=["enp0s9", "none0"]).guarded().interfaces == (lan.interface, "none0")
+
+
 async def test_guard_interfaces_can_be_given(lan: Lan, bare_metal: Make) -> None:
     web = bare_metal(guard_interfaces=["eth0", "eth1"])
     assert web.guarded().interfaces == ("eth0", "eth1")
