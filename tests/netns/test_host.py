@@ -16,7 +16,8 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from tests.lab.host.daemon import LIVENESS, Host, link
+from providers.linux.guard_table import table_name
+from tests.lab.host.daemon import LIVENESS, WEB, Host, link
 from tests.lab.host.namespaces import Namespace, eventually, namespaces
 
 pytestmark = pytest.mark.netns
@@ -141,3 +142,16 @@ def test_a_host_stays_what_it_is_without_the_daemon(name: str, alike: Host, twin
         assert read_first(host.namespace) == read_first(twin)
     assert host.stop() == 0
     assert_same(here, there)
+
+
+def test_a_link_that_comes_into_the_vips_network_is_guarded(host: Host) -> None:
+    def guarded(interface: str) -> bool:
+        return f'device "{interface}"' in host.namespace.run(f"nft list table netdev {table_name('test')}")
+
+    host.start(web=WEB)
+    assert host.becomes("web", "active"), host.log
+    assert guarded("eth0")
+    assert not guarded("eth1")
+    host.namespace.run("ip address add 10.77.0.12/24 dev eth1")
+    assert eventually(lambda: guarded("eth1"), LIVENESS), host.log
+    assert host.role("web") == "active"
