@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from health.answers import Answers, GroupStatus, HealthStatus
 from health.connection import Connections, HttpConnection, Limits
@@ -21,11 +22,13 @@ __all__ = ["Address", "Endpoint", "EndpointError", "GroupStatus", "HealthStatus"
 
 Address = tuple[str, int]
 
+_log = logging.getLogger("anyvip.health")
 _BACKLOG: Final = 1024  # connections that the kernel holds until the loop accepts them
 _ACCEPTED_AT_ONCE: Final = 16
+_FREE_BIND4: Final = (socket.IPPROTO_IP, 15)  # linux/in.h
+_FREE_BIND6: Final = (socket.IPPROTO_IPV6, 78)  # linux/in6.h
 _REMEDY: Final = {
     errno.EADDRINUSE: "another program listens there: stop it, or choose another port",
-    errno.EADDRNOTAVAIL: "no interface of this node has the address: listen on 0.0.0.0 or [::], or add it",
     errno.EACCES: "ports below 1024 need CAP_NET_BIND_SERVICE: choose a port above 1023",
     errno.EAFNOSUPPORT: "this kernel has no such address family: leave the address out",
 }
@@ -156,13 +159,25 @@ def _bind(address: Address) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:  # so that 0.0.0.0 and :: can have the same port
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listening.bind(where)
+        _bind_to(listening, where)
         listening.listen(_BACKLOG)
     except OSError as error:
         if listening is not None:
             listening.close()
         raise EndpointError(f"health.listen {_show(address)}: {_reason(error)}") from error
     return listening
+
+
+def _bind_to(listening: socket.socket, where: tuple[Any, ...]) -> None:
+    """Bind also to an address that no interface has yet: connections come when it does (ip(7), IP_FREEBIND)."""
+    try:
+        listening.bind(where)
+    except OSError as error:
+        if error.errno != errno.EADDRNOTAVAIL:
+            raise
+        listening.setsockopt(*(_FREE_BIND6 if listening.family == socket.AF_INET6 else _FREE_BIND4), 1)
+        listening.bind(where)
+        _log.warning("no interface of this node has %s yet: health.listen answers there when one has", where[0])
 
 
 def _reason(error: OSError) -> str:

@@ -118,6 +118,16 @@ def test_one_line_says_what_started_and_readyz_whether_the_store_answers(host: H
     assert eventually(lambda: host.says("/readyz") == "ready", LIVENESS), host.says("/readyz")
 
 
+@pytest.mark.parametrize(("address", "listen"), [("10.78.0.5/24", "10.78.0.5:9010"), ("fd78::5/64", "[fd78::5]:9010")])
+def test_the_endpoint_answers_when_its_address_comes_after_the_daemon(host: Host, address: str, listen: str) -> None:
+    host.listen = listen
+    host.start(web=WEB)
+    assert host.becomes("web", "active"), host.log
+    assert "no interface of this node has" in host.log
+    host.namespace.run(f"ip address add {address} dev eth1" + (" nodad" if "::" in address else ""))
+    assert host.says("/readyz") == "ready"
+
+
 @pytest.mark.parametrize(
     ("endpoint", "reason"),
     [
