@@ -18,7 +18,7 @@ from health.errors import AnyvipError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["Address", "Endpoint", "EndpointError", "GroupStatus", "HealthStatus", "Limits"]
+__all__ = ["Address", "Endpoint", "EndpointError", "GroupStatus", "HealthStatus", "Limits", "PortInUse"]
 
 Address = tuple[str, int]
 
@@ -36,6 +36,10 @@ _REMEDY: Final = {
 
 class EndpointError(AnyvipError):
     """The endpoint cannot listen. The message says where, why, and what to do."""
+
+
+class PortInUse(EndpointError):  # noqa: N818  (a fact about this host)
+    """Another program listens there, which can end."""
 
 
 class Endpoint:
@@ -164,7 +168,8 @@ def _bind(address: Address) -> socket.socket:
     except OSError as error:
         if listening is not None:
             listening.close()
-        raise EndpointError(f"health.listen {_show(address)}: {_reason(error)}") from error
+        refused = PortInUse if error.errno == errno.EADDRINUSE else EndpointError
+        raise refused(f"health.listen {_show(address)}: {_reason(error)}") from error
     return listening
 
 

@@ -26,7 +26,11 @@ class ProviderError(AnyvipError):
     """The platform refused or failed; the message says what, where, and what to do. A retry might succeed."""
 
 
-class Unanswered(ProviderError):  # noqa: N818  (a fact about the platform)
+class NotYet(ProviderError):  # noqa: N818  (a fact about the platform)
+    """This host lacks something that can come later, such as an interface with an address."""
+
+
+class Unanswered(NotYet):
     """The platform did not answer; it might do so in a moment."""
 
 

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 def host_problems(config: Config) -> list[Problem]:
     """Returns one problem for each name in the configuration that this node does not have."""
-    return [*_interfaces(config), *_people(config), *_programs(config)]
+    return [*_interfaces(config), *lasting_problems(config)]
+
+
+def lasting_problems(config: Config) -> list[Problem]:
+    """Returns the problems that do not go away by themselves: an interface can come later."""
+    return [*_people(config), *_programs(config)]
 
 
 def _interfaces(config: Config) -> Iterator[Problem]:

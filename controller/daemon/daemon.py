@@ -15,7 +15,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from controller.api.socket import AdminError, SocketAccess
-from controller.config.host_checks import host_problems
+from controller.config.host_checks import lasting_problems
 from controller.config.loading import load
 from controller.config.model import Config
 from controller.config.problem import ConfigError, StartError
@@ -41,7 +41,7 @@ from controller.telemetry.logs import emit
 from controller.telemetry.telemetry import Telemetry
 from health.answers import GroupStatus, HealthStatus
 from health.checks import Checker, CheckOptions
-from health.endpoint import Endpoint, EndpointError
+from health.endpoint import Endpoint, EndpointError, PortInUse
 
 if TYPE_CHECKING:
     from controller.api.server import AdminApi
@@ -55,13 +55,11 @@ def run(config: Config) -> int:
     """Run until SIGTERM or SIGINT. Returns the exit code; raises ConfigError, StartError."""
     try:
         return asyncio.run(Daemon(config).run())
+    except (PortInUse, LifeError, LocalError, AdminError) as error:  # these can end while the file stays the same
+        raise StartError(str(error)) from error
     except EndpointError as error:
         text = str(error).removeprefix("health.listen ")  # the problem's path already names the key
         raise ConfigError([config.problem(("health", "listen"), text)]) from error
-    except LifeError as error:
-        raise ConfigError([config.problem(("state_dir",), str(error))]) from error
-    except (LocalError, AdminError) as error:
-        raise StartError(str(error)) from error
 
 
 class Daemon:
@@ -257,7 +255,7 @@ class Daemon:
         """Apply what has changed in the configuration file. A file with problems changes nothing."""
         try:
             fresh = await asyncio.to_thread(load, self.config.file)  # 200 groups take a quarter of a second
-            problems = host_problems(fresh)
+            problems = lasting_problems(fresh)
         except ConfigError as error:
             problems = list(error.problems)
         for problem in problems:

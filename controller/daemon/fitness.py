@@ -1,4 +1,4 @@
-"""Decides whether this node is fit to serve a group, from the group's checks and the links that its VIPs need."""
+"""Decides whether this node is fit to serve a group, from the group's checks and what its VIPs need of this host."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class _Group:
     checks: bool | None = None
     why: str = ""
     down: set[str] = field(default_factory=set)
+    missing: str = ""
     told: tuple[bool, str] | None = None
 
 
@@ -41,6 +42,12 @@ class Fitness:
             self._pending.pop(key).cancel()
         group = self._groups.setdefault(name, _Group())
         group.down = set(down)
+        self._tell(name, group)
+
+    def missing(self, name: str, what: str) -> None:
+        """Take note of what this host lacks for the group; empty: nothing."""
+        group = self._groups.setdefault(name, _Group())
+        group.missing = what
         self._tell(name, group)
 
     def keep(self, names: Collection[str]) -> None:
@@ -76,6 +83,8 @@ class Fitness:
         verdict = (group.checks, group.why)
         if group.down:
             verdict = (False, f"no carrier: {', '.join(sorted(group.down))}")
+        if group.missing:
+            verdict = (False, group.missing)
         if verdict != group.told:
             group.told = verdict
             self._post(Judged(name, *verdict))

@@ -64,6 +64,8 @@ class Follower:
             await self._changed.wait()
             await asyncio.sleep(_ADAPT_SECONDS)
             self._changed.clear()
+            if self._local.open_missing():
+                self._post(ev.Tick())  # the decision puts them in place
             for name, steps in list(self._local.groups.items()):
                 try:
                     for provider in steps.able.adaptable:

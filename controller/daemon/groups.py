@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from controller.config.model import Config, Group
 from controller.config.plugins import Plugin
-from controller.config.problem import ConfigError, StartError
+from controller.config.problem import ConfigError
 from controller.core.claims import may_use
 from controller.core.state import State
+from controller.daemon.awaited import Awaited
 from controller.daemon.clock import Clock
 from controller.daemon.opening import open_provider
 from controller.daemon.steps import GroupSteps, HookCommands
-from providers.base import Guard, Guardable, Guarded, Plan, Provider, ProviderError, Unanswered, Unguardable
+from providers.base import Guard, Guardable, Guarded, NotYet, Plan, Provider, ProviderError, Unguardable
 from providers.linux.unguarded import Unguarded
 
 _log = logging.getLogger("anyvip")
@@ -29,6 +30,7 @@ class Bound:
     name: str
     group: Group
     steps: GroupSteps
+    missing: str = ""  # what must come before its providers can be opened; empty: they are open
 
     @property
     def moves(self) -> frozenset[str]:
@@ -38,7 +40,7 @@ class Bound:
 
     def binds_like(self, group: Group) -> bool:
         """Return whether these steps also bind the group as it is configured in `group`."""
-        return (self.group.vips, self.group.providers) == (group.vips, group.providers)
+        return not self.missing and (self.group.vips, self.group.providers) == (group.vips, group.providers)
 
 
 class Groups:
@@ -61,13 +63,11 @@ class Groups:
     # --- configuration ---
 
     def begin(self, config: Config) -> None:
-        """Make all groups. Raises ConfigError when one is impossible, StartError when a later attempt can succeed."""
+        """Make all groups. Raises ConfigError when one is impossible."""
         made = []
         for name, group in config.groups.items():
             try:
                 made.append(self._make(name, group, config.node))
-            except Unanswered as error:
-                raise StartError(f"group {name}: {error}") from error
             except ProviderError as error:
                 raise ConfigError([config.problem(("groups", name, "providers"), str(error))]) from error
         self.take(made)
@@ -124,6 +124,23 @@ class Groups:
         """Put groups in place that have waited. The caller then calls `let_go`."""
         for bound in ready:
             self.take([self._waiting.pop(bound.name)])
+
+    def find_missing(self, name: str) -> str:
+        """Return what must come before the group's providers can be opened; empty if they are open."""
+        return self._bound[name].missing
+
+    def open_missing(self, config: Config) -> list[str]:
+        """Try again to open what could not be opened. The groups that could be, which are returned, wait for `ready`.
+
+        Raises what their providers raise.
+        """
+        if not any(bound.missing for bound in self._bound.values()):
+            return []
+        made = self.anew(config)
+        opened = [bound for bound in made if not bound.missing]
+        self.discard(bound for bound in made if bound.missing)
+        self.configure(config, opened)
+        return [bound.name for bound in opened]
 
     def tokens(self, name: str) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
         """Return all that the group moves or is to move, what it moves now, and what of that is to go."""
@@ -213,8 +230,16 @@ class Groups:
         return frozenset(i for provider in self.steps[name].able.linked for i in provider.interfaces)
 
     def _make(self, name: str, group: Group, node: str) -> Bound:
-        providers = [self._provider(plugin, name, group) for plugin in group.providers]
-        steps = GroupSteps(
+        opened: list[Provider] = []
+        try:
+            opened.extend(self._provider(plugin, name, group) for plugin in group.providers)
+        except NotYet as error:
+            self._unused.put_nowait(self._make_steps(name, group, node, opened))
+            return Bound(name, group, self._make_steps(name, group, node, [Awaited(str(error))]), str(error))
+        return Bound(name, group, self._make_steps(name, group, node, opened))
+
+    def _make_steps(self, name: str, group: Group, node: str, providers: Sequence[Provider]) -> GroupSteps:
+        return GroupSteps(
             group=name,
             node=node,
             providers=providers,
@@ -223,7 +248,6 @@ class Groups:
             clock=self._clock,
             granted=self._granted,
         )
-        return Bound(name, group, steps)
 
     def _provider(self, plugin: Plugin, name: str, group: Group) -> Provider:
         provider = open_provider(plugin, group=name, vips=group.vips, clock=self._clock)

@@ -220,9 +220,23 @@ class Local:
                 (fitness.link_down if interface in down else fitness.link_up)(name, interface)
 
     def look_at_links(self, fitness: Fitness, names: Iterable[str]) -> None:
-        """Tell `fitness` which links of these groups have no carrier now: a node that starts without one is unfit."""
+        """Tell `fitness` what these groups lack now: a node that starts without a carrier is unfit."""
+        names = list(names)
+        for name in names:
+            fitness.missing(name, self._groups.find_missing(name))
         for name, down in self._without_carrier(names).items():
             fitness.links(name, down)
+
+    def open_missing(self) -> list[str]:
+        """Try again to open what could not be opened. Returns the groups that could be: `settle` puts them in place."""
+        try:
+            opened = self._groups.open_missing(self._config)
+        except Exception as error:  # noqa: BLE001  (no exception of a plugin may end the daemon)
+            _log.warning("a group cannot be opened: %s", error)
+            return []
+        for name in opened:
+            _log.info("group %s: this host has what it lacked", name)
+        return opened
 
     def _without_carrier(self, names: Iterable[str]) -> Mapping[str, frozenset[str]]:
         """Return each group's interfaces that are down or missing; nothing when the kernel cannot be asked."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from providers.base import ProviderError, Vip
+from providers.base import NotYet, ProviderError, Vip
 from providers.linux.rtnetlink import Address, Link
 
 
@@ -14,8 +14,8 @@ def interface_of(
 ) -> str:
     """Return the interface that has an address of its own in the VIP's network, else the one of the default route.
 
-    `default_routes`: interface index by IP version. Raises ProviderError when there is neither, and for a link-local
-    VIP, whose network is on every link.
+    `default_routes`: interface index by IP version. Raises NotYet when there is neither, and ProviderError for a
+    link-local VIP, whose network is on every link.
     """
     if vip.ip.is_link_local:
         raise ProviderError(f"VIP {vip} is link-local, and each link has that network: set the provider's `interface`")
@@ -25,7 +25,7 @@ def interface_of(
             return names[address.index]
     index = default_routes.get(vip.version)
     if index is None or index not in names:
-        raise ProviderError(
+        raise NotYet(
             f"no interface has an address in the network of VIP {vip} and there is no default route: "
             "set the provider's `interface`"
         )
