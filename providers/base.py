@@ -30,7 +30,7 @@ class NotYet(ProviderError):  # noqa: N818  (a fact about the platform)
     """This host lacks something that can come later, such as an interface with an address."""
 
 
-class Unanswered(NotYet):
+class Unanswered(ProviderError):  # noqa: N818  (likewise)
     """The platform did not answer; it might do so in a moment."""
 
 

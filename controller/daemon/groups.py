@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 from controller.config.model import Config, Group
 from controller.config.plugins import Plugin
-from controller.config.problem import ConfigError
+from controller.config.problem import ConfigError, StartError
 from controller.core.claims import may_use
 from controller.core.state import State
 from controller.daemon.awaited import Awaited
 from controller.daemon.clock import Clock
 from controller.daemon.opening import open_provider
 from controller.daemon.steps import GroupSteps, HookCommands
-from providers.base import Guard, Guardable, Guarded, NotYet, Plan, Provider, ProviderError, Unguardable
+from providers.base import Guard, Guardable, Guarded, NotYet, Plan, Provider, ProviderError, Unanswered, Unguardable
 from providers.linux.unguarded import Unguarded
 
 _log = logging.getLogger("anyvip")
@@ -63,11 +63,13 @@ class Groups:
     # --- configuration ---
 
     def begin(self, config: Config) -> None:
-        """Make all groups. Raises ConfigError when one is impossible."""
+        """Make all groups. Raises ConfigError when one is impossible, StartError when a later attempt can succeed."""
         made = []
         for name, group in config.groups.items():
             try:
                 made.append(self._make(name, group, config.node))
+            except Unanswered as error:  # asking again takes seconds, so a running daemon does not
+                raise StartError(f"group {name}: {error}") from error
             except ProviderError as error:
                 raise ConfigError([config.problem(("groups", name, "providers"), str(error))]) from error
         self.take(made)
