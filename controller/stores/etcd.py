@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, FilePath, SecretStr, model_validator
 from controller.stores.base import Conflict, Entry, StoreError, Version
 from controller.stores.etcd_gateway import EtcdAccess, Gateway
 from controller.stores.kit.endpoints import lines
-from controller.stores.kit.tls import Endpoint, TlsOptions, first_line
+from controller.stores.kit.tls import Endpoint, Secret, TlsOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -154,9 +154,7 @@ def _encode(key: str) -> str:
 
 def _access(options: EtcdStore.Options) -> EtcdAccess:
     try:
-        password = options.password.get_secret_value() if options.password else ""
-        if options.password_file:
-            password = first_line(options.password_file)
+        password = Secret(options.password.get_secret_value() if options.password else "", options.password_file)
         tls = options.tls(options.endpoints)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise StoreError(f"store etcd: {error}") from error

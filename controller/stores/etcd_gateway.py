@@ -10,19 +10,21 @@ passes on). So a member that is cut off from the others refuses immediately, and
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from controller.stores.base import StoreError
 from controller.stores.kit.endpoints import Endpoints, Servers, body_of, origin
 from controller.stores.kit.outcome import NotDone, OutcomeUnknown
+from controller.stores.kit.tls import Secret
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import AsyncIterator, Sequence
     from contextlib import AbstractAsyncContextManager
 
     import aiohttp
+
+    from controller.stores.kit.tls import Tls
 
 _HEADERS = {"Content-Type": "application/json", "Grpc-Metadata-hasleader": "true"}
 _UNAVAILABLE_CODES = {1, 2, 4, 13, 14}  # cancelled, unknown, deadline, internal, unavailable: google.rpc.Code
@@ -31,6 +33,10 @@ _TOKEN_ERRORS = ("invalid auth token", "user name is empty", "revision of auth s
 
 class _TokenRefused(NotDone):
     """etcd does not know the token, or no longer knows it."""
+
+
+class _PasswordRefused(StoreError):  # noqa: N818  (an answer)
+    """etcd does not know the user, or not with this password."""
 
 
 class _AuthenticationOff(NotDone):
@@ -42,10 +48,10 @@ class EtcdAccess:
     """How to reach the cluster, and as which user. `tls` None: plain HTTP; `user` None: etcd without authentication."""
 
     endpoints: Sequence[str]
-    tls: ssl.SSLContext | None = None
+    tls: Tls | None = None
     server_name: str | None = None
     user: str | None = None
-    password: str = ""
+    password: Secret = field(default_factory=lambda: Secret(""))
 
 
 class Gateway:
@@ -93,13 +99,21 @@ class Gateway:
 
     async def _authorization(self) -> dict[str, str] | None:
         if self._token is None:
-            body = json.dumps({"name": self._access.user, "password": self._access.password}).encode()
+            used = self._access.password.value
             try:
-                answer = await self._answer(await self._members.send("POST", "/v3/auth/authenticate", body))
+                self._token = await self._authenticate(used)
             except _AuthenticationOff:
                 return None
-            self._token = str(answer["token"])
+            except _PasswordRefused:
+                if not self._access.password.renewed(used):
+                    raise
+                self._token = await self._authenticate(self._access.password.value)
         return {"Authorization": self._token}
+
+    async def _authenticate(self, password: str) -> str:
+        body = json.dumps({"name": self._access.user, "password": password}).encode()
+        answer = await self._answer(await self._members.send("POST", "/v3/auth/authenticate", body))
+        return str(answer["token"])
 
     async def _answer(self, response: aiohttp.ClientResponse) -> dict[str, Any]:
         """Return the content of the response. Raises NotDone, Unsure or StoreError for a failure."""
@@ -129,6 +143,8 @@ def _failure(endpoint: str, status: int, body: dict[str, Any]) -> Exception:
         return _AuthenticationOff(text)
     if any(known in message for known in _TOKEN_ERRORS):
         return _TokenRefused(text)
+    if "authentication failed" in message:
+        return _PasswordRefused(text)
     if body.get("code", 2) in _UNAVAILABLE_CODES:
         return OutcomeUnknown(text)
     return StoreError(text)

@@ -19,9 +19,10 @@ from typing import Any, Self
 import yaml
 
 from controller.stores.base import StoreError
-from controller.stores.kit.tls import Secret, tls_context
+from controller.stores.kit.tls import Secret, Tls, tls_context
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_CA, _CERT, _KEY = "certificate-authority", "client-certificate", "client-key"
 _REFUSED = ("exec", "auth-provider", "username", "password", "insecure-skip-tls-verify", "proxy-url")
 
 
@@ -32,7 +33,7 @@ class KubernetesAccess:
     server: str
     namespace: str
     token: Secret
-    tls: ssl.SSLContext | None = None
+    tls: Tls | None = None
     server_name: str | None = None
 
     @classmethod
@@ -45,7 +46,8 @@ class KubernetesAccess:
         try:
             namespace = (account / "namespace").read_text().strip()
             token = Secret("", account / "token")
-            return cls(f"https://{shown}:{port}", namespace, token, tls_context(account / "ca.crt"))
+            authority = account / "ca.crt"
+            return cls(f"https://{shown}:{port}", namespace, token, Tls(lambda: tls_context(authority), [authority]))
         except (OSError, ValueError) as error:
             raise StoreError(f"store kubernetes: {error}") from error
 
@@ -107,13 +109,17 @@ class _Kubeconfig:
         find_named = self.text(where, key, "")
         return self._file.parent / find_named if find_named else None
 
-    def tls(self, cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:
-        """Return a TLS context with the certificates, from files or from the kubeconfig itself."""
+    def tls(self, cluster: Mapping[str, Any], user: Mapping[str, Any]) -> Tls:
+        """Return the TLS with the certificates, from files or from the kubeconfig itself."""
+        files = [self.path(cluster, _CA), *(self.path(user, key) for key in (_CERT, _KEY))]
+        return Tls(lambda: self._make_context(cluster, user), [file for file in files if file])
+
+    def _make_context(self, cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:
         with tempfile.TemporaryDirectory(prefix="anyvip-") as directory:  # 0700; ssl takes keys from files only
             return tls_context(
-                self._pem(cluster, "certificate-authority", Path(directory)),
-                self._pem(user, "client-certificate", Path(directory)),
-                self._pem(user, "client-key", Path(directory)),
+                self._pem(cluster, _CA, Path(directory)),
+                self._pem(user, _CERT, Path(directory)),
+                self._pem(user, _KEY, Path(directory)),
             )
 
     def _pem(self, where: Mapping[str, Any], key: str, directory: Path) -> Path | None:

@@ -26,8 +26,9 @@ from controller.stores.base import StoreError
 from controller.stores.kit.outcome import NotDone, OutcomeUnknown
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+
+    from controller.stores.kit.tls import Tls
 
 T = TypeVar("T")
 _FIRST_PAUSE_SECONDS = 0.01  # after every endpoint has failed; doubled each time
@@ -42,7 +43,7 @@ class Servers:
     """The servers, each as ``http[s]://host:port``, and the headers of every request. `tls` None: the system's."""
 
     endpoints: Sequence[str]
-    tls: ssl.SSLContext | None = None
+    tls: Tls | None = None
     server_name: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -78,6 +79,7 @@ class Endpoints:
                             return await attempt()
                         except (NotDone, OutcomeUnknown) as error:
                             failed, after = error, getattr(error, "after", None)
+                            self._renew()
                             if after is not None:  # the server is up, and asks us to wait
                                 break
                             self._leave(at)
@@ -96,7 +98,7 @@ class Endpoints:
 
         `path` includes the query, encoded.
         """
-        at = self._at
+        at, tls = self._at, self._servers.tls
         try:
             return await self._session().request(
                 method,
@@ -104,6 +106,7 @@ class Endpoints:
                 data=data,
                 headers=headers,
                 allow_redirects=False,
+                ssl=tls.context if tls is not None else True,
                 server_hostname=self._servers.server_name,
             )
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
@@ -171,7 +174,6 @@ class Endpoints:
             raise StoreError("this store is closed")
         if self._http is None:
             connector = aiohttp.TCPConnector(
-                ssl=self._servers.tls or True,
                 keepalive_timeout=_IDLE_CONNECTION_SECONDS,
             )
             connect_seconds = self._call_timeout / (len(self._endpoints) + 1)  # a dark server costs only its share
@@ -185,6 +187,11 @@ class Endpoints:
                 auto_decompress=False,
             )
         return self._http
+
+    def _renew(self) -> None:
+        """Use certificates that have been replaced. The old ones can be why a connection failed."""
+        if self._servers.tls is not None:
+            self._servers.tls.renew()
 
     def _parse(self, at: int, path: str) -> URL:
         return URL(self._endpoints[at] + path, encoded=True)

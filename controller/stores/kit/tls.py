@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import ssl
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +15,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FilePath
 
 _SECRET_LIFE_SECONDS = 60.0
+_FILES_LIFE_SECONDS = 1.0
+
+_log = logging.getLogger("anyvip")
 
 
 def _endpoint(url: str) -> str:
@@ -48,11 +53,12 @@ class TlsOptions(BaseModel):
         if schemes != {"https"} and (self.ca_file or self.cert_file or self.server_name):
             raise ValueError("ca_file, cert_file and server_name need endpoints that begin with https://")
 
-    def tls(self, endpoints: list[str]) -> ssl.SSLContext | None:
-        """Return the TLS context for these keys; None when no endpoint uses TLS. Raises OSError that names the file."""
+    def tls(self, endpoints: list[str]) -> Tls | None:
+        """Return the TLS of these keys; None when no endpoint uses TLS. Raises OSError that names the file."""
         if not any(url.startswith("https") for url in endpoints):
             return None
-        return tls_context(self.ca_file, self.cert_file, self.key_file)
+        files = (self.ca_file, self.cert_file, self.key_file)
+        return Tls(lambda: tls_context(*files), [file for file in files if file])
 
 
 def tls_context(ca_file: Path | None, cert_file: Path | None = None, key_file: Path | None = None) -> ssl.SSLContext:
@@ -67,6 +73,49 @@ def tls_context(ca_file: Path | None, cert_file: Path | None = None, key_file: P
         except ssl.SSLError as error:
             raise OSError(f"cert_file {cert_file}, key_file {key_file}: {error.reason}") from error
     return context
+
+
+class Tls:
+    """A TLS context that follows its files, which are replaced before the certificates in them expire."""
+
+    def __init__(self, make: Callable[[], ssl.SSLContext], files: Sequence[Path]) -> None:
+        """`make` reads the files. Raises OSError."""
+        self._make = make
+        self._files = files
+        self._seen = self._look()
+        self._looked_at = time.monotonic()
+        self._context = make()
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """The context for a new connection. The files are looked at once a second."""
+        if time.monotonic() > self._looked_at + _FILES_LIFE_SECONDS:
+            self.renew()
+        return self._context
+
+    def renew(self) -> None:
+        """Read the files again if they have changed. If they cannot be read, the old ones stay."""
+        self._looked_at = time.monotonic()
+        seen = self._look()
+        if seen == self._seen:
+            return
+        try:
+            self._context = self._make()
+        except OSError as error:  # they are being replaced: the next look reads them again
+            _log.warning("the certificates of the store cannot be read anew: %s", error)
+        else:
+            self._seen = seen
+
+    def _look(self) -> list[tuple[int, int, int] | None]:
+        return [_stamp(file) for file in self._files]
+
+
+def _stamp(file: Path) -> tuple[int, int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 class Secret:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import shutil
 import ssl
 from base64 import b64encode
 from dataclasses import dataclass
@@ -79,6 +80,16 @@ async def test_the_password_may_be_in_a_file(guarded: Backend, tmp_path: Path) -
     file = tmp_path / "password"
     file.write_text(f"{PASSWORD}\n")
     assert await guarded.open(user="anyvip", password_file=str(file)).read("") == {}
+
+
+@pytest.mark.etcd
+async def test_a_password_file_that_is_replaced_is_read_again(guarded: Backend, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("an old one\n")
+    store = guarded.open(user="anyvip", password_file=str(file))
+    assert await says(store.read(""), "authentication failed")
+    file.write_text(f"{PASSWORD}\n")
+    assert await store.read("") == {}
 
 
 @pytest.mark.etcd
@@ -191,6 +202,41 @@ async def test_both_sides_show_certificates(tls: Backend, secured: Secured) -> N
         version = await store.swap(KEY, b"one", None)
         assert await store.read("") == {KEY: Entry(b"one", version)}
         await hints.next()
+
+
+@pytest.mark.etcd
+async def test_an_authority_that_is_replaced_is_used_for_new_connections(
+    tls: Backend, secured: Secured, tmp_path: Path
+) -> None:
+    """Without a restart: certificates are replaced before they expire, while the daemon runs."""
+    file = tmp_path / "ca.pem"
+    shutil.copy(secured.foreign_ca, file)
+    store = tls.open(call_timeout=0.5, ca_file=str(file), **secured.client)
+    await eventually(lambda: says(store.read(""), "certificate verify failed"))
+    shutil.copy(secured.ca, file)
+    await eventually(lambda: answers(store))
+
+
+@pytest.mark.etcd
+async def test_a_certificate_of_ours_that_is_replaced_is_used_for_new_connections(
+    tls: Backend, secured: Secured, tmp_path: Path
+) -> None:
+    own = {key: str(tmp_path / key) for key in secured.client}
+    old = trustme.CA().issue_cert("old.test")
+    old.private_key_and_cert_chain_pem.write_to_path(own["cert_file"])
+    old.private_key_pem.write_to_path(own["key_file"])
+    store = tls.open(call_timeout=0.5, ca_file=secured.ca, **own)
+    await eventually(lambda: says(store.read(""), "."))
+    for key, file in own.items():
+        shutil.copy(secured.client[key], file)
+    await eventually(lambda: answers(store))
+
+
+async def answers(store: Any) -> bool:
+    try:
+        return not await store.read("")
+    except StoreError:
+        return False
 
 
 @pytest.mark.etcd
