@@ -24,6 +24,7 @@ from yarl import URL
 
 from controller.stores.base import StoreError
 from controller.stores.kit.outcome import NotDone, OutcomeUnknown
+from controller.stores.kit.resolver import KeepingResolver
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -174,6 +175,7 @@ class Endpoints:
             raise StoreError("this store is closed")
         if self._http is None:
             connector = aiohttp.TCPConnector(
+                resolver=KeepingResolver(),
                 keepalive_timeout=_IDLE_CONNECTION_SECONDS,
             )
             connect_seconds = self._call_timeout / (len(self._endpoints) + 1)  # a dark server costs only its share
