@@ -6,7 +6,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import trustme
@@ -15,6 +15,7 @@ from health import web
 from health.checks import failure
 from health.options import CommandCheck, HttpCheck, PingCheck, TcpCheck
 from tests.lab.host.processes import LIVENESS
+from tests.lab.http.listening import listening
 
 Reply = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -23,25 +24,15 @@ Reply = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 async def server(reply: Reply, **options: Any) -> AsyncIterator[int]:
     """Runs a server on loopback and yields its port. Its connections end with it."""
 
-    tasks: set[asyncio.Task[None]] = set()
-
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.add(cast("asyncio.Task[None]", asyncio.current_task()))
         try:
             with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
                 await reply(reader, writer)
         finally:
             writer.transport.abort()
 
-    serving = await asyncio.start_server(serve, "127.0.0.1", 0, **options)
-    try:
-        yield serving.sockets[0].getsockname()[1]
-    finally:
-        serving.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await serving.wait_closed()
+    async with listening(serve, **options) as (_, port):
+        yield port
 
 
 def says(answer: bytes, seen: list[str] | None = None) -> Reply:

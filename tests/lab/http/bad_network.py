@@ -7,6 +7,8 @@ import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from tests.lab.http.listening import listening
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -85,20 +87,17 @@ async def proxy_to(endpoint: str) -> AsyncIterator[Proxy]:
     """Run a proxy in front of ``http://host:port``, on a free loopback port."""
     host, _, port = endpoint.removeprefix("http://").partition(":")
     proxy = Proxy(host, int(port))
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
-    proxy.endpoint = "http://{}:{}".format(*server.sockets[0].getsockname()[:2])
     try:
-        yield proxy
+        async with listening(proxy.serve) as where:
+            proxy.endpoint = "http://{}:{}".format(*where)
+            yield proxy
     finally:
-        server.close()
         await proxy.end()
 
 
 @asynccontextmanager
 async def answering(answer: bytes) -> AsyncIterator[str]:
     """Run a server that answers every request with these bytes and closes, and yield its endpoint."""
-
-    lines: set[asyncio.Task[None]] = set()
 
     async def serve(client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         try:
@@ -111,17 +110,8 @@ async def answering(answer: bytes) -> AsyncIterator[str]:
             to_client.close()
             await to_client.wait_closed()
 
-    def begin(client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
-        lines.add(asyncio.create_task(serve(client, to_client)))
-
-    server = await asyncio.start_server(begin, "127.0.0.1", 0)
-    try:
-        yield "http://{}:{}".format(*server.sockets[0].getsockname()[:2])
-    finally:
-        server.close()
-        for line in lines:
-            line.cancel()
-        await asyncio.gather(*lines, return_exceptions=True)
+    async with listening(serve) as where:
+        yield "http://{}:{}".format(*where)
 
 
 @asynccontextmanager

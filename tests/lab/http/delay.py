@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from tests.lab.http.listening import listening
+
 
 @dataclass
 class Far:
@@ -52,12 +54,11 @@ async def far_away(endpoint: str, round_trip: float) -> AsyncIterator[Far]:
             lines.add(task)
             task.add_done_callback(lines.discard)
 
-    proxy = await asyncio.start_server(serve, "127.0.0.1", 0)
-    far.endpoint = "http://{}:{}".format(*proxy.sockets[0].getsockname()[:2])
     try:
-        yield far
+        async with listening(serve) as where:
+            far.endpoint = "http://{}:{}".format(*where)
+            yield far
     finally:
-        proxy.close()
         for line in lines:
             line.cancel()
         await asyncio.gather(*lines, return_exceptions=True)
