@@ -16,6 +16,7 @@ import pytest
 
 from providers.base import Level
 from providers.linux import kernel
+from tests.lab.host.daemon import link
 from tests.lab.host.namespaces import Namespace, eventually, namespaces, source_root
 
 pytestmark = pytest.mark.netns
@@ -75,17 +76,8 @@ class Patient:
 @pytest.fixture
 def patient(tmp_path: Path) -> Iterator[Patient]:
     with namespaces("d") as (namespace,):
-        namespace.ip("link set lo up", *_link("eth0", "10.77.0.11/24"), *_link("eth1", "10.78.0.11/24"))
+        namespace.ip("link set lo up", *link("eth0", "10.77.0.11/24"), *link("eth1", "10.78.0.11/24"))
         yield Patient(namespace, tmp_path)
-
-
-def _link(name: str, address: str) -> tuple[str, ...]:
-    return (
-        f"link add {name} type veth peer name {name}p",
-        f"link set {name}p up",
-        f"link set {name} up",
-        f"address add {address} dev {name}",
-    )
 
 
 def test_a_sound_node_is_sound_and_stays_as_it_is(patient: Patient) -> None:
@@ -160,7 +152,8 @@ def test_a_store_that_does_not_answer(patient: Patient) -> None:
 def test_settings_of_the_kernel_that_get_in_the_way(patient: Patient) -> None:
     patient.namespace.run("sysctl -q -w net.ipv4.conf.eth0.rp_filter=1 net.ipv6.conf.eth0.disable_ipv6=1")
     patient.namespace.run("ip address add 10.77.0.12/24 dev eth1")
-    patient.group = {**WEB, "vips": ["10.77.0.100/24", "fd77::100/64"]}
+    only = {"type": "baremetal", "guard_interfaces": ["eth0"]}
+    patient.group = {**WEB, "vips": ["10.77.0.100/24", "fd77::100/64"], "providers": [only]}
     code, found = patient.says()
     assert code == 1
     assert found["net.ipv6.conf.eth0.disable_ipv6"][0] == "error"
@@ -172,6 +165,9 @@ def test_settings_of_the_kernel_that_get_in_the_way(patient: Patient) -> None:
     code, found = patient.says()
     assert code == 0
     assert not {"net.ipv6.conf.eth0.disable_ipv6", "net.ipv4.conf.eth0.rp_filter", "interface eth1"} & found.keys()
+    patient.namespace.run("sysctl -q -w net.ipv4.conf.eth1.arp_ignore=0")
+    patient.group = {**patient.group, "providers": [{"type": "baremetal"}]}
+    assert "interface eth1" not in patient.says()[1], "both are guarded by default"
 
 
 def test_for_people(patient: Patient) -> None:

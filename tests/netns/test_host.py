@@ -99,7 +99,7 @@ def describe(namespace: Namespace) -> list[str]:
     for away in AWAY:
         found.append(namespace.run(f"ip route get {away}").replace("cache", "").strip())
     return sorted(
-        re.sub(r" (expires \d+sec|uid \d+|pref medium|error -?\d+|\\)|(?<=eth0):\d+", "", line).strip()
+        re.sub(r" (expires \d+sec|tentative|uid \d+|pref medium|error -?\d+|\\)|(?<=eth0):\d+", "", line).strip()
         for line in found
     )
 
