@@ -132,7 +132,7 @@ def test_what_is_named_and_not_there(patient: Patient) -> None:
 
 
 def test_a_provider_that_cannot_be_made(patient: Patient) -> None:
-    patient.group = {"vips": ["192.0.2.9/32"], "providers": [{"type": "baremetal"}]}
+    patient.group = {"vips": ["192.0.2.9/32"], "providers": [{"type": "baremetal", "interface": "eth0"}]}
     code, found = patient.says()
     assert code == 1
     assert found["preflight"][0] == "error"
@@ -152,7 +152,7 @@ def test_a_store_that_does_not_answer(patient: Patient) -> None:
 def test_settings_of_the_kernel_that_get_in_the_way(patient: Patient) -> None:
     patient.namespace.run("sysctl -q -w net.ipv4.conf.eth0.rp_filter=1 net.ipv6.conf.eth0.disable_ipv6=1")
     patient.namespace.run("ip address add 10.77.0.12/24 dev eth1")
-    only = {"type": "baremetal", "guard_interfaces": ["eth0"]}
+    only = {"type": "baremetal", "interface": "eth0", "guard_interfaces": ["eth0"]}
     patient.group = {**WEB, "vips": ["10.77.0.100/24", "fd77::100/64"], "providers": [only]}
     code, found = patient.says()
     assert code == 1
@@ -166,7 +166,7 @@ def test_settings_of_the_kernel_that_get_in_the_way(patient: Patient) -> None:
     assert code == 0
     assert not {"net.ipv6.conf.eth0.disable_ipv6", "net.ipv4.conf.eth0.rp_filter", "interface eth1"} & found.keys()
     patient.namespace.run("sysctl -q -w net.ipv4.conf.eth1.arp_ignore=0")
-    patient.group = {**patient.group, "providers": [{"type": "baremetal"}]}
+    patient.group = {**patient.group, "providers": [{"type": "baremetal", "interface": "eth0"}]}
     assert "interface eth1" not in patient.says()[1], "both are guarded by default"
 
 
