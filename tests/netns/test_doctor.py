@@ -132,7 +132,7 @@ def test_what_is_named_and_not_there(patient: Patient) -> None:
 
 
 def test_a_provider_that_cannot_be_made(patient: Patient) -> None:
-    patient.group = {"vips": ["192.0.2.9/32"], "providers": [{"type": "baremetal", "interface": "eth0"}]}
+    patient.group = {"vips": ["192.0.2.9/32"], "providers": [{"type": "baremetal"}]}
     code, found = patient.says()
     assert code == 1
     assert found["preflight"][0] == "error"
