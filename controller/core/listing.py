@@ -30,7 +30,8 @@ def hear_listing(state: State, event: ev.Listed, now: float, policy: Policy) -> 
         state = replace(state, session=session)
     state = replace(state, store=replace(store, gone=_remember_gone(before, store.sightings, policy)))
     state = _check_session(state, policy, scope, now)
-    state = claims.look(state, policy.rules.confirmed_at(event.sent_at, now), scope.covers, policy)
+    hidden = scope.list_hidden(state.store.sightings)
+    state = claims.look(state, policy.rules.confirmed_at(event.sent_at, now), scope.covers, hidden, policy)
     groups = dict(state.groups)
     for name in groups:
         if scope.covers(GROUPS + name):
@@ -76,6 +77,10 @@ class _Scope:
     def covers(self, key: str) -> bool:
         """Returns whether the answer counts for the key."""
         return self._counts(self._sent_at, self._completed.get(key, -inf))
+
+    def list_hidden(self, sightings: Mapping[str, Sighting]) -> list[str]:
+        """Returns the keys that the answer does not count for and of which nothing else is known."""
+        return [key for key in self._completed if not self.covers(key) and key not in sightings]
 
 
 def _sight_all(state: State, event: ev.Listed, now: float, policy: Policy, scope: _Scope) -> Mapping[str, Sighting]:

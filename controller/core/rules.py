@@ -172,6 +172,14 @@ class Rules:
         """
         return True
 
+    def hidden_blocks(self) -> bool:
+        """A listing in which a session does not count, because we were writing its record, clears no claim (15).
+
+        Without this rule: B is frozen while A claims an address in another group. B takes A for silent and fences it,
+        which is refused. The listing that is on its way meanwhile has A's claim, and B does not look at it.
+        """
+        return True
+
     def unknown_blocks(self) -> bool:
         """A session that does not list what a group of its own moves might move what we want."""
         return True

@@ -235,6 +235,12 @@ _LIST = (
         rules=weakened.MissingIgnored,
     ),
     Mutant(
+        "claim_hidden",
+        "a listing clears no claim if a session in it does not count",
+        "B is frozen while A claims an address; B tries to fence A, and does not look at A's claim meanwhile",
+        rules=weakened.HiddenIgnored,
+    ),
+    Mutant(
         "claim_unknown",
         "a session that does not list what a group moves might move what we want",
         "A serves web, which B does not have, and has not listed what it moves; B takes www",

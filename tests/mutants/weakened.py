@@ -195,6 +195,11 @@ class MissingIgnored(Rules):
         return False
 
 
+class HiddenIgnored(Rules):
+    def hidden_blocks(self) -> bool:
+        return False
+
+
 class UnknownIgnored(Rules):
     def unknown_blocks(self) -> bool:
         return False

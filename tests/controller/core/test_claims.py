@@ -268,7 +268,7 @@ def test_of_two_that_ask_the_lower_id_goes_on_and_the_other_waits() -> None:
 def test_only_a_listing_sent_after_the_claim_had_landed_clears_it(node: Lone) -> None:
     node.run(1)
     state = with_claim(node.state, said_at=50.0, clear=frozenset(), saying=frozenset({X}))
-    early, late = (look(state, at, lambda _: True, node.policy) for at in (49.9, 50.0))
+    early, late = (look(state, at, lambda _: True, (), node.policy) for at in (49.9, 50.0))
     assert early.groups["web"].claim.clear == set()
     assert late.groups["web"].claim.clear == {X}
 
@@ -277,15 +277,24 @@ def test_a_listing_that_does_not_count_for_a_session_clears_nothing(node: Lone) 
     node.put("sessions/n2-x", other())
     node.run(1)
     state = with_claim(node.state, clear=frozenset(), saying=frozenset({X}))
-    assert look(state, node.now, lambda key: key != "sessions/n2-x", node.policy) == state
+    assert look(state, node.now, lambda key: key != "sessions/n2-x", (), node.policy) == state
+
+
+@pytest.mark.parametrize(("hidden", "clears"), [("sessions/n2-x", False), ("groups/web", True)])
+def test_a_listing_in_which_a_session_does_not_count_and_is_not_known_clears_nothing(
+    node: Lone, hidden: str, clears: bool
+) -> None:
+    node.run(1)
+    state = with_claim(node.state, clear=frozenset(), saying=frozenset({X}))
+    assert (look(state, node.now, lambda _: True, [hidden], node.policy) != state) is clears
 
 
 def test_what_a_write_on_its_way_withdraws_is_not_cleared(node: Lone) -> None:
     node.run(1)
     state = with_claim(node.state, clear=frozenset(), saying=frozenset())
-    assert look(state, node.now, lambda _: True, node.policy) == state
+    assert look(state, node.now, lambda _: True, (), node.policy) == state
     withdrawn = with_claim(node.state, raised=frozenset(), clear=frozenset(), saying=frozenset({X}))
-    assert look(withdrawn, node.now, lambda _: True, node.policy) == withdrawn
+    assert look(withdrawn, node.now, lambda _: True, (), node.policy) == withdrawn
 
 
 @pytest.mark.parametrize(("saying", "known"), [((X, Y), {X}), ((X,), {X}), ((Y,), set()), ((), set())])
