@@ -67,11 +67,11 @@ class Follower:
             if self._local.open_missing():
                 self._post(ev.Tick())  # the decision puts them in place
             for name, steps in list(self._local.groups.items()):
-                try:
-                    for provider in steps.able.adaptable:
+                for provider in steps.able.adaptable:
+                    try:
                         await provider.adapt()
-                except ProviderError as error:  # the next renewal tries again
-                    _log.warning("group %s: cannot follow a change of this host: %s", name, error)
+                    except Exception as error:  # noqa: BLE001  (no exception of a plugin may end the daemon)
+                        _log.warning("group %s: cannot follow a change of this host: %s", name, error)
 
     async def _handle(self, change: Change) -> None:
         kind, local = change.kind, self._local
