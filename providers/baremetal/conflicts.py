@@ -76,6 +76,8 @@ class _Question:
                     opened.enter_context(PacketSocket(link.name)).send(probes(addresses, link.mac or b""))
                 self._listen(waiting)
         except ProviderError as error:
+            if self.over.is_set():  # nobody waits for the answer; the link may go with whatever ended the question
+                return
             _log.warning("group %s: cannot check for address conflicts: %s", self.group, error)
 
     def _listen(self, waiting: selectors.BaseSelector) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import threading
 from collections.abc import Awaitable
 from contextlib import aclosing
 from ipaddress import IPv4Address
@@ -121,6 +122,10 @@ async def test_a_shut_guard_is_reported_by_who_announces(
 # --- conflicts ---------------------------------------------------------------------------------------------------
 
 
+def asking() -> bool:
+    return any(thread.name == "conflicts-web" for thread in threading.enumerate())
+
+
 async def test_somebody_else_who_answers_is_reported(lan: Lan, bare_metal: Make, clock: Clock) -> None:
     for vip in lan.vips:
         lan.peer.run(f"ip neigh del {vip.ip} dev wire")
@@ -143,6 +148,19 @@ async def test_nobody_else_answers(lan: Lan, bare_metal: Make, clock: Clock, cap
     await asyncio.sleep(0.3)
     assert web.conflicts == ()
     await web.unbind()
+    assert not caplog.records
+
+
+async def test_a_link_that_goes_down_after_the_question_is_no_news(
+    lan: Lan, bare_metal: Make, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    web = bare_metal()
+    await web.bind(grant(clock))
+    assert await until(asking)
+    await asyncio.sleep(0.05)  # it listens
+    await web.unbind()
+    lan.node.run(f"ip link set {lan.interface} down")
+    assert await until(lambda: not asking())
     assert not caplog.records
 
 
