@@ -25,7 +25,9 @@ from providers.linux.netlink import NETFILTER, Message, NetlinkError, NetlinkRef
 
 _ABSENT = {errno.ENOENT}
 _UNSUPPORTED = {errno.EOPNOTSUPP, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT}
+_NO_OWNERS = _UNSUPPORTED | {errno.EINVAL}
 _FORBIDDEN = {errno.EPERM, errno.EACCES}
+_OWNED = nft.OWNER | nft.PERSIST
 
 
 class GuardUnsupported(ProviderError):  # noqa: N818  (a fact about the kernel)
@@ -49,6 +51,7 @@ class KernelGuard:
         self.table = layout.table_name(name)
         self.made = False  # whether there was no table before the first install
         self.owned = False  # whether the kernel refuses changes by other processes; known after install
+        self._ownable = True  # whether this kernel has owners that a table outlives, as far as is known
         self._plan: Plan = {}
         self._whole: frozenset[bytes] | None = None  # the listing of the complete table
         self._ids: dict[str, bytes] = {}
@@ -75,14 +78,26 @@ class KernelGuard:
         have = self._contents()
         want = layout.build_contents(self.name, plan, _guardable(plan, have))
         self.made = self.made or (self._whole is None and not have.sets)
-        if not layout.fits(have, want):
+        if not flags and self._make_own(want):
+            flags = _OWNED
+        elif not layout.fits(have, want):
             self._commit([nft.delete_table(self.table), *layout.build(self.table, want, flags)], "build the guard")
         elif messages := [*self._shut_grown(plan, have, want), *layout.difference(self.table, have, want)]:
             self._commit(messages, "change the guard")
-        self.owned = bool(flags & nft.PERSIST)
+        self.owned = flags == _OWNED
         self._plan, self._ids = dict(plan), ids
         self._whole = self._fingerprint()
         return tuple(sorted(absent))
+
+    def _make_own(self, want: Contents) -> bool:
+        """Build the table anew as our own: the kernel lets nobody take over one that somebody loaded from a file."""
+        if self._ownable:
+            anew = nft.transaction([nft.delete_table(self.table), *layout.build(self.table, want, _OWNED)])
+            refusals = self._socket.batch(anew, "build the guard as our own")
+            self._ownable = not refusals
+            if refusals and refusals[0].code not in _NO_OWNERS:
+                raise self._to_error(refusals, "build the guard as our own")
+        return self._ownable
 
     def _shut_grown(self, plan: Plan, have: Contents, want: Contents) -> list[Message]:
         """Shut what an earlier life left open for a group that has more addresses now: nobody has granted those."""
@@ -95,7 +110,7 @@ class KernelGuard:
         """Return the addresses that `install` of this plan will no longer guard. Raises the errors of `install`."""
         self._claim()  # fails while another daemon lives, whose addresses are not left over
         wanted = {vip.ip.packed for guarded in plan.values() for vip in guarded.vips}
-        return frozenset(self._contents().addresses) - wanted
+        return frozenset(key for _, key in self._contents().addresses) - wanted
 
     def remove(self) -> None:
         """Remove the guard: from then on nothing is kept shut. For a clean exit, with every address unbound."""
@@ -138,13 +153,13 @@ class KernelGuard:
     def _claim(self) -> int:
         """Take the table over, or make it. Return its flags."""
         note = layout.table_note(self.name)
-        for flags in (nft.OWNER | nft.PERSIST, 0):
+        for flags in (_OWNED, 0):
             refusals = self._socket.batch(
                 nft.transaction([nft.table(self.table, flags, note)]), "own the guard's table"
             )
             if not refusals:
                 return flags
-            if not (flags and refusals[0].code in _UNSUPPORTED | {errno.EINVAL}):
+            if not (flags and refusals[0].code in _NO_OWNERS):
                 break
         raise self._to_error(refusals, "own the guard's table")
 
@@ -178,8 +193,8 @@ class KernelGuard:
         chains = [listing.listed_chain(message) for message in self._list(nft.GET_CHAIN)]
         sets = frozenset(listing.listed_set(message) for message in self._list(nft.GET_SET))
         addresses = {
-            element.key: element.chain or ""
-            for name in sorted(sets & {"vips4", "vips6"})
+            (name, element.key): element.chain or ""
+            for name in sorted(sets.intersection(layout.MAPS))
             for element in self._elements(name)
         }
         tables = [listing.listed_table(message)[1] for message in self._list(nft.GET_TABLE)]

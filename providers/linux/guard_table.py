@@ -9,12 +9,13 @@
         ip daddr vmap @vips4                                     ip saddr vmap @vips4
         arp operation request arp daddr ip vmap @vips4           arp saddr ip vmap @vips4
         ip6 daddr vmap @vips6                                    ip6 saddr vmap @vips6
-        icmpv6 nd-neighbor-solicit, target vmap @vips6           icmpv6 nd-neighbor-advert, target vmap @vips6
+        icmpv6 nd-neighbor-solicit, target vmap @targets6        icmpv6 nd-neighbor-advert, target vmap @targets6
+        VLAN id 0 in VLAN id 0 drop
     }                                                        }
     map vips4 { 10.77.0.100 : goto group_web, ... }
     chain group_web {
-        <id of web> @armed_0 meta nfproto @live_0 accept
-        <id of web> @armed_1 meta nfproto @live_1 accept
+        <id of web> @armed_0 <timer> @live_0 accept
+        <id of web> @armed_1 <timer> @live_1 accept
         drop
     }
 
@@ -22,14 +23,20 @@ The guard stops only the packets that make this node answer *as* the VIP, so a s
 packets carry another source, the answers another destination. Of incoming ARP it stops only requests, because the
 owner's gratuitous reply (sender and target are the VIP) must reach a standby that is a client, too.
 
-`live_0` and `live_1` hold one constant element each, the node's timer: `meta nfproto` is the same for every packet of a
-netdev table. A packet of no VIP costs one lookup, and a renewal costs the same for one VIP and for a thousand.
+`live_0` and `live_1` hold one constant element each, the node's timer. A packet of no VIP costs one lookup, and a
+renewal costs the same for one VIP and for a thousand.
+
+`nft list ruleset` prints the table so that nft 1.0.6 and later read it back, because administrators save what it
+prints. So a constant is `meta mark & V | V`, and targets of neighbour discovery, which nft has no common name for, are
+bytes at a fixed place, in a map of their own.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import re
+import struct
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,25 +47,32 @@ from providers.linux.netlink import Message
 
 SLOTS: Final = (0, 1)
 LARGEST_PLAN: Final = 1000  # groups
-LAYOUT: Final = 1  # raised with each change of the layout, so that a later version rebuilds the table
+LAYOUT: Final = 2  # raised with each change of the layout, so that a later version rebuilds the table
 
 _ROOM: Final = 2048  # twice the groups, because `disarm` adds before it deletes; `start` walks that many buckets
 _PRIORITY: Final = -300  # before other tables' chains, which might redirect
 _IPV4, _ARP, _IPV6, _ICMPV6 = b"\x08\x00", b"\x08\x06", b"\x86\xdd", b"\x3a"
-_TIMER: Final = bytes([nft.NETDEV])
+_VLAN_TAGS: Final = {"802.1Q": b"\x81\x00", "802.1ad": b"\x88\xa8"}
+_TIMER: Final = struct.pack("=I", 1)
 _SOLICIT, _ADVERTISE = b"\x87", b"\x88"
 _DIRECTIONS: Final = {"ingress": nft.INGRESS, "egress": nft.EGRESS}
-_SETS: Final = ("live_0", "live_1", "armed_0", "armed_1", "vips4", "vips6")
+_MAPS_BY_VERSION: Final = {4: ("vips4",), 6: ("vips6", "targets6")}
+MAPS: Final = ("vips4", "vips6", "targets6")
+_SETS: Final = ("live_0", "live_1", "armed_0", "armed_1", *MAPS)
+_TARGET: Final = (nft.NETWORK_HEADER, 48, 16)  # an IPv6 header without extensions, ICMPv6, 4 bytes (RFC 4861 4.3, 4.4)
+_PRINTABLE: Final = re.compile(r"[A-Za-z0-9._-]+")  # what nft reads as one word
+
+Address = tuple[str, bytes]  # a map, and a key in it
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """The contents of a table, wanted or found: chains, the comments of their rules, and where each address leads."""
+    """The contents of a table, wanted or found: chains, the comments of their rules, and where the maps lead."""
 
     note: str
     sets: frozenset[str]
     chains: Mapping[listing.ListedChain, tuple[str, ...]]
-    addresses: Mapping[bytes, str]
+    addresses: Mapping[Address, str]
 
 
 def table_name(name: str) -> str:
@@ -105,17 +119,24 @@ def build_contents(name: str, plan: Plan, interfaces: frozenset[str]) -> Content
         chains[listing.ListedChain(group_chain(group))] = _GROUP_NOTES
     for interface in sorted(interfaces):
         for direction, hook in _DIRECTIONS.items():
-            chains[listing.ListedChain(f"{direction}_{interface}", hook, frozenset({interface}))] = (direction,)
+            chains[listing.ListedChain(_base_chain(direction, interface), hook, frozenset({interface}))] = (direction,)
     return Contents(table_note(name), frozenset(_SETS), chains, _addresses(plan))
 
 
-def _addresses(plan: Plan) -> dict[bytes, str]:
-    leads: dict[bytes, str] = {}
+def _base_chain(direction: str, interface: str) -> str:
+    word = interface if _PRINTABLE.fullmatch(interface) else hashlib.blake2s(interface.encode()).hexdigest()[:16]
+    return f"{direction}_{word}"
+
+
+def _addresses(plan: Plan) -> dict[Address, str]:
+    leads: dict[Address, str] = {}
     for group, guarded in plan.items():
         for vip in guarded.vips:
-            if leads.setdefault(vip.ip.packed, group_chain(group)) != group_chain(group):
-                other = leads[vip.ip.packed].removeprefix(group_chain(""))
-                raise ProviderError(f"{vip.ip} is a VIP of group {other!r} and of group {group!r}")
+            for name in _MAPS_BY_VERSION[vip.version]:
+                found = leads.setdefault((name, vip.ip.packed), group_chain(group))
+                if found != group_chain(group):
+                    other = found.removeprefix(group_chain(""))
+                    raise ProviderError(f"{vip.ip} is a VIP of group {other!r} and of group {group!r}")
     return leads
 
 
@@ -126,10 +147,12 @@ def build(table: str, want: Contents, flags: int) -> list[Message]:
     """Build the table from nothing, with everything shut."""
     messages = [nft.table(table, flags, want.note)]
     for slot in SLOTS:
-        messages.append(nft.make_timed_set(table, f"live_{slot}", 1 + slot, (nft.TYPE_PROTOCOL_FAMILY, 1)))
+        messages.append(nft.make_timed_set(table, f"live_{slot}", 1 + slot, (nft.TYPE_MARK, 4)))
         messages.append(nft.make_set(table, f"armed_{slot}", 3 + slot, (nft.TYPE_MARK, 4), _ROOM))
     messages.append(nft.make_verdict_map(table, "vips4", 5, (nft.TYPE_IPV4, 4)))
     messages.append(nft.make_verdict_map(table, "vips6", 6, (nft.TYPE_IPV6, 16)))
+    target = nft.typeof_payload(*_TARGET)
+    messages.append(nft.make_verdict_map(table, "targets6", 7, (nft.TYPE_INTEGER, 16), target))
     for direction, rules in _DISPATCH.items():
         messages.append(nft.chain(table, direction))
         messages += [nft.rule(table, direction, note, *expressions) for note, expressions in rules]
@@ -150,7 +173,7 @@ def difference(table: str, have: Contents, want: Contents) -> list[Message]:
     kept = {key for key, chain in have.addresses.items() if want.addresses.get(key) == chain and chain not in broken}
     stale = [element for element in have.addresses.items() if element[0] not in kept]
     fresh = [element for element in want.addresses.items() if element[0] not in kept]
-    messages = [m for name, some in _by_family(stale) for m in nft.delete_elements(table, name, some)]
+    messages = [m for name, some in _by_map(stale) for m in nft.delete_elements(table, name, some)]
     groups = [name.removeprefix(group_chain("")) for name in broken if name.startswith(group_chain(""))]
     if groups:
         messages += disarm(table, [group_id(group) for group in groups])
@@ -158,14 +181,14 @@ def difference(table: str, have: Contents, want: Contents) -> list[Message]:
         messages += nft.delete_chain(table, name)
     for chain in new:
         messages += _chain(table, chain)
-    return messages + [m for name, some in _by_family(fresh) for m in nft.add_elements(table, name, some)]
+    return messages + [m for name, some in _by_map(fresh) for m in nft.add_elements(table, name, some)]
 
 
-def _by_family(elements: Sequence[nft.Element]) -> list[tuple[str, list[nft.Element]]]:
-    return [
-        (name, [element for element in elements if len(element[0]) == length])
-        for name, length in (("vips4", 4), ("vips6", 16))
-    ]
+def _by_map(elements: Iterable[tuple[Address, str]]) -> Iterator[tuple[str, list[nft.Element]]]:
+    sorted_out: dict[str, list[nft.Element]] = {name: [] for name in MAPS}
+    for (name, key), chain in elements:
+        sorted_out[name].append((key, chain))
+    yield from sorted_out.items()
 
 
 def start(table: str, slot: int, milliseconds: int) -> list[Message]:
@@ -220,7 +243,7 @@ def _group_rules(key: bytes) -> list[Rule]:
     rules: list[Rule] = []
     for slot in SLOTS:
         armed = (nft.constant(key), nft.member(f"armed_{slot}"))
-        live = (nft.meta(nft.META_NFPROTO), nft.member(f"live_{slot}"))
+        live = (nft.constant(_TIMER), nft.member(f"live_{slot}"))
         rules.append((f"open in slot {slot}", (*armed, *live, nft.verdict(nft.ACCEPT))))
     return [*rules, ("shut", (nft.verdict(nft.DROP),))]
 
@@ -231,7 +254,10 @@ def _dispatch(note: str, protocol: bytes, vips: str, address_at: int, *match: by
 
 
 def _neighbour(note: str, message: bytes) -> Rule:
-    """Match neighbour discovery about a VIP, whatever the addresses of the packet (RFC 4861 4.3, 4.4)."""
+    """Match neighbour discovery about a VIP, whatever the addresses of the packet.
+
+    One with extension headers is not matched. The kernel answers it without them, and that answer is.
+    """
     return note, (
         nft.meta(nft.META_PROTOCOL),
         nft.equal(_IPV6),
@@ -239,9 +265,21 @@ def _neighbour(note: str, message: bytes) -> Rule:
         nft.equal(_ICMPV6),
         nft.payload(nft.TRANSPORT_HEADER, 0, 1),
         nft.equal(message),
-        nft.payload(nft.TRANSPORT_HEADER, 8, 16),
-        nft.dispatch("vips6"),
+        nft.payload(*_TARGET),
+        nft.dispatch("targets6"),
     )
+
+
+def _nested(note: str, protocol: bytes) -> Rule:
+    """Drop a frame whose two outer tags have VLAN id 0: the kernel delivers what is in it as if it had no tag.
+
+    It takes the second tag off after this hook, so what is in it cannot be looked up here. The outer tag has left the
+    frame by now, and the network header is what follows the second tag's type. The protocol comes last, because nft
+    1.0.6 aborts when it prints bytes of such a packet after it.
+    """
+    no_id = (nft.masked(b"\x0f\xff", bytes(2)), nft.equal(bytes(2)))
+    tags = (nft.payload(nft.NETWORK_HEADER, 0, 2), *no_id, nft.payload(nft.LINK_HEADER, 14, 2), *no_id)
+    return note, (*tags, nft.meta(nft.META_PROTOCOL), nft.equal(protocol), nft.verdict(nft.DROP))
 
 
 _ARP_REQUEST: Final = (nft.payload(nft.NETWORK_HEADER, 6, 2), nft.equal(b"\x00\x01"))
@@ -252,6 +290,7 @@ _DISPATCH: Final[Mapping[str, tuple[Rule, ...]]] = {
         _dispatch("who has a VIP", _ARP, "vips4", 24, *_ARP_REQUEST),
         _dispatch("to a VIP (IPv6)", _IPV6, "vips6", 24),
         _neighbour("who has a VIP (IPv6)", _SOLICIT),
+        *(_nested(f"VLAN 0 in VLAN 0 ({name})", protocol) for name, protocol in _VLAN_TAGS.items()),
     ),
     "egress": (
         _dispatch("from a VIP", _IPV4, "vips4", 12),

@@ -10,6 +10,7 @@ from providers.base import Finding, Level
 from providers.linux import nftables as nft
 from providers.linux.capabilities import explain, missing_capabilities
 from providers.linux.netlink import NETFILTER, NetlinkError, Socket
+from providers.linux.saved_rules import saved_guards
 
 _SYSCTL: Final = Path("/proc/sys/net")
 _UNKNOWN_FLAGS: Final = (errno.EOPNOTSUPP, errno.EINVAL)
@@ -22,7 +23,8 @@ def findings(*, guard_needed: bool) -> list[Finding]:
     `guard_needed`: the lease is too short for the lifetime of addresses to be the only line of defence.
     """
     guard = _guard(guard_needed)
-    return [capabilities(), *guard, *([] if guard[0].level is Level.OK else _forwarding())]
+    forwarding = [] if guard[0].level is Level.OK else _forwarding()
+    return [capabilities(), *guard, *forwarding, *saved_guards()]
 
 
 def capabilities() -> Finding:

@@ -25,7 +25,7 @@ NEW_SET, GET_SET, DELETE_SET = 9, 10, 11
 NEW_ELEMENT, GET_ELEMENT, DELETE_ELEMENT = 12, 13, 14
 
 # nft's numbers of data types, which tell it how to print keys and values.
-TYPE_PROTOCOL_FAMILY = 2
+TYPE_INTEGER = 4
 TYPE_IPV4 = 7
 TYPE_IPV6 = 8
 TYPE_MARK = 19
@@ -45,9 +45,9 @@ DROP = 0
 ACCEPT = 1
 JUMP = 0xFFFFFFFD  # -3
 GOTO = 0xFFFFFFFC  # -4
-NETWORK_HEADER, TRANSPORT_HEADER = 1, 2
+LINK_HEADER, NETWORK_HEADER, TRANSPORT_HEADER = 0, 1, 2
 META_PROTOCOL = 1
-META_NFPROTO = 15
+META_MARK = 3
 META_L4PROTO = 16
 
 Element = tuple[bytes, str | None]  # a key, and in a verdict map the chain that it leads to
@@ -76,8 +76,7 @@ def transaction(messages: Sequence[Message]) -> list[Message]:
 
 def comment(value: str) -> bytes:
     """Pack user data that nft prints as a comment."""
-    encoded = value.encode()[:127] + b"\0"
-    return bytes((0, len(encoded))) + encoded
+    return _user_data(0, value.encode()[:127] + b"\0")
 
 
 # --- objects -----------------------------------------------------------------------------------------------------
@@ -122,9 +121,31 @@ def make_timed_set(table_name: str, name: str, identifier: int, key: tuple[int, 
     return _set(table_name, name, identifier, key, _TIMEOUT, be64(11, 1))
 
 
-def make_verdict_map(table_name: str, name: str, identifier: int, key: tuple[int, int]) -> Message:
-    """Create a map from `key` to the chain that its packets continue in."""
-    return _set(table_name, name, identifier, key, _MAP, be32(6, _VERDICT), be32(7, 16))
+def make_verdict_map(
+    table_name: str, name: str, identifier: int, key: tuple[int, int], user_data: bytes = b""
+) -> Message:
+    """Create a map from `key` to the chain that its packets continue in. `user_data`: see `typeof_payload`."""
+    described = (attribute(13, user_data),) if user_data else ()
+    return _set(table_name, name, identifier, key, _MAP, be32(6, _VERDICT), be32(7, 16), *described)
+
+
+def typeof_payload(base: int, offset: int, length: int) -> bytes:
+    """Pack the user data of a map whose keys are bytes of the packet: nft prints and reads it as `typeof @nh,384,128`.
+
+    The numbers are nft's own: those of its kinds of expression (payload 7, verdict 1) and of its headers, from 1 on.
+    """
+    where = ((0, 0), (1, 0), (2, base + 1), (3, 8 * offset), (4, 8 * length))  # protocol and field: none
+    key = _told(0, 7) + _user_data(1, b"".join(_told(kind, number) for kind, number in where))
+    big_endian = _told(0, 2)
+    return big_endian + _user_data(3, key) + _user_data(4, _told(0, 1) + _user_data(1, b""))
+
+
+def _user_data(kind: int, value: bytes) -> bytes:
+    return bytes((kind, len(value))) + value
+
+
+def _told(kind: int, number: int) -> bytes:
+    return _user_data(kind, struct.pack("=I", number))
 
 
 def _set(table_name: str, name: str, identifier: int, key: tuple[int, int], flags: int, *more: bytes) -> Message:
@@ -182,6 +203,12 @@ def meta(key: int, register: int = 1) -> bytes:
     return _expression("meta", be32(1, register), be32(2, key))
 
 
+def masked(mask: bytes, flip: bytes, register: int = 1) -> bytes:
+    """Keep the bits of `mask`, then flip those of `flip`."""
+    values = (nest(4, attribute(1, mask)), nest(5, attribute(1, flip)))
+    return _expression("bitwise", be32(1, register), be32(2, register), be32(3, len(mask)), *values)
+
+
 def equal(value: bytes, register: int = 1) -> bytes:
     """Continue only if the register holds this value."""
     return _expression("cmp", be32(1, register), be32(2, 0), nest(3, attribute(1, value)))
@@ -193,8 +220,8 @@ def payload(base: int, offset: int, length: int, register: int = 1) -> bytes:
 
 
 def constant(value: bytes, register: int = 1) -> bytes:
-    """Load a value that is the same for every packet."""
-    return _expression("immediate", be32(1, register), nest(2, attribute(1, value)))
+    """Load four bytes that are the same for every packet, in a form that nft can read back: `meta mark & V | V`."""
+    return meta(META_MARK, register) + masked(bytes(4), value, register)
 
 
 def member(name: str, register: int = 1) -> bytes:

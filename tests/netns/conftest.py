@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import selectors
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
@@ -22,7 +23,10 @@ import pytest
 
 from providers.baremetal.provider import BareMetal, BareMetalOptions
 from providers.base import Guarded, Plan, Vip
+from providers.linux import nftables as nft
+from providers.linux.attributes import attributes
 from providers.linux.guard import KernelGuard
+from providers.linux.netlink import Message, NetlinkRefusal, Socket
 from tests.lab.host.daemon import Host, link
 from tests.lab.host.namespaces import Namespace, Neighbour, eventually, interface_mac, namespaces, source_root
 from tests.lab.host.processes import LIVENESS
@@ -103,6 +107,30 @@ def guard(lan: Lan) -> Iterator[KernelGuard]:
     made = KernelGuard("test")
     yield made
     made.close()
+
+
+class Before69:
+    """A guard's socket, answering as Linux before 6.9 does: no table of an owner outlives it."""
+
+    def __init__(self, wire: Socket) -> None:
+        self._wire = wire
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wire, name)
+
+    def batch(self, messages: Sequence[Message], what: str) -> list[NetlinkRefusal]:
+        for index, message in enumerate(messages):
+            flags = dict(attributes(message.body, 4)).get(2, b"") if message.kind == nft.kind(nft.NEW_TABLE) else b""
+            if int.from_bytes(flags, "big") & nft.PERSIST:
+                return [NetlinkRefusal(index, errno.EOPNOTSUPP, "")]
+        return self._wire.batch(messages, what)
+
+
+@pytest.fixture
+def ownerless(guard: KernelGuard) -> KernelGuard:
+    """The guard as it is before Linux 6.9: anybody may change it."""
+    guard._socket = Before69(guard._socket)  # type: ignore[assignment]
+    return guard
 
 
 @dataclass

@@ -36,9 +36,15 @@ def test_no_difference_is_nothing_to_do() -> None:
 
 
 def test_an_address_more_or_less_touches_nothing_else() -> None:
-    less, more = contents(web="10.0.0.1"), contents(web="10.0.0.1 fd00::1")
+    less, more = contents(web="10.0.0.1"), contents(web="10.0.0.1 10.0.0.3")
     assert kinds(less, more) == [nft.NEW_ELEMENT]
     assert kinds(more, less) == [nft.DELETE_ELEMENT]
+
+
+def test_an_ipv6_address_is_looked_up_as_an_address_and_as_a_target() -> None:
+    less, more = contents(web="10.0.0.1"), contents(web="10.0.0.1 fd00::1")
+    assert kinds(less, more) == [nft.NEW_ELEMENT] * 2
+    assert kinds(more, less) == [nft.DELETE_ELEMENT] * 2
 
 
 def test_an_address_that_changes_its_group_is_taken_out_first() -> None:
