@@ -16,7 +16,8 @@ CORE_TESTS := tests/simulation/test_scripts.py tests/health/test_debounce.py \
   $(patsubst %,tests/controller/core/test_%.py,claims core differences records story trouble values)
 # The programs that the tests start keep their compiled modules, whatever the caller's environment says.
 export PYTHONDONTWRITEBYTECODE :=
-TEST_PACKAGES := etcd-server haproxy iproute2 iputils-ping keepalived nftables procps tcpdump
+TEST_PACKAGES := etcd-server haproxy iproute2 iputils-ping keepalived nftables procps tcpdump \
+	dbus-daemon dnsmasq-base ifupdown isc-dhcp-client network-manager radvd systemd
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check core simulate fuzz mutants rewrite docs bench clean

@@ -36,7 +36,12 @@ vrrp_instance web {{
   virtual_ipaddress {{
     {vip}/24 dev eth0
   }}
-}}
+{more}}}
+"""
+_ALSO = """\
+  virtual_ipaddress_excluded {{
+    {vip} dev eth0
+  }}
 """
 
 
@@ -131,10 +136,15 @@ class Anyvip:
 
 
 class Keepalived:
-    """VRRPv3 with two priorities and preemption, as in its manual's first example. `advert` in seconds."""
+    """VRRPv3 with two priorities and preemption, as in its manual's first example.
 
-    def __init__(self, lab: Lab, advert: float) -> None:
+    `advert` in seconds; `first`: the node of the higher priority; `also`: a second VIP, with its prefix length.
+    """
+
+    def __init__(self, lab: Lab, advert: float, *, first: Host | None = None, also: str = "") -> None:
         self.name = f"keepalived, advert {advert:g} s"
+        self._first = first or lab.nodes[0]
+        self._more = _ALSO.format(vip=also) if also else ""
         self.patience = 4 * advert
         self._lab = lab
         self._advert = advert
@@ -151,8 +161,8 @@ class Keepalived:
     def start(self, host: Host) -> None:
         """Start it on that node."""
         config, pid = ROOT / f"{host.name}.conf", ROOT / f"{host.name}.keepalived"
-        priority = 150 - 50 * self._lab.nodes.index(host)
-        config.write_text(_KEEPALIVED.format(priority=priority, advert=self._advert, vip=VIP))
+        priority = 150 if host == self._first else 100
+        config.write_text(_KEEPALIVED.format(priority=priority, advert=self._advert, vip=VIP, more=self._more))
         command = ["keepalived", "-n", "-l", "-P", "-f", str(config), "-p", f"{pid}.pid", "-r", f"{pid}.vrrp.pid"]
         with (ROOT / f"{host.name}.keepalived.log").open("ab") as log:
             self._running[host] = self._lab.spawn(host, command, log)
@@ -179,6 +189,10 @@ class Keepalived:
     def switchover(self, _host: Host) -> subprocess.Popen[bytes] | None:
         """Return None: keepalived's planned move is SIGTERM."""
         return None
+
+    def leave(self, host: Host) -> None:
+        """Stop it on that node, where it runs."""
+        self._lab.stop(self._running.pop(host))
 
     def stop(self) -> None:
         """Stop both, and remove the address that a killed one leaves behind."""

@@ -18,6 +18,7 @@ import pytest
 
 from providers.linux.guard_table import table_name
 from tests.lab.host.daemon import LIVENESS, WEB, Host, link
+from tests.lab.host.description import describe, without_ours
 from tests.lab.host.namespaces import Namespace, eventually, namespaces
 
 pytestmark = pytest.mark.netns
@@ -58,6 +59,9 @@ def restarts() -> dict[str, list[str]]:
         RENAMED: ["link set eth0 down", "link set eth0 name eth9", "0.2", "link set eth9 name eth0",
                              "link set eth0 up", *SET_UP],
         "deleted and made anew": ["link del eth0", "0.5", *wired(), *SET_UP],
+        "no carrier for a while": ["link set eth0p down", "0.2", "link set eth0p up", *SET_UP],
+        "a bridge's port for a while": ["link add br0 type bridge", "link set br0 up", "link set eth0 master br0", "0.2",
+                                        "link set eth0 nomaster", "link del br0", *SET_UP],
         "another address, which was there first": ["address add 10.77.0.12/24 dev eth0", f"address del {OWN4} dev eth0",
                                                    *SET_UP],
     }  # fmt: skip
@@ -66,6 +70,20 @@ def restarts() -> dict[str, list[str]]:
 def wired() -> tuple[str, ...]:
     made, *rest = link("eth0", OWN4)
     return (made.replace("type veth", f"address {MAC} type veth"), *rest)
+
+
+# How eth0 is made of another kind than veth, on top of port0 where it needs a link below it.
+KINDS = {
+    "bridge": [f"link add eth0 address {MAC} type bridge", "link set port0 master eth0"],
+    "macvlan": [f"link add link port0 name eth0 address {MAC} type macvlan mode bridge"],
+    "vlan": ["link add link port0 name eth0 type vlan id 10", f"link set eth0 address {MAC}"],
+    "bond": [f"link add eth0 address {MAC} type bond mode active-backup", "link set port0 down",
+             "link set port0 master eth0"],
+    "dummy": [f"link add eth0 address {MAC} type dummy"],
+    "vrf": ["link add vrf9 type vrf table 9", "link set vrf9 up", f"link add eth0 address {MAC} type veth peer name eth0p",
+            "link set eth0p up", "link set eth0 master vrf9"],
+}  # fmt: skip
+CONFIGS = {"vlan": "VLAN_8021Q", "bond": "BONDING", "dummy": "DUMMY", "vrf": "NET_VRF"}
 
 
 @pytest.fixture
@@ -90,18 +108,8 @@ def do(namespace: Namespace, commands: list[str]) -> None:
             namespace.run(f"ip {command}")
 
 
-def describe(namespace: Namespace) -> list[str]:
-    """The addresses and routes of eth0, and which way and as whom the host sends; without the VIPs themselves."""
-    shown = [line.partition(" valid_lft")[0] for line in namespace.run("ip -o address show dev eth0").splitlines()]
-    found = [line.split(maxsplit=1)[1] for line in shown if not any(vip.split("/")[0] in line for vip in VIPS)]
-    for version in "46":
-        found += [f"route {line}" for line in namespace.run(f"ip -{version} route show dev eth0").splitlines()]
-    for away in AWAY:
-        found.append(namespace.run(f"ip route get {away}").replace("cache", "").strip())
-    return sorted(
-        re.sub(r" (expires \d+sec|tentative|uid \d+|pref medium|error -?\d+|\\)|(?<=eth0):\d+", "", line).strip()
-        for line in found
-    )
+def described(namespace: Namespace) -> list[str]:
+    return describe(namespace.run, VIPS, AWAY)
 
 
 def read_first(namespace: Namespace) -> str:
@@ -109,10 +117,6 @@ def read_first(namespace: Namespace) -> str:
     with namespace.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         answer = fcntl.ioctl(asking, _SIOCGIFADDR, struct.pack("256s", b"eth0"))
     return str(IPv4Address(answer[20:24]))
-
-
-def without_ours(described: list[str]) -> list[str]:
-    return [line for line in described if not (line.startswith("route 192.0.2.0/24") and "proto 118" in line)]
 
 
 def is_served(host: Host) -> bool:
@@ -128,7 +132,7 @@ def assert_same(left: Callable[[], list[str]], right: Callable[[], list[str]], l
 @pytest.mark.parametrize("name", restarts())
 def test_a_host_stays_what_it_is_without_the_daemon(name: str, alike: Host, twin: Namespace) -> None:
     host, commands = alike, restarts()[name]
-    here, there = partial(describe, host.namespace), partial(describe, twin)
+    here, there = partial(described, host.namespace), partial(described, twin)
     assert_same(here, there)
     host.start(web=GROUP)
     assert eventually(lambda: is_served(host), LIVENESS), host.log
@@ -155,3 +159,27 @@ def test_a_link_that_comes_into_the_vips_network_is_guarded(host: Host) -> None:
     host.namespace.run("ip address add 10.77.0.12/24 dev eth1")
     assert eventually(lambda: guarded("eth1"), LIVENESS), host.log
     assert host.role("web") == "active"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_kind_of_link(kind: str, host: Host, twin: Namespace) -> None:
+    made = [*KINDS[kind], "link set port0 up", "link set eth0 up", *SET_UP]
+    for namespace in (host.namespace, twin):
+        do(namespace, ["link del eth0", "link add port0 type veth peer name port0p", "link set port0p up"])
+        try:
+            do(namespace, made)
+        except AssertionError as error:
+            if "Unknown device type" not in str(error):
+                raise
+            pytest.skip(f"this kernel has no links of type {kind} (CONFIG_{CONFIGS[kind]})")
+    host.start(web=GROUP)
+    here, there = partial(described, host.namespace), partial(described, twin)
+    assert eventually(lambda: is_served(host), LIVENESS), host.log
+    flushed = ["address flush dev eth0 scope global", "0.2", *SET_UP]
+    for commands in (flushed, ["link set eth0 down", "0.2", "link set eth0 up", *SET_UP], ["link del eth0", *made]):
+        for namespace in (host.namespace, twin):
+            do(namespace, commands)
+        assert eventually(lambda: is_served(host), LIVENESS), host.log
+        assert_same(lambda: without_ours(here()), there, host.log)
+    assert host.stop() == 0
+    assert_same(here, there)
