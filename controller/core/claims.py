@@ -103,14 +103,9 @@ def _note_said(state: State, find: Callable[[str, frozenset[str]], frozenset[str
     return state.with_read_due() if news else state
 
 
-def look(
-    state: State, sent_at: float, certain: Callable[[str], bool], hidden: Collection[str], policy: Policy
-) -> State:
-    """Clears the claims that a listing shows to be alone.
-
-    `certain` tells whether it counts for a key. `hidden`: keys for which it does not, and of which nothing is known.
-    """
-    if policy.rules.hidden_blocks() and any(key.startswith(SESSIONS) for key in hidden):
+def look(state: State, sent_at: float, certain: Callable[[str], bool], policy: Policy) -> State:
+    """Clears the claims that a listing shows to be alone. `certain` tells whether it counts for a key."""
+    if state.store.unsure:
         return state
     groups = dict(state.groups)
     for name, group in state.groups.items():

@@ -30,8 +30,9 @@ def hear_listing(state: State, event: ev.Listed, now: float, policy: Policy) -> 
         state = replace(state, session=session)
     state = replace(state, store=replace(store, gone=_remember_gone(before, store.sightings, policy)))
     state = _check_session(state, policy, scope, now)
-    hidden = scope.list_hidden(state.store.sightings)
-    state = claims.look(state, policy.rules.confirmed_at(event.sent_at, now), scope.covers, hidden, policy)
+    unsure = frozenset(key for key in state.store.unsure if not scope.covers(key))
+    state = replace(state, store=replace(state.store, unsure=unsure))
+    state = claims.look(state, policy.rules.confirmed_at(event.sent_at, now), scope.covers, policy)
     groups = dict(state.groups)
     for name in groups:
         if scope.covers(GROUPS + name):
@@ -78,10 +79,6 @@ class _Scope:
         """Returns whether the answer counts for the key."""
         return self._counts(self._sent_at, self._completed.get(key, -inf))
 
-    def list_hidden(self, sightings: Mapping[str, Sighting]) -> list[str]:
-        """Returns the keys that the answer does not count for and of which nothing else is known."""
-        return [key for key in self._completed if not self.covers(key) and key not in sightings]
-
 
 def _sight_all(state: State, event: ev.Listed, now: float, policy: Policy, scope: _Scope) -> Mapping[str, Sighting]:
     lease = policy.timing.lease_duration
@@ -91,7 +88,8 @@ def _sight_all(state: State, event: ev.Listed, now: float, policy: Policy, scope
         if scope.covers(key):
             fresh[key] = sight(fresh.get(key), key, entry, sent_at=sent_at, now=now, forget_after=lease)
     absent = [key for key in fresh if key not in event.entries]
-    named = {GROUPS + name for name in state.groups} | {state.session.key, CLUSTER} | _find_named_sessions(fresh)
+    named = {GROUPS + name for name in state.groups} | {state.session.key, CLUSTER} | state.store.unsure
+    named |= _find_named_sessions(fresh)
     for key in {*absent, *(key for key in named if key not in event.entries)}:
         if not scope.covers(key):
             continue

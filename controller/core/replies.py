@@ -7,7 +7,7 @@ from controller.core import events as ev
 from controller.core.election import Sighting
 from controller.core.group import Owned, Role
 from controller.core.listing import hear_listing
-from controller.core.records import GROUPS, Cluster, Ownership, Session
+from controller.core.records import GROUPS, SESSIONS, Cluster, Ownership, Session
 from controller.core.state import Pending, Phase, Policy, Purpose, Renewal, State
 from controller.core.values import replace
 
@@ -98,7 +98,10 @@ def _forget_key(state: State, request: int, now: float, policy: Policy) -> State
     last, gone = store.sightings.get(write.key), dict(store.gone)
     if last is not None and last.record is not None and write.key.startswith(GROUPS):
         gone[write.key] = last.record.seq
-    state = replace(state, store=replace(store, sightings=sightings, gone=gone))
+    unsure = store.unsure
+    if _might_serve(write.key, last, state) and policy.rules.remembers_session():
+        unsure |= {write.key}
+    state = replace(state, store=replace(store, sightings=sightings, gone=gone, unsure=unsure))
     state = _pace_reads(_end_write(state, request, now).with_read_due(), write.key, now, policy)
     if write.purpose is Purpose.LEAVE:
         return replace(state, phase=Phase.LEFT)
@@ -108,6 +111,13 @@ def _forget_key(state: State, request: int, now: float, policy: Policy) -> State
             current = replace(state.rounds.current, beating=False, failed=True)
             return _end_round(replace(state, rounds=replace(state.rounds, current=current)), now, policy)
     return state
+
+
+def _might_serve(key: str, seen: Sighting | None, state: State) -> bool:
+    """Returns whether this is another session's key, and the session is not known to be fenced."""
+    record = None if seen is None else seen.record
+    fenced = isinstance(record, Session) and record.fenced
+    return key.startswith(SESSIONS) and key != state.session.key and not fenced
 
 
 def _pace_reads(state: State, key: str, now: float, policy: Policy) -> State:

@@ -172,11 +172,11 @@ class Rules:
         """
         return True
 
-    def hidden_blocks(self) -> bool:
-        """A listing in which a session does not count, because we were writing its record, clears no claim (15).
+    def remembers_session(self) -> bool:
+        """A session that we could not fence is there until a listing that counts for it shows otherwise (14).
 
-        Without this rule: B is frozen while A claims an address in another group. B takes A for silent and fences it,
-        which is refused. The listing that is on its way meanwhile has A's claim, and B does not look at it.
+        Without this rule: B is frozen, takes A for silent, and cannot fence it. It forgets A and takes an address that
+        A has in another group: A's claim is in the listing that does not count, or A's session is deleted by hand.
         """
         return True
 

@@ -130,6 +130,7 @@ class Knowledge:
 
     sightings: Mapping[str, Sighting] = field(default_factory=dict)
     gone: Mapping[str, int] = field(default_factory=dict)  # the last `seq` of each group record not known now
+    unsure: frozenset[str] = frozenset()  # other sessions that we could not write, and have not listed since
     answered_at: float = 0.0  # when the last listing arrived
     quarantine_until: float = 0.0  # the store went back: nothing is taken or opened before this
     out_of_contact: bool = False

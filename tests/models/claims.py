@@ -3,12 +3,12 @@
 A session names in its record the group under which it claims the address. A step of the store's is three steps here:
 the request leaves, it takes effect, the reply arrives. There is no clock: whoever is slow may be slow for ever. The
 election is abstracted to what it guarantees: a group's record names one owner, and a session is fenced only when its
-guard has ended. The node of a fenced session begins a new one. Nobody deletes a session that the other node has not
+guard has ended. To fence it can fail at any time. The node of a fenced session begins a new one. Nobody deletes a session that the other node has not
 seen yet: the rules do not cover that case (docs/guarantees.md).
 
 `search` returns the shortest trace to a state in which both nodes let the address pass, or None. The rules are those of
 `controller.core.rules`; a subclass weakens one. Two states are one if they differ only in which node is A, or in what
-can no longer matter. With one edit and one deletion there are 22,828 states, with one more edit 80,993.
+can no longer matter. With one edit and one deletion there are 31,865 states, with one more edit 110,709.
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ class ClaimRules:
 
     def missing_blocks(self) -> bool:
         """A session whose record is missing blocks if it was seen before, or if a group's record names it."""
+        return True
+
+    def remembers_session(self) -> bool:
+        """A session that could not be fenced is still known."""
         return True
 
     def may_change_claim(self, opened: str) -> bool:
@@ -225,6 +229,8 @@ def _acts(own: Node, other: Node, rules: ClaimRules) -> list[Step]:
     if not other.opened:
         anew = Node(other.name, met=other.met and not rules.forgets())
         steps.append(Step("fences the other", _note_fenced(own), anew))
+    if own.met or other.present:
+        steps.append(Step("cannot fence the other", _note_refused(own, rules), other))
     return steps
 
 
@@ -245,6 +251,13 @@ def _note_fenced(node: Node) -> Node:
     """Return the node after it has fenced the other session, which then counts no more."""
     look = node.look and node.look._replace(clears=GROUPS if node.look.clears else NONE, shows=False)
     return node._replace(met=False, look=look)
+
+
+def _note_refused(node: Node, rules: ClaimRules) -> Node:
+    """Return the node after it could not fence the other session: the listing on its way does not count for it."""
+    known = rules.remembers_session()
+    found = NONE if known else GROUPS if rules.look_counts(fresh=False) else node.said
+    return node._replace(met=node.met and known, look=node.look and node.look._replace(clears=found, shows=False))
 
 
 def _deletions(own: Node, other: Node) -> Iterator[Step]:

@@ -235,10 +235,10 @@ _LIST = (
         rules=weakened.MissingIgnored,
     ),
     Mutant(
-        "claim_hidden",
-        "a listing clears no claim if a session in it does not count",
-        "B is frozen while A claims an address; B tries to fence A, and does not look at A's claim meanwhile",
-        rules=weakened.HiddenIgnored,
+        "session_forgotten",
+        "a session that could not be fenced is there until a listing shows otherwise",
+        "B is frozen while A claims an address; B tries to fence A, and then knows nothing of A and its claim",
+        rules=weakened.ForgetsSession,
     ),
     Mutant(
         "claim_unknown",

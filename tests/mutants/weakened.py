@@ -195,8 +195,8 @@ class MissingIgnored(Rules):
         return False
 
 
-class HiddenIgnored(Rules):
-    def hidden_blocks(self) -> bool:
+class ForgetsSession(Rules):
+    def remembers_session(self) -> bool:
         return False
 
 
