@@ -290,16 +290,15 @@ def test_a_session_that_could_not_be_written_blocks_until_a_listing_counts_for_i
 
 def test_a_session_that_could_not_be_fenced_is_missed_when_it_has_gone(node: Lone) -> None:
     node.put("sessions/n2-x", other(web=member(X)))
-    node.put("groups/web", Ownership(SessionId("n2-x"), 1, seq=1, writer="other"))
-    node.run(TIMING.lease_duration - 0.1)
-    node.held = (ev.Write,)
-    while not (fences := [each for each in node.waiting if getattr(each, "key", "") == "sessions/n2-x"]):
-        node.run(0.05)
-    node.held = (ev.Read,)
+    node.put("groups/web", Ownership(SessionId("n2-x"), "n2", 5000, seq=5005, writer="other"))
+    fence = node.wait_for_write("sessions/n2-x")
     del node.store["sessions/n2-x"]
-    node.carry_out(fences[0])
+    node.held = (ev.Read,)
+    node.carry_out(fence)
     assert node.state.store.unsure == {"sessions/n2-x"}
     node.held = ()
+    for read in list(node.waiting):
+        node.carry_out(read)
     node.run(1)
     assert node.state.store.unsure == frozenset()
     assert [b.what for b in find_blockers(node.state, node.policy, "www", frozenset({X}))] == [

@@ -401,6 +401,19 @@ def test_what_nobody_names_for_a_day_is_fenced_and_a_day_later_deleted(node: Lon
     assert "sessions/n2-old" not in node.store
 
 
+@pytest.mark.parametrize(("fenced", "unsure"), [(False, {"sessions/n2-old"}), (True, set())])
+def test_only_a_session_that_is_not_fenced_is_missed_when_it_cannot_be_written(
+    node: Lone, fenced: bool, unsure: set[str]
+) -> None:
+    node.put("sessions/n2-old", fit(fenced=fenced))
+    node.run(1)
+    node.now += 24 * 3600
+    write = node.wait_for_write("sessions/n2-old")
+    node.refused, node.held = "sessions/n2-old", (ev.Read,)
+    node.carry_out(write)
+    assert node.state.store.unsure == unsure
+
+
 @pytest.mark.parametrize("fenced", [False, True])
 def test_a_session_that_a_group_names_stays_for_ever(node: Lone, fenced: bool) -> None:
     node.put("sessions/n2-named", fit(fenced=fenced))

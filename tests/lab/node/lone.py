@@ -18,7 +18,7 @@ TIMING = Timing.derive(3.0)
 class Lone:
     """A node that carries out actions in order.
 
-    Actions of a type in `held`, and steps in `holds_steps`, stay unanswered in `waiting`.
+    Actions of a type in `held`, steps in `holds_steps` and writes of `holds_key` stay unanswered in `waiting`.
     """
 
     policy: Policy = field(
@@ -28,6 +28,7 @@ class Lone:
     store: dict[str, Entry] = field(default_factory=dict)
     held: tuple[type, ...] = ()
     holds_steps: frozenset[Step] = frozenset()
+    holds_key: str | None = None
     waiting: list[ev.Action] = field(default_factory=list)
     actions: list[ev.Action] = field(default_factory=list)
     transitions: list[Transition] = field(default_factory=list)
@@ -66,11 +67,28 @@ class Lone:
             raise decision.failures[0][1]
         for action in decision.actions:
             self.actions.append(action)
-            if isinstance(action, self.held) or (isinstance(action, ev.Run) and action.step in self.holds_steps):
+            if self._holds(action):
                 self.waiting.append(action)
             else:
                 self.carry_out(action)
         return decision
+
+    def _holds(self, action: ev.Action) -> bool:
+        match action:
+            case ev.Run() if action.step in self.holds_steps:
+                return True
+            case ev.Write() if action.key == self.holds_key:
+                return True
+            case _:
+                return isinstance(action, self.held)
+
+    def wait_for_write(self, key: str) -> ev.Action:
+        """Let time pass until this key is written, and hold that write."""
+        self.holds_key = key
+        while not self.waiting:
+            self.run(0.05)
+        self.holds_key = None
+        return self.waiting.pop()
 
     def run(self, seconds: float) -> Lone:
         """Let time pass in steps of 50 ms."""
