@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
@@ -17,7 +18,8 @@ from controller.config.relations import timing_problems
 from controller.daemon.clock import boottime
 from controller.daemon.host import LIFETIME_OVERSHOOT
 from controller.daemon.opening import choose_provider, open_provider
-from controller.stores.base import StoreError
+from controller.stores.base import Credential, Credentialed, StoreError
+from controller.stores.registry import store_type
 from providers.base import Closer, Finding, Level
 from providers.linux import kernel
 
@@ -87,26 +89,47 @@ def _list_named(config: Config) -> list[Remark]:
 
 
 async def _store(config: Config) -> list[Remark]:
-    about = f"store {config.store.type}"
+    found = [await _contact(config), *_credentials(config, time.time())]
+    return [Remark(f"store {config.store.type}", finding) for finding in found]
+
+
+async def _contact(config: Config) -> Finding:
+    """Report whether the store answers, and fast enough for the lease."""
     try:
         latency = await store_latency(config)
     except (StoreError, TimeoutError) as error:
         remedy = "without the store no node takes over, and the active node stops serving when its lease ends"
-        return [
-            Remark(
-                about, Finding(Level.ERROR, "store.reachable", "reachable", f"{error or 'no answer in time'}", remedy)
-            )
-        ]
-    problems = [
-        Finding(Level.ERROR, "store.latency", join_path(p.path), p.text) for p in latency_problems(config, latency)
-    ]
+        return Finding(Level.ERROR, "store.reachable", "reachable", f"{error or 'no answer in time'}", remedy)
+    for problem in latency_problems(config, latency):
+        return Finding(Level.ERROR, "store.latency", join_path(problem.path), problem.text)
     answers = (
         f"answers in {latency.typical * 1000:.1f} ms, nine times out of ten within {latency.slow * 1000:.1f} ms; "
         f"a call of this lease may take {config.timing().call_timeout * 1000:.0f} ms"
     )
-    return [
-        Remark(about, finding) for finding in problems or [Finding(Level.OK, "store.reachable", "reachable", answers)]
-    ]
+    return Finding(Level.OK, "store.reachable", "reachable", answers)
+
+
+def _credentials(config: Config, now: float) -> list[Finding]:
+    """Report when the store's credentials end."""
+    plugin = config.store
+    try:
+        store = store_type(plugin.type).open(plugin.options, cluster=config.cluster, call_timeout=1.0)
+    except StoreError:  # which is why it is not reachable
+        return []
+    return [describe_credential(each, now) for each in store.credentials()] if isinstance(store, Credentialed) else []
+
+
+def describe_credential(credential: Credential, now: float) -> Finding:
+    """Returns the finding about one credential. `now` in Unix time."""
+    days = (credential.ends_at - now) / 86400
+    ends = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(credential.ends_at))
+    level, said, remedy = Level.OK, f"ends at {ends}, in {days:.0f} days", ""
+    if credential.ends_soon(now):
+        level, said = Level.WARNING, f"ends at {ends}, in {days:.1f} days"
+        remedy = "replace it; the daemon reads it anew"
+    if days <= 0:
+        level, said = Level.ERROR, f"ended at {ends}: new connections to the store fail"
+    return Finding(level, "store.credentials", credential.name, said, remedy)
 
 
 async def _others(config: Config) -> list[Remark]:

@@ -23,6 +23,7 @@ from controller.core import events as ev
 from controller.core.machine import Role, State, serving_until
 from controller.core.records import Cluster
 from controller.daemon.clock import boot_id, boottime
+from controller.daemon.credentials import watch_credentials
 from controller.daemon.executor import Executor, Surroundings, new_session_id
 from controller.daemon.fitness import Fitness
 from controller.daemon.following import Follower
@@ -33,7 +34,7 @@ from controller.daemon.node import Node
 from controller.daemon.notify import notify, ping_watchdog
 from controller.daemon.readiness import why_not_ready
 from controller.daemon.reconcile import Budget, Reconciler
-from controller.stores.base import Store, StoreError, Watcher
+from controller.stores.base import Credentialed, Store, StoreError, Watcher
 from controller.stores.registry import store_type
 from controller.telemetry.chronicle import Chronicle
 from controller.telemetry.history import History
@@ -135,6 +136,8 @@ class Daemon:
                 tasks.create_task(self._reload_when_asked(), name="reload"),
                 tasks.create_task(ping_watchdog(self._alive), name="watchdog"),
             ]
+            if isinstance(store, Credentialed):
+                background.append(tasks.create_task(watch_credentials(store, self._telemetry), name="credentials"))
             if isinstance(store, Watcher):
                 background.append(tasks.create_task(post_hints(store, self._node), name="watch"))
             executor = Executor(self._surroundings(store), self._telemetry, tasks, self._node.post)

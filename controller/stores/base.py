@@ -5,9 +5,9 @@ A store needs no other module of this project. Its tests need `controller.contra
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NewType, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple, NewType, Protocol, runtime_checkable
 
 from health.errors import AnyvipError
 
@@ -60,6 +60,26 @@ class Watcher(Protocol):
         The entries may be outdated or repeated. A deleted key is left out. Reconnects by itself, and ends only when
         the store is closed.
         """
+
+
+class Credential(NamedTuple):
+    """A certificate or a token with which a store is reached. `name`: its file. Times are Unix times in seconds."""
+
+    name: str
+    begins_at: float
+    ends_at: float
+
+    def ends_soon(self, now: float) -> bool:
+        """Return whether less than a tenth of its life is left, when programs that replace it have done so."""
+        return self.ends_at - now < (self.ends_at - self.begins_at) / 10
+
+
+@runtime_checkable
+class Credentialed(Protocol):
+    """A store that is reached with credentials that end."""
+
+    def credentials(self) -> Sequence[Credential]:
+        """Return those that end, as their files have them now. Reads files, so call it in a thread. Raises nothing."""
 
 
 @runtime_checkable

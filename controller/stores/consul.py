@@ -22,14 +22,14 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator, Field, FilePath, SecretStr, model_validator
 
-from controller.stores.base import Conflict, Entry, StoreError, Version
+from controller.stores.base import Conflict, Credential, Entry, StoreError, Version
 from controller.stores.kit.endpoints import Endpoints, Servers, body_of, origin
 from controller.stores.kit.keys import Keys, folder
 from controller.stores.kit.outcome import NotDone, OutcomeUnknown
 from controller.stores.kit.tls import Endpoint, Secret, TlsOptions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     import aiohttp
 
@@ -77,6 +77,7 @@ class ConsulStore:
         self, servers: Servers, keys: Keys, token: Secret, call_timeout: float, datacenter: str | None
     ) -> None:
         self._servers = Endpoints(servers, call_timeout)
+        self._tls = servers.tls
         self._keys = keys
         self._token = token
         self._call_timeout = call_timeout
@@ -130,6 +131,11 @@ class ConsulStore:
                         yield present
             except StoreError:  # ordinary calls report the reason
                 seen, index = None, 0
+
+    def credentials(self) -> Sequence[Credential]:
+        """Return when the certificates and the token end. Reads their files."""
+        certificates = self._tls.credentials() if self._tls is not None else ()
+        return [*certificates, *self._token.credentials()]
 
     async def close(self) -> None:
         """Close the connections; the watches end."""

@@ -13,13 +13,15 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator, Field, FilePath, SecretStr, model_validator
 
-from controller.stores.base import Conflict, Entry, StoreError, Version
+from controller.stores.base import Conflict, Credential, Entry, StoreError, Version
 from controller.stores.etcd_gateway import EtcdAccess, Gateway
 from controller.stores.kit.endpoints import lines
 from controller.stores.kit.tls import Endpoint, Secret, TlsOptions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from controller.stores.kit.tls import Tls
 
 
 def _folder(prefix: str) -> str:
@@ -58,9 +60,10 @@ class EtcdStore:
                 raise ValueError("user and password (or password_file) belong together")
             return self
 
-    def __init__(self, gateway: Gateway, root: str) -> None:
+    def __init__(self, gateway: Gateway, root: str, tls: Tls | None) -> None:
         self._gateway = gateway
         self._root = root
+        self._tls = tls
         self._known: dict[str, tuple[str, str, Entry]] = {}  # by encoded key: encoded value, key, entry
 
     @classmethod
@@ -70,7 +73,8 @@ class EtcdStore:
         Raises StoreError for bad files.
         """
         root = f"{options.prefix}{quote(cluster, safe='')}/"
-        return cls(Gateway(_access(options), call_timeout), root)
+        access = _access(options)
+        return cls(Gateway(access, call_timeout), root, access.tls)
 
     async def read(self, prefix: str) -> Mapping[str, Entry]:
         """Return every key that begins with prefix. Raises StoreError, also while etcd has no quorum."""
@@ -122,6 +126,10 @@ class EtcdStore:
             return {pair[1]: pair[2] for pair in map(self._decode, pairs) if pair is not None}
         except (KeyError, TypeError, ValueError):
             return {}
+
+    def credentials(self) -> Sequence[Credential]:
+        """Return when the certificates end. Reads their files."""
+        return self._tls.credentials() if self._tls is not None else ()
 
     async def close(self) -> None:
         """Close the connections; the watches end."""

@@ -21,13 +21,13 @@ from urllib.parse import quote, urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, FilePath
 
-from controller.stores.base import Conflict, Entry, StoreError, Version
+from controller.stores.base import Conflict, Credential, Entry, StoreError, Version
 from controller.stores.kit.endpoints import Endpoints, Servers, body_of, lines, origin
 from controller.stores.kit.outcome import NotDone, OutcomeUnknown
 from controller.stores.kubernetes_access import SERVICE_ACCOUNT, KubernetesAccess
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     import aiohttp
 
@@ -66,6 +66,7 @@ class KubernetesStore:
     def __init__(self, access: KubernetesAccess, namespace: str, cluster: str, call_timeout: float) -> None:
         self._server = Endpoints(Servers([access.server], access.tls, access.server_name, _HEADERS), call_timeout)
         self._token = access.token
+        self._tls = access.tls
         self._cluster = cluster
         self._leases = f"/apis/coordination.k8s.io/v1/namespaces/{quote(namespace, safe='')}/leases"
         self._namespace = namespace
@@ -121,6 +122,11 @@ class KubernetesStore:
                             yield told
             except StoreError:  # ordinary calls report the reason
                 at = ""
+
+    def credentials(self) -> Sequence[Credential]:
+        """Return when the certificates and the token end. Reads their files."""
+        certificates = self._tls.credentials() if self._tls is not None else ()
+        return [*certificates, *self._token.credentials()]
 
     async def close(self) -> None:
         """Close the connections; the watches end."""

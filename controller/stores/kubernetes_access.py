@@ -112,7 +112,11 @@ class _Kubeconfig:
     def tls(self, cluster: Mapping[str, Any], user: Mapping[str, Any]) -> Tls:
         """Return the TLS with the certificates, from files or from the kubeconfig itself."""
         files = [self.path(cluster, _CA), *(self.path(user, key) for key in (_CERT, _KEY))]
-        return Tls(lambda: self._make_context(cluster, user), [file for file in files if file])
+        named = {
+            f"{self._file}: {key}-data": self._embedded(where, key) for where, key in ((cluster, _CA), (user, _CERT))
+        }
+        embedded = {name: pem for name, pem in named.items() if pem}
+        return Tls(lambda: self._make_context(cluster, user), [file for file in files if file], embedded)
 
     def _make_context(self, cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:
         with tempfile.TemporaryDirectory(prefix="anyvip-") as directory:  # 0700; ssl takes keys from files only
@@ -123,12 +127,16 @@ class _Kubeconfig:
             )
 
     def _pem(self, where: Mapping[str, Any], key: str, directory: Path) -> Path | None:
-        within = self.text(where, f"{key}-data", "")
+        within = self._embedded(where, key)
         if not within:
             return self.path(where, key)
         file = directory / key
+        file.write_bytes(within)
+        return file
+
+    def _embedded(self, where: Mapping[str, Any], key: str) -> bytes:
+        """Return what the kubeconfig itself has of a file; empty if nothing."""
         try:
-            file.write_bytes(base64.b64decode(within, validate=True))
+            return base64.b64decode(self.text(where, f"{key}-data", ""), validate=True)
         except binascii.Error as error:
             raise ValueError(f"{key}-data is not base64") from error
-        return file

@@ -54,6 +54,12 @@ class Metrics:
             registry=self.registry,
         )
         self.reachable = gauge("anyvip_store_reachable", "1 while the store answers.")
+        self._credentials: frozenset[str] = frozenset()
+        self.credential_ends = gauge(
+            "anyvip_store_credential_end_timestamp_seconds",
+            "Unix time at which a certificate or a token for the store ends.",
+            ("credential",),
+        )
         self.blocked = gauge("anyvip_address_conflict", "1 while another group has one of its addresses.", group)
         self.differing = gauge("anyvip_configuration_differs", "Other nodes whose configuration differs from this one.")
         self.unreadable = gauge("anyvip_unreadable_records", "Keys in the store that cannot be read.")
@@ -68,6 +74,14 @@ class Metrics:
         """Sets how long the cluster has been paused, and for how long it still will be. Both are 0 if it is not."""
         self.paused_seconds.set(max(seconds, 0.0))
         self.pause_left.set(max(left, 0.0))
+
+    def credentials(self, ends: Mapping[str, float]) -> None:
+        """Sets when each of the store's credentials ends, in Unix time, and removes the others."""
+        for name in self._credentials.difference(ends):
+            self.credential_ends.remove(name)
+        for name, at in ends.items():
+            self.credential_ends.labels(name).set(at)
+        self._credentials = frozenset(ends)
 
     def watch(self, groups: Collection[str]) -> None:
         """Starts the series of new groups at zero, and removes those of groups that are gone."""

@@ -12,6 +12,7 @@ from controller.core.events import Drifted, Judged, Ran, Step
 from controller.core.group import Reason, Role, Transition
 from controller.core.records import Cluster
 from controller.core.state import State
+from controller.stores.base import Credential
 from controller.telemetry.chronicle import LEFT, OWNER, Chronicle, ChronicleEntry
 from controller.telemetry.contact import Contact
 from controller.telemetry.history import History, HistoryEntry
@@ -68,6 +69,7 @@ class Telemetry:
         self._blocked: dict[str, str] = {}  # who else claims the group's addresses
         self.contact = Contact()
         self._unreadable: frozenset[str] = frozenset()  # the keys that were logged
+        self._ending: frozenset[str] = frozenset()  # the credentials that were logged
         self.history = history
         self.chronicle = chronicle or Chronicle(node, wall=wall)
         self.cut_off_since: float | None = None  # Unix time; None while the store answers
@@ -193,6 +195,14 @@ class Telemetry:
                 emit(_log, logging.WARNING, "address claimed by another group", group=group, why=blocked)
             else:
                 emit(_log, logging.INFO, "address no longer claimed by another group", group=group, was=before)
+
+    def credentials(self, found: Sequence[Credential]) -> None:
+        """Reports when the store's credentials end. Logs once those that end soon."""
+        self.metrics.credentials({each.name: each.ends_at for each in found})
+        soon = {each.name: each.ends_at for each in found if each.ends_soon(self._wall())}
+        for name in sorted(soon.keys() - self._ending):
+            emit(_log, logging.WARNING, "credential ends soon", credential=name, ends=utc(soon[name]))
+        self._ending = frozenset(soon)
 
     def unreadable(self, problems: Mapping[str, str]) -> None:
         """Reports the keys of the store that cannot be read, and why: each key once, until it can be read or is gone.

@@ -6,16 +6,21 @@ import logging
 import re
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FilePath
 
+from controller.stores.base import Credential
+from controller.stores.kit.credentials import read_certificates, read_file, read_token
+
 _SECRET_LIFE_SECONDS = 60.0
 _FILES_LIFE_SECONDS = 1.0
+_NOTHING: Mapping[str, bytes] = MappingProxyType({})
 
 _log = logging.getLogger("anyvip")
 
@@ -78,10 +83,13 @@ def tls_context(ca_file: Path | None, cert_file: Path | None = None, key_file: P
 class Tls:
     """A TLS context that follows its files, which are replaced before the certificates in them expire."""
 
-    def __init__(self, make: Callable[[], ssl.SSLContext], files: Sequence[Path]) -> None:
-        """`make` reads the files. Raises OSError."""
+    def __init__(
+        self, make: Callable[[], ssl.SSLContext], files: Sequence[Path], embedded: Mapping[str, bytes] = _NOTHING
+    ) -> None:
+        """`make` reads the files. `embedded`: certificates that are in none, by name. Raises OSError."""
         self._make = make
         self._files = files
+        self._embedded = embedded
         self._seen = self._look()
         self._looked_at = time.monotonic()
         self._context = make()
@@ -105,6 +113,11 @@ class Tls:
             _log.warning("the certificates of the store cannot be read anew: %s", error)
         else:
             self._seen = seen
+
+    def credentials(self) -> list[Credential]:
+        """Return when the certificates end, as they are in their files now. Reads the files; raises nothing."""
+        found = [read_certificates(name, pem) for name, pem in self._embedded.items()]
+        return [each for each in (*found, *map(read_file, self._files)) if each is not None]
 
     def _look(self) -> list[tuple[int, int, int] | None]:
         return [_stamp(file) for file in self._files]
@@ -132,6 +145,15 @@ class Secret:
         if self._file is not None and time.monotonic() > self._read_at + _SECRET_LIFE_SECONDS:
             self._read(self._file)
         return self._value
+
+    def credentials(self) -> list[Credential]:
+        """Return when the secret ends, if it says so. Reads its file; raises nothing."""
+        value = self._value
+        if self._file is not None:
+            with suppress(OSError, ValueError):
+                value = first_line(self._file)
+        found = read_token(f"{self._file or 'token'}", value)
+        return [] if found is None else [found]
 
     def renewed(self, refused: str) -> bool:
         """Return whether there is another secret now than the refused one."""

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from controller.cli.doctor import Remark, Report
+from controller.cli.doctor import Remark, Report, describe_credential
 from controller.cli.main import main
 from controller.contracts.providers import CODE
+from controller.stores.base import Credential
 from providers.base import Finding, Level
 
 DOWN = Finding(Level.ERROR, "baremetal.interface", "interface eth0", "is down", "ip link set eth0 up")
@@ -55,6 +56,24 @@ def test_for_programs_the_code_is_a_field() -> None:
             "remedy": "",
         },
     ]
+
+
+@pytest.mark.parametrize(
+    ("now", "level", "words"),
+    [
+        (0.0, Level.OK, "ends at 1970-04-11 00:00 UTC, in 100 days"),
+        (95.5, Level.WARNING, "ends at 1970-04-11 00:00 UTC, in 4.5 days"),
+        (100.5, Level.ERROR, "ended at 1970-04-11 00:00 UTC: new connections to the store fail"),
+    ],
+)
+def test_a_credential_is_named_with_its_end(now: float, level: Level, words: str) -> None:
+    found = describe_credential(Credential("/etc/client.pem", 0.0, 100 * 86400.0), now * 86400)
+    assert (found.level, found.code, found.subject, found.message) == (
+        level,
+        "store.credentials",
+        "/etc/client.pem",
+        words,
+    )
 
 
 def test_the_command_prints_the_code_of_every_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

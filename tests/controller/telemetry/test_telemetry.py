@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from controller.core.events import Drifted, Judged, Ran, Step
 from controller.core.group import Reason, Role, Transition
 from controller.core.records import Change, Cluster, Ending, Ownership, Session, SessionId
+from controller.stores.base import Credential
 from controller.telemetry.history import History
 from controller.telemetry.logs import JsonLines, TextLines, emit
 from controller.telemetry.metrics import ROLES
@@ -228,6 +229,18 @@ def test_how_long_a_pause_has_lasted_and_will_last(telemetry: Telemetry, ends: f
     text = telemetry.render({}).decode()
     assert "\nanyvip_paused_seconds 0.0\n" in text
     assert "\nanyvip_pause_seconds_left 0.0\n" in text
+
+
+def test_a_credential_that_ends_soon_is_logged_once(telemetry: Telemetry, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "anyvip")
+    old, fresh = Credential("ca.pem", 0.0, UNIX + 3600.0), Credential("token", UNIX, UNIX + 3600.0)
+    for found in ([old, fresh], [old, fresh], [fresh], [old]):
+        telemetry.credentials(found)
+    assert [line.partition(" ends=")[0] for line in lines(caplog)] == [
+        'level=warning logger=anyvip msg="credential ends soon" credential=ca.pem'
+    ] * 2
+    ends = {key[1] for key in samples(telemetry) if key[0] == "anyvip_store_credential_end_timestamp_seconds"}
+    assert ends == {"ca.pem"}
 
 
 def test_a_store_that_is_away_is_logged_when_it_goes_and_when_it_comes(
