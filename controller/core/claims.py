@@ -105,8 +105,6 @@ def _note_said(state: State, find: Callable[[str, frozenset[str]], frozenset[str
 
 def look(state: State, sent_at: float, certain: Callable[[str], bool], policy: Policy) -> State:
     """Clears the claims that a listing shows to be alone. `certain` tells whether it counts for a key."""
-    if state.store.unsure:
-        return state
     groups = dict(state.groups)
     for name, group in state.groups.items():
         claim = group.claim
@@ -123,10 +121,9 @@ def find_blockers(
     state: State, policy: Policy, name: str, tokens: frozenset[str], certain: Callable[[str], bool] = lambda _: True
 ) -> Iterator[Blocker]:
     """Yields who else might serve one of these tokens in another group."""
-    for other, group in state.groups.items():
-        shared = tokens & (group.claim.raised | group.claim.said)
-        if other != name and shared and not is_shut(group):
-            yield Blocker(None, Stake.HOLDS, f"this node still has {min(shared)} in group {other}")
+    yield from _find_own(state, name, tokens)
+    for key in state.store.unsure:
+        yield Blocker(sid := SessionId(key.removeprefix(SESSIONS)), Stake.HOLDS, f"session {sid} is being read again")
     for key, seen in state.store.sightings.items():
         if not key.startswith(SESSIONS) or key == state.session.key:
             continue
@@ -141,6 +138,14 @@ def find_blockers(
         for other, member in record.groups.items():
             if other != name and member.stake is not Stake.WAITS:
                 yield from _compare(state, policy, _Other(sid, record.node, other, member), tokens)
+
+
+def _find_own(state: State, name: str, tokens: frozenset[str]) -> Iterator[Blocker]:
+    """Yields this node's other groups that still have one of the tokens."""
+    for other, group in state.groups.items():
+        shared = tokens & (group.claim.raised | group.claim.said)
+        if other != name and shared and not is_shut(group):
+            yield Blocker(None, Stake.HOLDS, f"this node still has {min(shared)} in group {other}")
 
 
 @dataclass(frozen=True, slots=True)

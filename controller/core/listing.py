@@ -124,7 +124,9 @@ def _check_session(state: State, policy: Policy, scope: _Scope, now: float) -> S
         return state
     record = seen.record if isinstance(seen.record, Session) else None
     foreign = record is not None and not session.fresh and record.writer != state.life.writer
-    if foreign or policy.rules.session_over(record, session.beat):
+    anew = session.version is not None and seen.version != session.version
+    came_back = anew and record is not None and policy.rules.came_back(record.seq, session.seq)
+    if foreign or came_back or policy.rules.session_over(record, session.beat):
         return replace(state, session=replace(session, over=session.over or Reason.SESSION_OVER))
     phase = Phase.MEMBER if state.phase is Phase.CREATING else state.phase
     beat, seq = (record.beat, record.seq) if record is not None else (session.beat, session.seq)

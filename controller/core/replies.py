@@ -16,10 +16,10 @@ def note_write(state: State, event: ev.Wrote, now: float, policy: Policy) -> Sta
     """Notes that a write landed: the record is as we wrote it, at a new version."""
     write = state.requests.pending[event.request]
     there_at = policy.rules.confirmed_at(event.sent_at, now)
-    seen = Sighting(now, now, event.version, write.value or b"", write.record, there_at=there_at)
-    if write.value is None:
-        seen = Sighting(now, now)
-    store = replace(state.store, sightings={**state.store.sightings, write.key: seen})
+    sightings = {key: seen for key, seen in state.store.sightings.items() if key != write.key}
+    if write.value is not None:  # what we deleted was fenced, so it is not missed
+        sightings[write.key] = Sighting(now, now, event.version, write.value, write.record, there_at=there_at)
+    store = replace(state.store, sightings=sightings)
     state = replace(_end_write(state, event.request, now), store=store)
     if write.key.startswith(GROUPS):
         return _note_group_write(state, write, event, now, policy)
@@ -117,7 +117,8 @@ def _might_serve(key: str, seen: Sighting | None, state: State) -> bool:
     """Returns whether this is another session's key, and the session is not known to be fenced."""
     record = None if seen is None else seen.record
     fenced = isinstance(record, Session) and record.fenced
-    return key.startswith(SESSIONS) and key != state.session.key and not fenced
+    own = {state.session.key, *(f"{SESSIONS}{session}" for session in state.life.past)}
+    return key.startswith(SESSIONS) and key not in own and not fenced
 
 
 def _pace_reads(state: State, key: str, now: float, policy: Policy) -> State:

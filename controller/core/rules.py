@@ -74,6 +74,14 @@ class Rules:
         """Our session is over when its record is missing, fenced (17), or carries a beat below the known one (18)."""
         return record is None or record.fenced or record.beat < known_beat
 
+    def came_back(self, seq: int, known_seq: int) -> bool:
+        """Our session is over when its record has a new version without a new `seq` (18): it was gone meanwhile.
+
+        Without this rule: A is frozen, its session is deleted by hand, and B takes an address that A claims. The write
+        that created A's session arrives once more, and A still takes its claim for one that was found alone.
+        """
+        return seq <= known_seq
+
     def still_ours(self, record: Ownership | None, me: SessionId) -> bool:
         """We keep a group only while its record names our session (15)."""
         return record is not None and record.session == me

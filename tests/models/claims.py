@@ -3,12 +3,13 @@
 A session names in its record the group under which it claims the address. A step of the store's is three steps here:
 the request leaves, it takes effect, the reply arrives. There is no clock: whoever is slow may be slow for ever. The
 election is abstracted to what it guarantees: a group's record names one owner, and a session is fenced only when its
-guard has ended. To fence it can fail at any time. The node of a fenced session begins a new one. Nobody deletes a session that the other node has not
-seen yet: the rules do not cover that case (docs/guarantees.md).
+guard has ended. To fence it can fail at any time. The node of a fenced session begins a new one. A session whose record
+is deleted is forgotten once its grant has ended, and the record may come back. Nobody deletes a session that the other
+node has not seen yet: the rules do not cover that case (docs/guarantees.md).
 
 `search` returns the shortest trace to a state in which both nodes let the address pass, or None. The rules are those of
 `controller.core.rules`; a subclass weakens one. Two states are one if they differ only in which node is A, or in what
-can no longer matter. With one edit and one deletion there are 31,865 states, with one more edit 110,709.
+can no longer matter. With one edit and one deletion there are 45,089 states, with one more edit 155,690.
 """
 
 from __future__ import annotations
@@ -39,6 +40,10 @@ class ClaimRules:
 
     def remembers_session(self) -> bool:
         """A session that could not be fenced is still known."""
+        return True
+
+    def over_when_back(self) -> bool:
+        """A session whose record was gone is over when the record comes back."""
         return True
 
     def may_change_claim(self, opened: str) -> bool:
@@ -75,6 +80,7 @@ class Node(NamedTuple):
     met: bool = False  # the record of the other's session was seen
     claim: str = NONE
     present: bool = True
+    lapsed: bool = False  # its grant has ended since its record was deleted, and it does not know
 
 
 class World(NamedTuple):
@@ -126,6 +132,7 @@ def search(
             steps += _acts(own, other, rules)
             if world.deletions:
                 steps += _deletions(own, other)
+            steps += _returns(own, other, rules)
             for step in steps:
                 nodes = (step.own, step.other) if who == 0 else (step.other, step.own)
                 plain = World(*nodes, world.edits - step.edits, world.deletions - step.deletions)
@@ -183,8 +190,9 @@ def _acts_alone(node: Node, edits: bool, rules: ClaimRules) -> Iterator[tuple[st
         if rules.serves_renamed() and node.opened:
             renamed = renamed._replace(opened=renamed.name)
         yield f"is edited: {renamed.name}", renamed, 1
-    for what, after in (*_claims(node, rules), *_hears(node, rules), *_serves(node, rules)):
-        yield what, after, 0
+    if not node.lapsed:
+        for what, after in (*_claims(node, rules), *_hears(node, rules), *_serves(node, rules)):
+            yield what, after, 0
 
 
 def _claims(node: Node, rules: ClaimRules) -> Iterator[tuple[str, Node]]:
@@ -220,6 +228,8 @@ def _serves(node: Node, rules: ClaimRules) -> Iterator[tuple[str, Node]]:
 
 def _acts(own: Node, other: Node, rules: ClaimRules) -> list[Step]:
     """Return the steps that read what the other node has in the store, or change it."""
+    if own.lapsed:
+        return []
     steps = []
     if own.look is None and not own.clear and (own.said or rules.look_counts(fresh=False)):
         steps.append(Step("lists", own._replace(look=_look(own, other, rules)), other))
@@ -231,6 +241,8 @@ def _acts(own: Node, other: Node, rules: ClaimRules) -> list[Step]:
         steps.append(Step("fences the other", _note_fenced(own), anew))
     if own.met or other.present:
         steps.append(Step("cannot fence the other", _note_refused(own, rules), other))
+    if own.met and not (other.present or other.opened):
+        steps.append(Step("forgets the other", own._replace(met=False), other._replace(lapsed=True)))
     return steps
 
 
@@ -266,3 +278,13 @@ def _deletions(own: Node, other: Node) -> Iterator[Step]:
         yield Step("loses its session's record", own._replace(present=False), other, deletions=1)
     for name in own.owns:
         yield Step(f"loses {name}'s record", own._replace(owns=own.owns.replace(name, "")), other, deletions=1)
+
+
+def _returns(own: Node, other: Node, rules: ClaimRules) -> Iterator[Step]:
+    """Yield that the session's record comes back: the write that created it arrives again, or an operator puts it back.
+
+    Only after the other node has forgotten it: before, the session is like one whose record was never gone.
+    """
+    if own.lapsed:
+        back = Node(own.name, met=own.met) if rules.over_when_back() else own._replace(present=True, lapsed=False)
+        yield Step("gets its session's record back", back, other)

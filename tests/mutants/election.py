@@ -235,6 +235,12 @@ _LIST = (
         rules=weakened.MissingIgnored,
     ),
     Mutant(
+        "session_came_back",
+        "a session whose record was gone and came back is over",
+        "A is frozen, its session is deleted by hand, and B takes an address of A's; A's record comes back, and A thaws",
+        rules=weakened.GoesOn,
+    ),
+    Mutant(
         "session_forgotten",
         "a session that could not be fenced is there until a listing shows otherwise",
         "B is frozen while A claims an address; B tries to fence A, and then knows nothing of A and its claim",

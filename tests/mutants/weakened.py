@@ -123,13 +123,16 @@ class NoGroupRead(Rules):
 
 
 class NoTombstone(Rules):
-    """Removes the check of the beat, too: a low beat would reveal the revived session."""
+    """Removes the checks of the beat and of the `seq`, too: they would reveal the revived session."""
 
     def needs_tombstone(self) -> bool:
         return False
 
     def session_over(self, record: Session | None, known_beat: int) -> bool:
         return record is None or record.fenced
+
+    def came_back(self, seq: int, known_seq: int) -> bool:
+        return False
 
 
 class Recreate(Rules):
@@ -140,6 +143,9 @@ class Recreate(Rules):
 class OlderIsOurs(Rules):
     def session_over(self, record: Session | None, known_beat: int) -> bool:
         return record is None or record.fenced
+
+    def came_back(self, seq: int, known_seq: int) -> bool:
+        return False
 
 
 class NoInitUnbind(Rules):
@@ -192,6 +198,11 @@ class DropsClaim(Rules):
 
 class MissingIgnored(Rules):
     def missing_blocks(self) -> bool:
+        return False
+
+
+class GoesOn(Rules):
+    def came_back(self, seq: int, known_seq: int) -> bool:
         return False
 
 
