@@ -20,6 +20,7 @@ from providers.linux import guard_table as layout
 from providers.linux import nft_listing as listing
 from providers.linux import nftables as nft
 from providers.linux.attributes import text
+from providers.linux.guard_rules import SLOTS
 from providers.linux.guard_table import Contents
 from providers.linux.netlink import NETFILTER, Message, NetlinkError, NetlinkRefusal, Socket
 
@@ -140,9 +141,9 @@ class KernelGuard:
     async def inspect(self) -> GuardState:
         """See `providers.base.Guard`. Raises GuardMissing when the table is not as `install` left it."""
         self._check()
-        left = {slot: self._read_left(slot) for slot in layout.SLOTS}
-        armed = {slot: self._read_armed(slot) if left[slot] else frozenset[str]() for slot in layout.SLOTS}
-        keeping = [slot for slot in layout.SLOTS if armed[slot]]
+        left = {slot: self._read_left(slot) for slot in SLOTS}
+        armed = {slot: self._read_armed(slot) if left[slot] else frozenset[str]() for slot in SLOTS}
+        keeping = [slot for slot in SLOTS if armed[slot]]
         return GuardState(
             open_groups=armed[0] | armed[1],
             slot=max(keeping, key=lambda slot: left[slot], default=None),

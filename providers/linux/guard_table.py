@@ -35,7 +35,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -43,23 +42,19 @@ from typing import Final
 from providers.base import Guarded, Plan, ProviderError
 from providers.linux import nft_listing as listing
 from providers.linux import nftables as nft
+from providers.linux.guard_rules import DISPATCH, SLOTS, TARGET, TIMER, list_group_rules
 from providers.linux.netlink import Message
 
-SLOTS: Final = (0, 1)
 LARGEST_PLAN: Final = 1000  # groups
 LAYOUT: Final = 2  # raised with each change of the layout, so that a later version rebuilds the table
 
 _ROOM: Final = 2048  # twice the groups, because `disarm` adds before it deletes; `start` walks that many buckets
 _PRIORITY: Final = -300  # before other tables' chains, which might redirect
-_IPV4, _ARP, _IPV6, _ICMPV6 = b"\x08\x00", b"\x08\x06", b"\x86\xdd", b"\x3a"
-_VLAN_TAGS: Final = {"802.1Q": b"\x81\x00", "802.1ad": b"\x88\xa8"}
-_TIMER: Final = struct.pack("=I", 1)
-_SOLICIT, _ADVERTISE = b"\x87", b"\x88"
 _DIRECTIONS: Final = {"ingress": nft.INGRESS, "egress": nft.EGRESS}
 _MAPS_BY_VERSION: Final = {4: ("vips4",), 6: ("vips6", "targets6")}
 MAPS: Final = ("vips4", "vips6", "targets6")
 _SETS: Final = ("live_0", "live_1", "armed_0", "armed_1", *MAPS)
-_TARGET: Final = (nft.NETWORK_HEADER, 48, 16)  # an IPv6 header without extensions, ICMPv6, 4 bytes (RFC 4861 4.3, 4.4)
+_GROUP_NOTES: Final = tuple(note for note, _ in list_group_rules(b""))
 _PRINTABLE: Final = re.compile(r"[A-Za-z0-9._-]+")  # what nft reads as one word
 
 Address = tuple[str, bytes]  # a map, and a key in it
@@ -113,7 +108,7 @@ def build_contents(name: str, plan: Plan, interfaces: frozenset[str]) -> Content
     Raises ProviderError when an address is a VIP of two groups.
     """
     chains: dict[listing.ListedChain, tuple[str, ...]] = {
-        listing.ListedChain(direction): tuple(note for note, _ in rules) for direction, rules in _DISPATCH.items()
+        listing.ListedChain(direction): tuple(note for note, _ in rules) for direction, rules in DISPATCH.items()
     }
     for group in plan:
         chains[listing.ListedChain(group_chain(group))] = _GROUP_NOTES
@@ -151,9 +146,9 @@ def build(table: str, want: Contents, flags: int) -> list[Message]:
         messages.append(nft.make_set(table, f"armed_{slot}", 3 + slot, (nft.TYPE_MARK, 4), _ROOM))
     messages.append(nft.make_verdict_map(table, "vips4", 5, (nft.TYPE_IPV4, 4)))
     messages.append(nft.make_verdict_map(table, "vips6", 6, (nft.TYPE_IPV6, 16)))
-    target = nft.typeof_payload(*_TARGET)
+    target = nft.typeof_payload(*TARGET)
     messages.append(nft.make_verdict_map(table, "targets6", 7, (nft.TYPE_INTEGER, 16), target))
-    for direction, rules in _DISPATCH.items():
+    for direction, rules in DISPATCH.items():
         messages.append(nft.chain(table, direction))
         messages += [nft.rule(table, direction, note, *expressions) for note, expressions in rules]
     have = Contents(want.note, want.sets, _skeleton(want), {})
@@ -197,7 +192,7 @@ def start(table: str, slot: int, milliseconds: int) -> list[Message]:
         [
             nft.flush(table, f"armed_{slot}"),
             nft.flush(table, f"live_{slot}"),
-            nft.add_timed(table, f"live_{slot}", _TIMER, milliseconds),
+            nft.add_timed(table, f"live_{slot}", TIMER, milliseconds),
         ]
     )
 
@@ -220,7 +215,7 @@ def disarm(table: str, ids: list[bytes]) -> list[Message]:
 def _chain(table: str, chain: listing.ListedChain) -> list[Message]:
     if chain.hook is None:
         group = chain.name.removeprefix(group_chain(""))
-        rules = _group_rules(group_id(group))
+        rules = list_group_rules(group_id(group))
         return [nft.chain(table, chain.name), *(nft.rule(table, chain.name, note, *parts) for note, parts in rules)]
     (interface,) = chain.interfaces
     direction = "ingress" if chain.hook == nft.INGRESS else "egress"
@@ -232,73 +227,6 @@ def _chain(table: str, chain: listing.ListedChain) -> list[Message]:
 
 def _skeleton(contents: Contents) -> dict[listing.ListedChain, tuple[str, ...]]:
     return {chain: notes for chain, notes in contents.chains.items() if chain.name in _DIRECTIONS}
-
-
-# --- rules -------------------------------------------------------------------------------------------------------
-
-Rule = tuple[str, tuple[bytes, ...]]  # comment, expressions
-
-
-def _group_rules(key: bytes) -> list[Rule]:
-    rules: list[Rule] = []
-    for slot in SLOTS:
-        armed = (nft.constant(key), nft.member(f"armed_{slot}"))
-        live = (nft.constant(_TIMER), nft.member(f"live_{slot}"))
-        rules.append((f"open in slot {slot}", (*armed, *live, nft.verdict(nft.ACCEPT))))
-    return [*rules, ("shut", (nft.verdict(nft.DROP),))]
-
-
-def _dispatch(note: str, protocol: bytes, vips: str, address_at: int, *match: bytes) -> Rule:
-    load = nft.payload(nft.NETWORK_HEADER, address_at, 4 if vips == "vips4" else 16)
-    return note, (nft.meta(nft.META_PROTOCOL), nft.equal(protocol), *match, load, nft.dispatch(vips))
-
-
-def _neighbour(note: str, message: bytes) -> Rule:
-    """Match neighbour discovery about a VIP, whatever the addresses of the packet.
-
-    One with extension headers is not matched. The kernel answers it without them, and that answer is.
-    """
-    return note, (
-        nft.meta(nft.META_PROTOCOL),
-        nft.equal(_IPV6),
-        nft.meta(nft.META_L4PROTO),
-        nft.equal(_ICMPV6),
-        nft.payload(nft.TRANSPORT_HEADER, 0, 1),
-        nft.equal(message),
-        nft.payload(*_TARGET),
-        nft.dispatch("targets6"),
-    )
-
-
-def _nested(note: str, protocol: bytes) -> Rule:
-    """Drop a frame whose two outer tags have VLAN id 0: the kernel delivers what is in it as if it had no tag.
-
-    It takes the second tag off after this hook, so what is in it cannot be looked up here. The outer tag has left the
-    frame by now, and the network header is what follows the second tag's type. The protocol comes last, because nft
-    1.0.6 aborts when it prints bytes of such a packet after it.
-    """
-    no_id = (nft.masked(b"\x0f\xff", bytes(2)), nft.equal(bytes(2)))
-    tags = (nft.payload(nft.NETWORK_HEADER, 0, 2), *no_id, nft.payload(nft.LINK_HEADER, 14, 2), *no_id)
-    return note, (*tags, nft.meta(nft.META_PROTOCOL), nft.equal(protocol), nft.verdict(nft.DROP))
-
-
-_ARP_REQUEST: Final = (nft.payload(nft.NETWORK_HEADER, 6, 2), nft.equal(b"\x00\x01"))
-_GROUP_NOTES: Final = tuple(note for note, _ in _group_rules(b""))
-_DISPATCH: Final[Mapping[str, tuple[Rule, ...]]] = {
-    "ingress": (
-        _dispatch("to a VIP", _IPV4, "vips4", 16),
-        _dispatch("who has a VIP", _ARP, "vips4", 24, *_ARP_REQUEST),
-        _dispatch("to a VIP (IPv6)", _IPV6, "vips6", 24),
-        _neighbour("who has a VIP (IPv6)", _SOLICIT),
-        *(_nested(f"VLAN 0 in VLAN 0 ({name})", protocol) for name, protocol in _VLAN_TAGS.items()),
-    ),
-    "egress": (
-        _dispatch("from a VIP", _IPV4, "vips4", 12),
-        _dispatch("ARP as a VIP", _ARP, "vips4", 14),
-        _dispatch("from a VIP (IPv6)", _IPV6, "vips6", 8),
-        _neighbour("a VIP is here (IPv6)", _ADVERTISE),
-    ),
-}
 
 
 def all_interfaces(plan: Mapping[str, Guarded]) -> frozenset[str]:
