@@ -78,11 +78,30 @@ def adopt(state: State, record: Session, now: float, policy: Policy) -> State:
     """Notes the claims of the life whose session we adopt. They are ours if the configuration is still the same."""
     groups = dict(state.groups)
     for name, own in policy.groups.items():
-        member = record.groups.get(name)
+        member, group = record.groups.get(name), groups[name]
+        claim = replace(group.claim, said=_NOTHING, clear=_NOTHING)
         if member is not None and policy.rules.adopts_claim(_is_same(member, own.claims)):
-            held = Claim(raised=own.claims, said=own.claims, said_at=now, clear=own.claims)
-            groups[name] = replace(groups[name], claim=held)
+            claim = Claim(raised=own.claims, said=own.claims, said_at=now, clear=own.claims)
+        groups[name] = replace(group, claim=claim)
     return replace(state, groups=groups)
+
+
+def note_gap(state: State, gap: float, policy: Policy) -> State:
+    """Notes for how long our record was not known to be there: others may have forgotten what it claims.
+
+    `gap` is in seconds. A group that is served is not concerned: its grant is younger than a lease.
+    """
+    if policy.rules.clear_lasts(gap, policy.timing.lease_duration):
+        return state
+    groups = {
+        name: group if _is_let_pass(group) else replace(group, claim=replace(group.claim, clear=_NOTHING))
+        for name, group in state.groups.items()
+    }
+    return replace(state, groups=groups)
+
+
+def _is_let_pass(group: GroupState) -> bool:
+    return group.arming.opened and (group.right.adoptable or group.right.owned is not None)
 
 
 def _is_same(member: Membership, tokens: frozenset[str]) -> bool:

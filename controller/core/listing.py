@@ -124,9 +124,7 @@ def _check_session(state: State, policy: Policy, scope: _Scope, now: float) -> S
         return state
     record = seen.record if isinstance(seen.record, Session) else None
     foreign = record is not None and not session.fresh and record.writer != state.life.writer
-    anew = session.version is not None and seen.version != session.version
-    came_back = anew and record is not None and policy.rules.came_back(record.seq, session.seq)
-    if foreign or came_back or policy.rules.session_over(record, session.beat):
+    if foreign or policy.rules.session_over(record, session.beat):
         return replace(state, session=replace(session, over=session.over or Reason.SESSION_OVER))
     phase = Phase.MEMBER if state.phase is Phase.CREATING else state.phase
     beat, seq = (record.beat, record.seq) if record is not None else (session.beat, session.seq)
@@ -136,7 +134,8 @@ def _check_session(state: State, policy: Policy, scope: _Scope, now: float) -> S
         return state
     if state.phase is Phase.ADOPTING:
         return claims.adopt(state, record, now, policy)
-    return claims.note_record(state, record, now)
+    counts = policy.rules.record_counts(seen.version != session.version)
+    return claims.note_record(state, record, now) if counts else state
 
 
 def _check_group(state: State, name: str, confirmed_at: float, policy: Policy) -> GroupState:

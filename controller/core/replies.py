@@ -8,7 +8,7 @@ from controller.core.election import Sighting
 from controller.core.group import Owned, Role
 from controller.core.listing import hear_listing
 from controller.core.records import GROUPS, SESSIONS, Cluster, Ownership, Session
-from controller.core.state import Pending, Phase, Policy, Purpose, Renewal, State
+from controller.core.state import OwnSession, Pending, Phase, Policy, Purpose, Renewal, State
 from controller.core.values import replace
 
 
@@ -27,9 +27,7 @@ def note_write(state: State, event: ev.Wrote, now: float, policy: Policy) -> Sta
         case Purpose.CREATE if write.key == state.session.key:
             record = write.record
             assert isinstance(record, Session)
-            session = replace(
-                state.session, version=event.version, doubt=False, beat=record.beat, seq=record.seq, fresh=False
-            )
+            session = replace(_note_version(state.session, event, record), doubt=False)
             member = replace(state, phase=Phase.MEMBER, session=session).with_round_at(now)
             return claims.note_landed(member, now)
         case Purpose.BEAT if write.key == state.session.key and state.rounds.current is not None:
@@ -68,16 +66,22 @@ def _note_beat(state: State, write: Pending, event: ev.Wrote, now: float, policy
     assert current is not None
     assert current.timer_at is not None
     renewal = Renewal(policy.rules.renewed_at(current.timer_at, now), current.timer_at, current.slot)
+    state = claims.note_gap(state, now - state.session.landed_at, policy)
     state = replace(
         state,
         phase=Phase.MEMBER if state.phase is Phase.ADOPTING else state.phase,
         store=replace(state.store, answered_at=now),
-        session=replace(state.session, version=event.version, beat=record.beat, seq=record.seq, fresh=False),
+        session=_note_version(state.session, event, record),
         rounds=replace(
             state.rounds, renewed=renewal, spare_slot=1 - current.slot, current=replace(current, beating=False)
         ),
     )
     return _end_round(claims.note_landed(state, now), now, policy)
+
+
+def _note_version(session: OwnSession, event: ev.Wrote, record: Session) -> OwnSession:
+    version, landed_at = event.version, event.sent_at
+    return replace(session, version=version, beat=record.beat, seq=record.seq, fresh=False, landed_at=landed_at)
 
 
 def note_refusal(state: State, event: ev.Refused, now: float, policy: Policy) -> State:

@@ -74,14 +74,6 @@ class Rules:
         """Our session is over when its record is missing, fenced (17), or carries a beat below the known one (18)."""
         return record is None or record.fenced or record.beat < known_beat
 
-    def came_back(self, seq: int, known_seq: int) -> bool:
-        """Our session is over when its record has a new version without a new `seq` (18): it was gone meanwhile.
-
-        Without this rule: A is frozen, its session is deleted by hand, and B takes an address that A claims. The write
-        that created A's session arrives once more, and A still takes its claim for one that was found alone.
-        """
-        return seq <= known_seq
-
     def still_ours(self, record: Ownership | None, me: SessionId) -> bool:
         """We keep a group only while its record names our session (15)."""
         return record is not None and record.session == me
@@ -198,6 +190,22 @@ class Rules:
         Without this rule: A is killed, its file is edited, and the next life binds an address that B serves.
         """
         return same
+
+    def record_counts(self, anew: bool) -> bool:
+        """What our record says counts only at a version that we did not know.
+
+        Without this rule: A's withdrawal of a claim is late, and the write after it is lost. A reads the record as it
+        was, and takes an address. Then the withdrawal lands, and B takes the address, too.
+        """
+        return anew
+
+    def clear_lasts(self, gap: float, lease: float) -> bool:
+        """A claim that was found alone counts only while our record is renewed within a lease (18).
+
+        Without this rule: A is frozen, its session is deleted by hand, and B takes an address that A claims. A's record
+        comes back, and A still takes its claim for one that was found alone.
+        """
+        return gap <= lease
 
     def sits_out(self, until: float, now: float) -> bool:
         """A node that gave a group up stays out of the next race; otherwise it could take back what it released."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf
 
 from controller.core.election import Sighting
 from controller.core.events import Action
@@ -114,6 +115,7 @@ class OwnSession:
     seq: int = 0
     doubt: bool = True  # only a read can show what the record is
     fresh: bool = True  # no write of this life has landed on the record
+    landed_at: float = -inf  # when the last write of this life that is known to have landed was sent
     established: bool = False  # no other live session had our node's name
     over: Reason | None = None  # why the session is over
     saying: Mapping[str, frozenset[str]] = field(default_factory=dict)  # the claims in the last record that we sent

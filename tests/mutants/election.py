@@ -235,8 +235,14 @@ _LIST = (
         rules=weakened.MissingIgnored,
     ),
     Mutant(
+        "record_trusted",
+        "what our record says counts only at a version that we did not know",
+        "A's withdrawal of a claim is late, the next write is lost; A reads the old record and takes the address",
+        rules=weakened.TrustsOld,
+    ),
+    Mutant(
         "session_came_back",
-        "a session whose record was gone and came back is over",
+        "a claim that was found alone counts only while the record is renewed within a lease",
         "A is frozen, its session is deleted by hand, and B takes an address of A's; A's record comes back, and A thaws",
         rules=weakened.GoesOn,
     ),

@@ -123,16 +123,13 @@ class NoGroupRead(Rules):
 
 
 class NoTombstone(Rules):
-    """Removes the checks of the beat and of the `seq`, too: they would reveal the revived session."""
+    """Removes the check of the beat, too: a low beat would reveal the revived session."""
 
     def needs_tombstone(self) -> bool:
         return False
 
     def session_over(self, record: Session | None, known_beat: int) -> bool:
         return record is None or record.fenced
-
-    def came_back(self, seq: int, known_seq: int) -> bool:
-        return False
 
 
 class Recreate(Rules):
@@ -143,9 +140,6 @@ class Recreate(Rules):
 class OlderIsOurs(Rules):
     def session_over(self, record: Session | None, known_beat: int) -> bool:
         return record is None or record.fenced
-
-    def came_back(self, seq: int, known_seq: int) -> bool:
-        return False
 
 
 class NoInitUnbind(Rules):
@@ -202,8 +196,8 @@ class MissingIgnored(Rules):
 
 
 class GoesOn(Rules):
-    def came_back(self, seq: int, known_seq: int) -> bool:
-        return False
+    def clear_lasts(self, gap: float, lease: float) -> bool:
+        return True
 
 
 class ForgetsSession(Rules):
@@ -217,7 +211,17 @@ class UnknownIgnored(Rules):
 
 
 class AdoptsAnything(Rules):
+    """Removes the gap, too: it ends the claims of a group that the new life finds shut."""
+
     def adopts_claim(self, same: bool) -> bool:
+        return True
+
+    def clear_lasts(self, gap: float, lease: float) -> bool:
+        return True
+
+
+class TrustsOld(Rules):
+    def record_counts(self, anew: bool) -> bool:
         return True
 
 

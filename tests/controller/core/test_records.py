@@ -28,6 +28,7 @@ from controller.core.records import (
     next_record,
 )
 from controller.core.timing import LONGEST_LEASE, Timing, longest_renew_deadline
+from controller.stores.base import Credential
 
 TEXT = st.text(max_size=20)
 COUNT = st.integers(min_value=0, max_value=2**63 - 1)
@@ -432,3 +433,8 @@ def test_two_store_calls_fit_between_two_renewals(lease_duration: float, drift: 
 def test_a_call_always_has_some_time() -> None:
     assert Timing(3.0, 2.0, 0.6).call_timeout == pytest.approx(0.7)
     assert Timing(3.0, 2.0, 1.9).call_timeout == pytest.approx(0.95)
+
+
+@pytest.mark.parametrize(("now", "soon"), [(899.0, False), (901.0, True), (2000.0, True)])
+def test_a_credential_ends_soon_when_a_tenth_of_its_life_is_left(now: float, soon: bool) -> None:
+    assert Credential("token", 0.0, 1000.0).ends_soon(now) is soon

@@ -74,11 +74,6 @@ def test_a_token_says_when_it_ends(tmp_path: Path) -> None:
     assert secret.credentials() == [Credential(str(file), 3000.0, 6600.0)]
 
 
-@pytest.mark.parametrize(("now", "soon"), [(899.0, False), (901.0, True), (2000.0, True)])
-def test_it_ends_soon_when_a_tenth_of_its_life_is_left(now: float, soon: bool) -> None:
-    assert Credential("t", 0.0, 1000.0).ends_soon(now) is soon
-
-
 def test_a_store_names_the_files_that_it_was_given(authority: trustme.CA, chain: bytes, tmp_path: Path) -> None:
     for name, pem in (("ca.pem", authority.cert_pem.bytes()), ("client.pem", chain)):
         (tmp_path / name).write_bytes(pem)
