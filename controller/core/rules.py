@@ -192,7 +192,7 @@ class Rules:
         return same
 
     def record_counts(self, anew: bool) -> bool:
-        """What our record says counts only at a version that we did not know.
+        """What our record says counts only at a version that we did not know (19).
 
         Without this rule: A's withdrawal of a claim is late, and the write after it is lost. A reads the record as it
         was, and takes an address. Then the withdrawal lands, and B takes the address, too.

@@ -9,7 +9,8 @@ node has not seen yet: the rules do not cover that case (docs/guarantees.md).
 
 `search` returns the shortest trace to a state in which both nodes let the address pass, or None. The rules are those of
 `controller.core.rules`; a subclass weakens one. Two states are one if they differ only in which node is A, or in what
-can no longer matter. With one edit and one deletion there are 45,089 states, with one more edit 155,690.
+can no longer matter. With one edit and one deletion there are 36,127 states, with one edit and two writes that are not
+answered, which may land later or never, 75,111.
 """
 
 from __future__ import annotations
@@ -42,9 +43,13 @@ class ClaimRules:
         """A session that could not be fenced is still known."""
         return True
 
-    def over_when_back(self) -> bool:
-        """A session whose record was gone is over when the record comes back."""
-        return True
+    def clear_lasts(self) -> bool:
+        """Whether a claim that was found alone counts after the others may have forgotten it. It must not."""
+        return False
+
+    def record_counts(self, *, anew: bool) -> bool:
+        """What our record says counts only at a version that we did not know."""
+        return anew
 
     def may_change_claim(self, opened: str) -> bool:
         """A claim is given up only when the guard is shut."""
@@ -76,6 +81,9 @@ class Node(NamedTuple):
     opened: str = NONE
     owns: str = NONE  # the groups whose records name the session
     writing: str | None = None  # a claim on its way
+    late: str | None = None  # a claim in an earlier write that is not known to have landed, and still can
+    sent: str = NONE  # the claim in the last write that we sent
+    anew: bool = False  # the record has a version that we do not know
     look: Look | None = None
     met: bool = False  # the record of the other's session was seen
     claim: str = NONE
@@ -83,13 +91,23 @@ class Node(NamedTuple):
     lapsed: bool = False  # its grant has ended since its record was deleted, and it does not know
 
 
+class Budget(NamedTuple):
+    """How many edits, deletions and writes without an answer there are, or are left."""
+
+    edits: int = 0
+    deletions: int = 0
+    silences: int = 0
+
+    def less(self, other: Budget) -> Budget:
+        return Budget(*(mine - theirs for mine, theirs in zip(self, other, strict=True)))
+
+
 class World(NamedTuple):
-    """Both nodes, and how many edits and deletions are left."""
+    """Both nodes, and what is left."""
 
     one: Node
     two: Node
-    edits: int
-    deletions: int
+    left: Budget
 
 
 class Step(NamedTuple):
@@ -98,8 +116,7 @@ class Step(NamedTuple):
     what: str
     own: Node
     other: Node
-    edits: int = 0
-    deletions: int = 0
+    cost: Budget = Budget()
 
 
 class Came(NamedTuple):
@@ -112,13 +129,13 @@ class Came(NamedTuple):
 
 
 def search(
-    rules: ClaimRules, edits: int = 1, deletions: int = 1, *, merged: bool = True
+    rules: ClaimRules, edits: int = 1, deletions: int = 1, silences: int = 0, *, merged: bool = True
 ) -> tuple[list[str] | None, int]:
     """Return the shortest trace that breaks exclusion, or None, and how many states were searched.
 
     Without `merged`, states that differ in nothing that matters are searched one by one.
     """
-    first = World(Node(), Node(), edits, deletions)
+    first = World(Node(), Node(), Budget(edits, deletions, silences))
     came: dict[World, Came | None] = {first: None}
     todo = deque([first])
     alone = cache(partial(_list_alone, rules))
@@ -128,14 +145,13 @@ def search(
             return _trace(came, world), len(came)
         for who in (0, 1):
             own, other = (world.one, world.two) if who == 0 else (world.two, world.one)
-            steps = [Step(what, after, other, edited) for what, after, edited in alone(own, world.edits > 0)]
-            steps += _acts(own, other, rules)
-            if world.deletions:
-                steps += _deletions(own, other)
-            steps += _returns(own, other, rules)
+            steps = [Step(what, after, other, cost) for what, after, cost in alone(own)]
+            steps += [*_acts(own, other, rules), *_deletions(own, other), *_returns(own, other, rules)]
             for step in steps:
                 nodes = (step.own, step.other) if who == 0 else (step.other, step.own)
-                plain = World(*nodes, world.edits - step.edits, world.deletions - step.deletions)
+                plain = World(*nodes, world.left.less(step.cost))
+                if min(plain.left) < 0:
+                    continue
                 after, swapped = _merge(plain) if merged else (plain, False)
                 if after not in came:
                     came[after] = Came(world, who, step.what, swapped)
@@ -145,11 +161,11 @@ def search(
 
 def _merge(world: World) -> tuple[World, bool]:
     """Return the state that stands for all that are like this one, and whether the nodes changed places."""
-    one, two, edits, deletions = world
-    if not deletions:
+    one, two, left = world
+    if not left.deletions:
         one, two = _forget(one, two), _forget(two, one)
     swapped = _order(two) < _order(one)
-    return World(two, one, edits, deletions) if swapped else World(one, two, edits, deletions), swapped
+    return World(two, one, left) if swapped else World(one, two, left), swapped
 
 
 def _forget(node: Node, other: Node) -> Node:
@@ -179,30 +195,67 @@ def _trace(came: dict[World, Came | None], world: World) -> list[str]:
 # --- what a node does ---------------------------------------------------------------------------------------------
 
 
-def _list_alone(rules: ClaimRules, node: Node, edits: bool) -> list[tuple[str, Node, int]]:
-    """Return the steps that do not depend on the other node, and how many edits each is."""
-    return list(_acts_alone(node, edits, rules))
+def _list_alone(rules: ClaimRules, node: Node) -> list[tuple[str, Node, Budget]]:
+    """Return the steps that do not depend on the other node, and what each costs."""
+    return list(_acts_alone(node, rules))
 
 
-def _acts_alone(node: Node, edits: bool, rules: ClaimRules) -> Iterator[tuple[str, Node, int]]:
-    if edits:
-        renamed = node._replace(name="h" if node.name == "g" else "g")
-        if rules.serves_renamed() and node.opened:
-            renamed = renamed._replace(opened=renamed.name)
-        yield f"is edited: {renamed.name}", renamed, 1
+def _acts_alone(node: Node, rules: ClaimRules) -> Iterator[tuple[str, Node, Budget]]:
+    renamed = node._replace(name="h" if node.name == "g" else "g")
+    if rules.serves_renamed() and node.opened:
+        renamed = renamed._replace(opened=renamed.name)
+    yield f"is edited: {renamed.name}", renamed, Budget(edits=1)
     if not node.lapsed:
         for what, after in (*_claims(node, rules), *_hears(node, rules), *_serves(node, rules)):
-            yield what, after, 0
+            yield what, after, Budget()
+        for what, after in _unanswered(node):
+            yield what, after, Budget(silences=1)
+    for what, after in _late(node, rules):
+        yield what, after, Budget()
 
 
 def _claims(node: Node, rules: ClaimRules) -> Iterator[tuple[str, Node]]:
     if node.writing is None:
         for claim in {NONE, node.name} - {node.said} if rules.may_change_claim(node.opened) else ():
-            yield f"sends claim {claim or '-'}", node._replace(writing=claim, clear=False)
-    elif node.present:
+            yield f"sends claim {claim or '-'}", node._replace(writing=claim, sent=claim, clear=False)
+        if node.late is not None or node.anew:
+            yield "reads its record", _read_own(node, rules)
+        return
+    if node.present and not node.anew:
         look = node.look and _outdate(node.look, rules)
-        landed = node._replace(writing=None, claim=node.writing, said=node.writing, look=look)
+        landed = node._replace(writing=None, late=None, claim=node.writing, said=node.writing, look=look)
         yield f"lands claim {node.writing or '-'}", landed
+    if node.anew:
+        yield f"is refused claim {node.writing or '-'}", _give_up(node, NONE)
+
+
+def _unanswered(node: Node) -> Iterator[tuple[str, Node]]:
+    """Yield that there is no answer to a write. It may land later; a second one is lost."""
+    if node.writing is not None:
+        said = node.said if node.said == node.writing else NONE
+        late = node.writing if node.late is None else node.late
+        yield f"has no answer to claim {node.writing or '-'}", _give_up(node, said)._replace(late=late)
+
+
+def _give_up(node: Node, said: str) -> Node:
+    return node._replace(writing=None, said=said, clear=node.clear and said != NONE)
+
+
+def _read_own(node: Node, rules: ClaimRules) -> Node:
+    """Return the node after it has read its record, of which a late write may have made another version."""
+    counts = rules.record_counts(anew=node.anew) and node.claim == node.sent
+    said = node.claim if counts else node.said
+    return node._replace(said=said, anew=False, clear=node.clear and said == node.said)
+
+
+def _late(node: Node, rules: ClaimRules) -> Iterator[tuple[str, Node]]:
+    """Yield that the earlier write lands after all: on the version that it expects, so no other write of ours has."""
+    if node.late is not None and node.present:
+        look = node.look and _outdate(node.look, rules)
+        yield (
+            f"lands the late claim {node.late or '-'}",
+            node._replace(late=None, claim=node.late, anew=True, look=look),
+        )
 
 
 def _outdate(look: Look, rules: ClaimRules) -> Look:
@@ -242,7 +295,7 @@ def _acts(own: Node, other: Node, rules: ClaimRules) -> list[Step]:
     if own.met or other.present:
         steps.append(Step("cannot fence the other", _note_refused(own, rules), other))
     if own.met and not (other.present or other.opened):
-        steps.append(Step("forgets the other", own._replace(met=False), other._replace(lapsed=True)))
+        steps.append(Step("forgets the other", own._replace(met=False), other._replace(lapsed=True, look=None)))
     return steps
 
 
@@ -275,9 +328,9 @@ def _note_refused(node: Node, rules: ClaimRules) -> Node:
 def _deletions(own: Node, other: Node) -> Iterator[Step]:
     """Yield what operators delete: the session's record, once the other node knows it, or that of a group."""
     if other.met and own.present:
-        yield Step("loses its session's record", own._replace(present=False), other, deletions=1)
+        yield Step("loses its session's record", own._replace(present=False), other, Budget(deletions=1))
     for name in own.owns:
-        yield Step(f"loses {name}'s record", own._replace(owns=own.owns.replace(name, "")), other, deletions=1)
+        yield Step(f"loses {name}'s record", own._replace(owns=own.owns.replace(name, "")), other, Budget(deletions=1))
 
 
 def _returns(own: Node, other: Node, rules: ClaimRules) -> Iterator[Step]:
@@ -286,5 +339,5 @@ def _returns(own: Node, other: Node, rules: ClaimRules) -> Iterator[Step]:
     Only after the other node has forgotten it: before, the session is like one whose record was never gone.
     """
     if own.lapsed:
-        back = Node(own.name, met=own.met) if rules.over_when_back() else own._replace(present=True, lapsed=False)
+        back = own._replace(present=True, lapsed=False, clear=own.clear and rules.clear_lasts())
         yield Step("gets its session's record back", back, other)
