@@ -21,9 +21,7 @@ def contest(turn: Turn, name: str) -> bool:
 
     Returns whether the group is ours now without a write, because its owner handed it to us.
     """
-    if not _may_write(turn.state, name) or turn.busy(GROUPS + name):
-        return False
-    if not turn.due_or_wake(turn.state.store.quarantine_until) or not _knows_fitness(turn.state, turn.policy, name):
+    if not _may_contest(turn, name):
         return False
     session, rules = turn.state.session.id, turn.policy.rules
     record, _ = turn.state.ownership(name)
@@ -32,7 +30,8 @@ def contest(turn: Turn, name: str) -> bool:
     handed = mine and rules.handing_is_enough(turn.state.store.sightings[GROUPS + name].handed)
     barred = _is_barred(turn.state, turn.policy, name, mine=mine)
     if not barred and not claims.may_open(turn, name):
-        _contend(turn, name)
+        if _waits_for_claim(turn, name, mine=mine):
+            return False
         barred = True
     if not barred and _sits_this_out(turn.groups[name], offered or handed, turn.now, rules):
         turn.wake(turn.groups[name].campaign.sits_out_until)
@@ -49,11 +48,29 @@ def contest(turn: Turn, name: str) -> bool:
     return False
 
 
+def _may_contest(turn: Turn, name: str) -> bool:
+    """Returns whether the group's record may be written now, and whether it is known if we are fit."""
+    if not _may_write(turn.state, name) or turn.busy(GROUPS + name):
+        return False
+    return turn.due_or_wake(turn.state.store.quarantine_until) and _knows_fitness(turn.state, turn.policy, name)
+
+
+def _waits_for_claim(turn: Turn, name: str, *, mine: bool) -> bool:
+    """Contends for a group whose claim is not clear. Returns whether it is ours, and a listing will soon clear it."""
+    _contend(turn, name)
+    if not mine or turn.groups[name].claim.blocked:
+        return False
+    _wait_for_listing(turn, name, mine=mine)
+    return True
+
+
 def _contend(turn: Turn, name: str) -> None:
     """Prepares to take a group once our claim is clear: creates its record, and fences silent sessions in our way."""
     if not _is_proven(turn.state, turn.now, turn.policy):
         return
-    if judge(name, _make_view(turn.state, turn.now, turn.policy, name)).verdict is Verdict.BEGIN:
+    judgement = judge(name, _make_view(turn.state, turn.now, turn.policy, name))
+    turn.wake(judgement.at)
+    if judgement.verdict is Verdict.BEGIN:
         _begin(turn, name)
     fence_silent(turn, name)
 

@@ -78,26 +78,26 @@ def adopt(state: State, record: Session, now: float, policy: Policy) -> State:
     """Notes the claims of the life whose session we adopt. They are ours if the configuration is still the same."""
     groups = dict(state.groups)
     for name, own in policy.groups.items():
-        member, group = record.groups.get(name), groups[name]
-        claim = replace(group.claim, said=_NOTHING, clear=_NOTHING)
-        if member is not None and policy.rules.adopts_claim(_is_same(member, own.claims)):
-            claim = Claim(raised=own.claims, said=own.claims, said_at=now, clear=own.claims)
-        groups[name] = replace(group, claim=claim)
+        member = record.groups.get(name)
+        if member is not None and policy.rules.adopts_claim(_is_same(member, own.uses)):
+            held = Claim(raised=own.uses, said=own.uses, said_at=now, clear=own.uses)
+            groups[name] = replace(groups[name], claim=held)
     return replace(state, groups=groups)
 
 
-def note_gap(state: State, gap: float, policy: Policy) -> State:
+def note_gap(state: State, gap: float, now: float, policy: Policy) -> State:
     """Notes for how long our record was not known to be there: others may have forgotten what it claims.
 
-    `gap` is in seconds. A group that is served is not concerned: its grant is younger than a lease.
+    `gap` is in seconds. A group that is served is not concerned: its grant is younger. Listings sent so far do not
+    count, as the claim is new to the others.
     """
-    if policy.rules.clear_lasts(gap, policy.timing.lease_duration):
+    if policy.rules.clear_lasts(gap, policy.timing.renew_deadline):
         return state
     groups = {
-        name: group if _is_let_pass(group) else replace(group, claim=replace(group.claim, clear=_NOTHING))
+        name: group if _is_let_pass(group) else replace(group, claim=replace(group.claim, clear=_NOTHING, said_at=now))
         for name, group in state.groups.items()
     }
-    return replace(state, groups=groups)
+    return replace(state, groups=groups).with_read_due()
 
 
 def _is_let_pass(group: GroupState) -> bool:

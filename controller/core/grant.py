@@ -20,7 +20,10 @@ def update(turn: Turn, name: str) -> None:
         dropped = replace(right, owned=None, adoptable=False, expires_at=None)
         turn.put_group(name, right=dropped, leaving=Leaving(reason, lost=True))
         return
-    if right.owned is None or renewed is None:
+    if renewed is None or right.adoptable:
+        _check_adopted(turn, name)
+        return
+    if right.owned is None:
         return
     ends = turn.policy.rules.grant_ends(renewed.at, right.owned.confirmed_at, timing.renew_deadline)
     if ends != right.expires_at:
@@ -30,6 +33,17 @@ def update(turn: Turn, name: str) -> None:
         campaign = replace(group.campaign, heard=turn.state.requests.heard)
         leaving = Leaving(Reason.EXPIRED, lost=True)
         turn.put_group(name, right=replace(right, owned=None), leaving=leaving, campaign=campaign)
+
+
+def _check_adopted(turn: Turn, name: str) -> None:
+    """Loses a group that was found open once its timer must have ended, if no renewal has landed since."""
+    group = turn.groups[name]
+    right, rules = group.right, turn.policy.rules
+    if (right.owned is None and not right.adoptable) or right.found_at is None:
+        return
+    if turn.due_or_wake(rules.adopts_until(right.found_at, turn.policy.timing.renew_deadline)):
+        lost = replace(right, owned=None, adoptable=False)
+        turn.put_group(name, right=lost, leaving=Leaving(Reason.EXPIRED, lost=True))
 
 
 def arm(turn: Turn) -> None:

@@ -131,6 +131,7 @@ class Right:
     expires_at: float | None = None  # when the grant ends
     taken_as: Reason = Reason.FREE
     adoptable: bool = False  # the guard was open when this life began, so nothing had been given up
+    found_at: float | None = None  # when this life found the guard open
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,7 @@ def _check_session(state: State, policy: Policy, scope: _Scope, now: float) -> S
     state = replace(state, phase=phase, session=known)
     if record is None:
         return state
-    if state.phase is Phase.ADOPTING:
+    if state.phase is Phase.ADOPTING and session.version is None:
         return claims.adopt(state, record, now, policy)
     counts = policy.rules.record_counts(seen.version != session.version)
     return claims.note_record(state, record, now) if counts else state

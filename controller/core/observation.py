@@ -72,7 +72,7 @@ def _find_pause(saved: ev.Saved) -> PauseSeen:
 def _find_group(state: State, name: str, open_: bool, now: float, policy: Policy) -> GroupState:
     adoptable = policy.rules.may_adopt(open_)
     cleans = adoptable and policy.groups[name].cleanup
-    right, steps = Right(adoptable=adoptable), Steps(hooked=adoptable, cleans=cleans)
+    right, steps = Right(adoptable=adoptable, found_at=now), Steps(hooked=adoptable, cleans=cleans)
     known = state.groups.get(name, GroupState())  # a check might have answered before the kernel did
     return replace(known, since=now, arming=Arming(opened=True), right=right, steps=steps)
 

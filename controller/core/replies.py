@@ -66,7 +66,7 @@ def _note_beat(state: State, write: Pending, event: ev.Wrote, now: float, policy
     assert current is not None
     assert current.timer_at is not None
     renewal = Renewal(policy.rules.renewed_at(current.timer_at, now), current.timer_at, current.slot)
-    state = claims.note_gap(state, now - state.session.landed_at, policy)
+    state = claims.note_gap(state, now - state.session.landed_at, now, policy)
     state = replace(
         state,
         phase=Phase.MEMBER if state.phase is Phase.ADOPTING else state.phase,

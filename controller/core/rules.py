@@ -199,13 +199,21 @@ class Rules:
         """
         return anew
 
-    def clear_lasts(self, gap: float, lease: float) -> bool:
-        """A claim that was found alone counts only while our record is renewed within a lease (18).
+    def clear_lasts(self, gap: float, renew_deadline: float) -> bool:
+        """A claim that was found alone counts only while our record is renewed within `renew_deadline` (18).
 
         Without this rule: A is frozen, its session is deleted by hand, and B takes an address that A claims. A's record
         comes back, and A still takes its claim for one that was found alone.
         """
-        return gap <= lease
+        return gap <= renew_deadline
+
+    def adopts_until(self, found_at: float, renew_deadline: float) -> float:
+        """A group that was found open is given up when no renewal has landed before its timer must have ended.
+
+        Without this rule: A is killed, and its next life is cut off. A's session is deleted by hand, B takes an address
+        of A's, and A's record comes back. A goes on with what it found open long ago.
+        """
+        return found_at + renew_deadline
 
     def sits_out(self, until: float, now: float) -> bool:
         """A node that gave a group up stays out of the next race; otherwise it could take back what it released."""

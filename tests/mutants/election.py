@@ -235,6 +235,12 @@ _LIST = (
         rules=weakened.MissingIgnored,
     ),
     Mutant(
+        "adopted_for_ever",
+        "a group that was found open is given up when its timer must have ended",
+        "A is killed, its next life is cut off; A's session is deleted, B takes an address, and A's record comes back",
+        rules=weakened.AdoptsForEver,
+    ),
+    Mutant(
         "record_trusted",
         "what our record says counts only at a version that we did not know",
         "A's withdrawal of a claim is late, the next write is lost; A reads the old record and takes the address",

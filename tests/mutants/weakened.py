@@ -196,8 +196,13 @@ class MissingIgnored(Rules):
 
 
 class GoesOn(Rules):
-    def clear_lasts(self, gap: float, lease: float) -> bool:
+    def clear_lasts(self, gap: float, renew_deadline: float) -> bool:
         return True
+
+
+class AdoptsForEver(Rules):
+    def adopts_until(self, found_at: float, renew_deadline: float) -> float:
+        return inf
 
 
 class ForgetsSession(Rules):
@@ -216,7 +221,7 @@ class AdoptsAnything(Rules):
     def adopts_claim(self, same: bool) -> bool:
         return True
 
-    def clear_lasts(self, gap: float, lease: float) -> bool:
+    def clear_lasts(self, gap: float, renew_deadline: float) -> bool:
         return True
 
 
