@@ -13,7 +13,8 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 # Beginnings of node ids. The tests of each run on one worker, because they share a fixture that takes a minute or more.
-# All other tests are grouped by file.
+# All other tests are grouped by file, but for those of SPREAD: each of them takes a minute by itself.
+SPREAD = "tests/netns/managers/"
 SHARED = (
     "tests/terraform/test_(modules|the_)",
     "tests/netns/test_failover.py::test_with_etcd",
@@ -24,6 +25,7 @@ ORDER = (
     "tests/simulation/test_(seeds|cloud).py",
     "tests/terraform/",
     "tests/(?!netns/)",
+    SPREAD,
     *SHARED[1:],
     "tests/netns/test_(demo|gcp|azure|aws).py",
     "tests/netns/",
@@ -32,6 +34,8 @@ ORDER = (
 
 def together(node_id: str) -> str:
     """Returns the name of the group of tests that share a worker with this one."""
+    if node_id.startswith(SPREAD):
+        return node_id
     return next((begin for begin in SHARED if re.match(begin, node_id)), node_id.partition("::")[0])
 
 
