@@ -243,8 +243,8 @@ TAKES_LATE = Plant(
     "a group wakes at the moment when it can be taken",
     "the group is taken only when something else happens",
     _CAMPAIGN,
-    "    turn.wake(judgement.at)\n    if judgement",
-    "    if judgement",
+    "    turn.wake(judgement.at)\n    if judgement.verdict is Verdict.FENCE:",
+    "    if judgement.verdict is Verdict.FENCE:",
     _CONCERNED,
 )
 ENDS_LATE = Plant(
