@@ -38,7 +38,7 @@ def test_a_host_stays_what_it_is_and_serves(tmp_path: Path, manager: str, role: 
         pytest.skip("layers over /etc and /var need root")
     runs = measured(tmp_path, manager, role)
     of_anyvip = [run for run in runs if run.peer == "anyvip"]
-    assert len(of_anyvip) == len(runs) / 2 > 0
+    assert len(of_anyvip) == len(runs) / 2 > 0, "an event is missing: see what the benchmark said"
     for run in of_anyvip:
         assert run.two == 0, f"{run.event}: two nodes answered"
         assert run.served, f"{run.event}: the VIP is not served"
@@ -50,5 +50,6 @@ def measured(directory: Path, manager: str, role: str) -> list[Run]:
     chosen = ["--manager", manager, "--role", role, "--peer", "anyvip", "--json", str(found)]
     command = [sys.executable, "-m", "bench.restarts", *chosen]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS)
-    assert run.returncode in (0, 1), run.stdout + run.stderr
+    assert found.exists(), run.stdout + run.stderr
+    print(run.stdout, run.stderr)  # why a run is missing
     return [Run(**one) for one in json.loads(found.read_text())]
