@@ -25,8 +25,9 @@ ORDER = (
     "tests/simulation/test_(seeds|cloud).py",
     "tests/terraform/",
     "tests/(?!netns/)",
-    SPREAD,
+    "tests/netns/test_edits.py",
     *SHARED[1:],
+    SPREAD,
     "tests/netns/test_(demo|gcp|azure|aws).py",
     "tests/netns/",
 )
