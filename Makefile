@@ -3,7 +3,7 @@
 PYTHON ?= python3
 SEEDS ?= 0-999
 FUZZ_SECONDS ?= 60
-WORKERS ?= 5
+WORKERS ?= 3
 FILES ?= $(sort $(shell find tests/scripts -name '*.txt'))
 VENV := .venv
 CHECKOV := 3.3.30
@@ -29,7 +29,7 @@ demo: $(VENV)/demo.stamp ## Show a failover, a freeze and a switchover in networ
 	@$(BIN)/anyvip demo
 
 # The checks and the downloads for the tests run at the same time. The tests follow.
-test: ## Run all checks and all tests (WORKERS=5: how many processes)
+test: ## Run all checks and all tests (WORKERS=3: how many processes)
 	@$(MAKE) --no-print-directory -j4 --output-sync check core $(AZURITE).stamp $(VENV)-checkov/stamp
 	@.ci/packages $(TEST_PACKAGES)
 	@$(BIN)/python -m pytest -n $(WORKERS) $(CORE_TESTS:%=--ignore=%)

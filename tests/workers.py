@@ -25,9 +25,8 @@ ORDER = (
     "tests/simulation/test_(seeds|cloud).py",
     "tests/terraform/",
     "tests/(?!netns/)",
-    "tests/netns/test_edits.py",
-    *SHARED[1:],
     SPREAD,
+    *SHARED[1:],
     "tests/netns/test_(demo|gcp|azure|aws).py",
     "tests/netns/",
 )

@@ -99,7 +99,7 @@ def test_the_rule_says_how_long_its_trace_is(weaker: type[ClaimRules], name: str
     assert int(said[1]) == WEAKER[weaker][0]
 
 
-@pytest.mark.parametrize("weaker", [ClaimRules, NoClear, DropsClaim])
+@pytest.mark.parametrize("weaker", [ClaimRules, NoClear, EarlyLook, DropsClaim])
 def test_merging_states_loses_nothing(weaker: type[ClaimRules]) -> None:
     (merged, few), (plain, many) = search(weaker(), 1, 0), search(weaker(), 1, 0, merged=False)
     assert (merged and len(merged)) == (plain and len(plain))
