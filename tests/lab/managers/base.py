@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
@@ -86,7 +87,7 @@ class OnHost:
         ip(["addr flush dev eth0", "link set eth0 down"], where=self.host.name)
 
 
-class Daemon(OnHost):
+class Daemon(OnHost, ABC):
     """A manager that runs all the time, and configures again what it finds when it is restarted.
 
     It would wait for udev, which there is none of here. A read-only /sys tells it so (systemd's udev_available,
@@ -99,9 +100,9 @@ class Daemon(OnHost):
         super().__init__(lab, host)
         self._running: subprocess.Popen[bytes] | None = None
 
+    @abstractmethod
     def is_done(self) -> bool:
         """Whether it has configured eth0."""
-        raise NotImplementedError
 
     def begin(self) -> None:
         """Start the program, and wait until eth0 is configured."""
